@@ -1,0 +1,1 @@
+"""What automate-connectors registers with the core."""

@@ -1,0 +1,486 @@
+"""Every error that Automate raises, in one tree.
+
+::
+
+    AutomateError(code, message, retryable=False, context=None)
+    ├── ConfigurationError
+    ├── InvalidPayloadError
+    ├── EventNotFound
+    ├── PluginError
+    │   ├── PluginLoadError
+    │   ├── IncompatiblePluginError
+    │   ├── DuplicateKeyError
+    │   └── NotRegisteredError
+    ├── RuleError
+    │   ├── RuleSyntaxError
+    │   ├── UnknownOperationError
+    │   ├── RuleLimitExceeded
+    │   └── RuleEvaluationError
+    ├── SecretError
+    │   ├── SecretNotFoundError
+    │   ├── SecretAccessDenied
+    │   └── SecretBackendUnavailable     retryable
+    ├── OutboxError
+    │   ├── LeaseLostError
+    │   └── DuplicateEventError
+    ├── ExecutionError
+    │   ├── StepTimeout                  retryable
+    │   ├── StepFailed
+    │   ├── TemplateError
+    │   ├── InvalidDefinitionError
+    │   └── WorkflowNotFound
+    ├── ConnectorError
+    │   ├── TransientError               retryable
+    │   │   └── RateLimited              with retry_after
+    │   ├── PermanentError
+    │   │   └── InvalidInputError
+    │   └── UnknownActionError
+    ├── LLMError
+    │   ├── BudgetExceeded
+    │   ├── ProviderUnavailable          retryable
+    │   └── ContextTooLong
+    ├── RagError
+    │   └── EndpointNotFound
+    └── PolicyError
+        ├── SSRFBlocked
+        └── ConnectorNotAllowed
+
+The runtime decides on ``retryable`` and ``retry_after`` alone. Exceptions of vendors are wrapped with ``raise … from``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from enum import StrEnum
+from typing import Any, ClassVar
+
+__all__ = [
+    "AutomateError",
+    "BudgetExceeded",
+    "ConfigurationError",
+    "ConnectorError",
+    "ConnectorNotAllowed",
+    "ContextTooLong",
+    "DuplicateEventError",
+    "DuplicateKeyError",
+    "EndpointNotFound",
+    "ErrorCodes",
+    "EventNotFound",
+    "ExecutionError",
+    "IncompatiblePluginError",
+    "InvalidDefinitionError",
+    "InvalidInputError",
+    "InvalidPayloadError",
+    "LLMError",
+    "LeaseLostError",
+    "NotRegisteredError",
+    "OutboxError",
+    "PermanentError",
+    "PluginError",
+    "PluginLoadError",
+    "PolicyError",
+    "ProviderUnavailable",
+    "RagError",
+    "RateLimited",
+    "RuleError",
+    "RuleEvaluationError",
+    "RuleLimitExceeded",
+    "RuleSyntaxError",
+    "SSRFBlocked",
+    "SecretAccessDenied",
+    "SecretBackendUnavailable",
+    "SecretError",
+    "SecretNotFoundError",
+    "StepFailed",
+    "StepTimeout",
+    "TemplateError",
+    "TransientError",
+    "UnknownActionError",
+    "UnknownOperationError",
+    "WorkflowNotFound",
+    "nearby",
+]
+
+
+class ErrorCodes(StrEnum):
+    """Stable, machine-readable names of what went wrong; one per class of the tree."""
+
+    INTERNAL = "internal"
+    CONFIGURATION = "configuration"
+    INVALID_PAYLOAD = "invalid_payload"
+    EVENT_NOT_FOUND = "event_not_found"
+    PLUGIN = "plugin"
+    PLUGIN_LOAD = "plugin_load"
+    PLUGIN_INCOMPATIBLE = "plugin_incompatible"
+    DUPLICATE_KEY = "duplicate_key"
+    NOT_REGISTERED = "not_registered"
+    RULE = "rule"
+    RULE_SYNTAX = "rule_syntax"
+    UNKNOWN_OPERATION = "unknown_operation"
+    RULE_LIMIT = "rule_limit"
+    RULE_EVALUATION = "rule_evaluation"
+    SECRET = "secret"  # noqa: S105 - the name of an error, not a credential
+    SECRET_NOT_FOUND = "secret_not_found"  # noqa: S105 - likewise
+    SECRET_ACCESS_DENIED = "secret_access_denied"  # noqa: S105 - likewise
+    SECRET_BACKEND_UNAVAILABLE = "secret_backend_unavailable"  # noqa: S105 - likewise
+    OUTBOX = "outbox"
+    LEASE_LOST = "lease_lost"
+    DUPLICATE_EVENT = "duplicate_event"
+    EXECUTION = "execution"
+    STEP_TIMEOUT = "step_timeout"
+    STEP_FAILED = "step_failed"
+    TEMPLATE = "template"
+    INVALID_DEFINITION = "invalid_definition"
+    WORKFLOW_NOT_FOUND = "workflow_not_found"
+    CONNECTOR = "connector"
+    TRANSIENT = "transient"
+    PERMANENT = "permanent"
+    INVALID_INPUT = "invalid_input"
+    RATE_LIMITED = "rate_limited"
+    UNKNOWN_ACTION = "unknown_action"
+    LLM = "llm"
+    BUDGET_EXCEEDED = "budget_exceeded"
+    PROVIDER_UNAVAILABLE = "provider_unavailable"
+    CONTEXT_TOO_LONG = "context_too_long"
+    RAG = "rag"
+    ENDPOINT_NOT_FOUND = "endpoint_not_found"
+    POLICY = "policy"
+    SSRF_BLOCKED = "ssrf_blocked"
+    CONNECTOR_NOT_ALLOWED = "connector_not_allowed"
+
+
+def nearby(wanted: str, existing: Iterable[str]) -> str:
+    """Name what exists near to a name that does not.
+
+    Args:
+        wanted: The name that was asked for.
+        existing: The names that exist.
+
+    Returns:
+        A sentence for the end of an error message, for instance ``" Did you mean 'slack'?"``.
+    """
+    names = sorted(existing)
+    close = get_close_matches(wanted, names, n=3, cutoff=0.5)
+    if close:
+        return f" Did you mean {' or '.join(repr(name) for name in close)}?"
+    if not names:
+        return " None exists yet."
+    shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
+    return f" Known: {shown}."
+
+
+class AutomateError(Exception):
+    """The base of every error that Automate raises.
+
+    Args:
+        code: What went wrong, for machines.
+        message: What went wrong and what to do about it, for people. Secrets that are known to the process are
+            removed from it.
+        retryable: Whether the same call may succeed later; left out, the class decides.
+        context: Where it went wrong: names, ids, a JSON pointer. Redacted like the message.
+        retry_after: Seconds to wait before the next attempt, where the other side said so.
+
+    ``AutomateError(ErrorCodes.INTERNAL, "text")`` and ``TransientError("text")`` are both right: a subclass knows its
+    code.
+    """
+
+    code: ErrorCodes | str = ErrorCodes.INTERNAL
+    retryable: bool = False
+    default_code: ClassVar[ErrorCodes] = ErrorCodes.INTERNAL
+
+    def __init__(
+        self,
+        *args: str,
+        code: ErrorCodes | str | None = None,
+        message: str | None = None,
+        retryable: bool | None = None,
+        context: Mapping[str, Any] | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        from automate_core.redaction import redact, redact_text
+
+        if len(args) > 2 or (len(args) == 2 and message is not None):
+            raise TypeError("an AutomateError takes a code and a message")
+        if len(args) == 2:
+            code, message = args
+        elif len(args) == 1 and message is None:
+            message = args[0]
+        elif len(args) == 1:
+            code = args[0]
+        if message is None:
+            message = (type(self).__doc__ or "").strip().splitlines()[0]
+        self.code = code if code is not None else self.default_code
+        if retryable is not None:
+            self.retryable = retryable
+        self.message = redact_text(message)
+        self.context: dict[str, Any] = redact(dict(context or {}))
+        self.retry_after = retry_after
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), str(self.code), self.message, self.retryable, self.context, self.retry_after))
+
+
+def _rebuild(
+    cls: type[AutomateError],
+    code: str,
+    message: str,
+    retryable: bool,
+    context: dict[str, Any],
+    retry_after: float | None,
+) -> AutomateError:
+    return cls(code=code, message=message, retryable=retryable, context=context, retry_after=retry_after)
+
+
+class ConfigurationError(AutomateError):
+    """A setting or a declaration is wrong."""
+
+    default_code = ErrorCodes.CONFIGURATION
+
+
+class InvalidPayloadError(AutomateError):
+    """A payload cannot be stored as JSON; ``context["pointer"]`` says where."""
+
+    default_code = ErrorCodes.INVALID_PAYLOAD
+
+
+class EventNotFound(AutomateError):
+    """No event has this id."""
+
+    default_code = ErrorCodes.EVENT_NOT_FOUND
+
+
+class PluginError(AutomateError):
+    """Something is wrong with a plugin."""
+
+    default_code = ErrorCodes.PLUGIN
+
+
+class PluginLoadError(PluginError):
+    """A plugin, or what it registers, cannot be imported."""
+
+    default_code = ErrorCodes.PLUGIN_LOAD
+
+
+class IncompatiblePluginError(PluginError):
+    """A plugin asks for another version of automate-core than the installed one."""
+
+    default_code = ErrorCodes.PLUGIN_INCOMPATIBLE
+
+
+class DuplicateKeyError(PluginError):
+    """Two plugins register one key."""
+
+    default_code = ErrorCodes.DUPLICATE_KEY
+
+
+class NotRegisteredError(PluginError):
+    """Nothing is registered under this key."""
+
+    default_code = ErrorCodes.NOT_REGISTERED
+
+
+class RuleError(AutomateError):
+    """A rule is wrong; ``context["pointer"]`` is a JSON pointer to the node."""
+
+    default_code = ErrorCodes.RULE
+
+
+class RuleSyntaxError(RuleError):
+    """A rule is not well formed: arity, keys, types or cycles."""
+
+    default_code = ErrorCodes.RULE_SYNTAX
+
+
+class UnknownOperationError(RuleError):
+    """A rule uses an operator that does not exist."""
+
+    default_code = ErrorCodes.UNKNOWN_OPERATION
+
+
+class RuleLimitExceeded(RuleError):
+    """A rule is too deep, too large, or did too much work."""
+
+    default_code = ErrorCodes.RULE_LIMIT
+
+
+class RuleEvaluationError(RuleError):
+    """A custom operator failed."""
+
+    default_code = ErrorCodes.RULE_EVALUATION
+
+
+class SecretError(AutomateError):
+    """A secret reference cannot be used."""
+
+    default_code = ErrorCodes.SECRET
+
+
+class SecretNotFoundError(SecretError):
+    """The secret does not exist."""
+
+    default_code = ErrorCodes.SECRET_NOT_FOUND
+
+
+class SecretAccessDenied(SecretError):
+    """Access to the secret is not permitted."""
+
+    default_code = ErrorCodes.SECRET_ACCESS_DENIED
+
+
+class SecretBackendUnavailable(SecretError):
+    """The secret backend cannot be reached."""
+
+    default_code = ErrorCodes.SECRET_BACKEND_UNAVAILABLE
+    retryable = True
+
+
+class OutboxError(AutomateError):
+    """An outbox operation was refused."""
+
+    default_code = ErrorCodes.OUTBOX
+
+
+class LeaseLostError(OutboxError):
+    """The caller no longer holds the lease of the item; nothing was written."""
+
+    default_code = ErrorCodes.LEASE_LOST
+
+
+class DuplicateEventError(OutboxError):
+    """The dedupe key was used before, with another payload."""
+
+    default_code = ErrorCodes.DUPLICATE_EVENT
+
+
+class ExecutionError(AutomateError):
+    """A run cannot be made or continued."""
+
+    default_code = ErrorCodes.EXECUTION
+
+
+class StepTimeout(ExecutionError):
+    """A step took longer than its timeout."""
+
+    default_code = ErrorCodes.STEP_TIMEOUT
+    retryable = True
+
+
+class StepFailed(ExecutionError):
+    """A step failed for good."""
+
+    default_code = ErrorCodes.STEP_FAILED
+
+
+class TemplateError(ExecutionError):
+    """A template cannot be parsed or rendered."""
+
+    default_code = ErrorCodes.TEMPLATE
+
+
+class InvalidDefinitionError(ExecutionError):
+    """A workflow definition cannot be published; ``context["problems"]`` lists why, each with a JSON pointer."""
+
+    default_code = ErrorCodes.INVALID_DEFINITION
+
+
+class WorkflowNotFound(ExecutionError):
+    """No workflow of this name has a live version."""
+
+    default_code = ErrorCodes.WORKFLOW_NOT_FOUND
+
+
+class ConnectorError(AutomateError):
+    """An action of a connector failed."""
+
+    default_code = ErrorCodes.CONNECTOR
+
+
+class TransientError(ConnectorError):
+    """The call failed in a way that may pass: a timeout, a lost connection, a 5xx answer."""
+
+    default_code = ErrorCodes.TRANSIENT
+    retryable = True
+
+
+class RateLimited(TransientError):
+    """The other side asked for fewer calls; ``retry_after`` says how long to wait."""
+
+    default_code = ErrorCodes.RATE_LIMITED
+
+
+class PermanentError(ConnectorError):
+    """The call failed and would fail again."""
+
+    default_code = ErrorCodes.PERMANENT
+
+
+class InvalidInputError(PermanentError):
+    """The input of an action does not fit its schema; ``context["pointer"]`` says where."""
+
+    default_code = ErrorCodes.INVALID_INPUT
+
+
+class UnknownActionError(ConnectorError):
+    """The connector has no such action."""
+
+    default_code = ErrorCodes.UNKNOWN_ACTION
+
+
+class LLMError(AutomateError):
+    """A call to a language model failed."""
+
+    default_code = ErrorCodes.LLM
+
+
+class BudgetExceeded(LLMError):
+    """The call could cost more than what is left of the budget."""
+
+    default_code = ErrorCodes.BUDGET_EXCEEDED
+
+
+class ProviderUnavailable(LLMError):
+    """The provider cannot be reached, or answers with a 5xx or 429."""
+
+    default_code = ErrorCodes.PROVIDER_UNAVAILABLE
+    retryable = True
+
+
+class ContextTooLong(LLMError):
+    """The messages do not fit the model's context."""
+
+    default_code = ErrorCodes.CONTEXT_TOO_LONG
+
+
+class RagError(AutomateError):
+    """A retrieval call is wrong or failed."""
+
+    default_code = ErrorCodes.RAG
+
+
+class EndpointNotFound(RagError):
+    """No documents were ever indexed into this endpoint."""
+
+    default_code = ErrorCodes.ENDPOINT_NOT_FOUND
+
+
+class PolicyError(AutomateError):
+    """The policy forbids the call."""
+
+    default_code = ErrorCodes.POLICY
+
+
+class SSRFBlocked(PolicyError):
+    """The address of an outgoing call is private, special or otherwise not allowed."""
+
+    default_code = ErrorCodes.SSRF_BLOCKED
+
+
+class ConnectorNotAllowed(PolicyError):
+    """The connector or action is not on the allow-list."""
+
+    default_code = ErrorCodes.CONNECTOR_NOT_ALLOWED

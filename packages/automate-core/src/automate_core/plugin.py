@@ -1,0 +1,1 @@
+"""What automate-core registers with the core."""

@@ -1,0 +1,276 @@
+"""The registry: what plugins offer, by kind and key.
+
+A :class:`Registry` is an object; tests build their own. :data:`registry` is the default one, filled from the installed
+entry points at first use.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from automate_core import hookspecs, settings
+from automate_core.errors import ConfigurationError, DuplicateKeyError, NotRegisteredError, PluginLoadError, nearby
+from automate_core.plugins import PluginInfo, load_plugins, load_target
+from automate_core.specs import KINDS, Spec
+
+if TYPE_CHECKING:
+    from automate_core.connectors import ActionSpec, Connector
+
+__all__ = ["Registered", "Registry", "registry"]
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A spec and who registered it.
+
+    Args:
+        spec: The registration.
+        distribution: The distribution it came from; empty for one registered by hand.
+    """
+
+    spec: Spec
+    distribution: str = ""
+
+
+class Registry:
+    """What plugins offer.
+
+    Args:
+        plugins: Modules or objects with hook implementations, beside the installed ones.
+        load_entry_points: Whether the installed plugins are loaded too.
+        blocked: Entry-point names that are never loaded; None asks the settings.
+        prefer: Which distribution wins where two register one key, ``{"connectors.slack": "distribution"}``; None
+            asks the settings.
+    """
+
+    def __init__(
+        self,
+        plugins: Sequence[object] = (),
+        *,
+        load_entry_points: bool = True,
+        blocked: Iterable[str] | None = None,
+        prefer: Mapping[str, str] | None = None,
+    ) -> None:
+        self._given = list(plugins)
+        self._load_entry_points = load_entry_points
+        self._blocked = blocked
+        self._prefer = prefer
+        self._lock = threading.RLock()
+        self._infos: list[PluginInfo] | None = None
+        self._kinds: dict[str, dict[str, Registered]] = {}
+        self._by_hand: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
+        self._manager = self._new_manager()
+
+    @staticmethod
+    def _new_manager() -> pluggy.PluginManager:
+        manager = pluggy.PluginManager(hookspecs.PROJECT_NAME)
+        manager.add_hookspecs(hookspecs)
+        return manager
+
+    # -- plugins ----------------------------------------------------------------------------------------------------
+
+    def plugins(self) -> list[PluginInfo]:
+        """Return every plugin with its state, loading them at the first call."""
+        with self._lock:
+            if self._infos is None:
+                blocked = settings.current().plugins.blocked if self._blocked is None else self._blocked
+                infos = load_plugins(self._manager, blocked=set(blocked)) if self._load_entry_points else []
+                for plugin in self._given:
+                    name = getattr(plugin, "__name__", type(plugin).__name__)
+                    self._manager.register(plugin, name=f":{name}")
+                    infos.append(PluginInfo(name, "", "", "loaded", plugin=plugin))
+                self._infos = infos
+            return list(self._infos)
+
+    def reset(self) -> None:
+        """Forget the loaded plugins, so that the next call loads them again; registrations by hand stay."""
+        with self._lock:
+            self._infos = None
+            self._kinds.clear()
+            self._manager = self._new_manager()
+
+    # -- lookups ----------------------------------------------------------------------------------------------------
+
+    def specs(self, kind: str) -> dict[str, Registered]:
+        """Return what plugins registered of one kind, by key; nothing is imported.
+
+        Args:
+            kind: One of :data:`automate_core.specs.KINDS`.
+
+        Raises:
+            DuplicateKeyError: If two plugins register one key and the settings prefer none of them.
+        """
+        if kind not in KINDS:
+            raise ConfigurationError(f"{kind!r} is not a kind of plugin.{nearby(kind, KINDS)}")
+        with self._lock:
+            if kind not in self._kinds:
+                self.plugins()
+                self._kinds[kind] = self._collect(kind)
+            return dict(self._kinds[kind])
+
+    def _collect(self, kind: str) -> dict[str, Registered]:
+        found: dict[str, Registered] = {}
+        prefer = settings.current().plugins.prefer if self._prefer is None else self._prefer
+        for implementation in reversed(getattr(self._manager.hook, f"automate_register_{kind}").get_hookimpls()):
+            distribution = (self._manager.get_name(implementation.plugin) or ":").partition(":")[0]
+            for spec in self._call(implementation):
+                other = found.get(spec.key)
+                wanted = prefer.get(f"{kind}.{spec.key}")
+                if other is None or wanted == distribution:
+                    found[spec.key] = Registered(spec, distribution)
+                elif wanted != other.distribution:
+                    names = f"{other.distribution or 'a local plugin'} and {distribution or 'a local plugin'}"
+                    raise DuplicateKeyError(
+                        f"{names} both register {kind}.{spec.key}. Block one with PLUGINS.blocked, or choose with "
+                        f"PLUGINS.prefer = {{'{kind}.{spec.key}': 'distribution'}}.",
+                        context={"kind": kind, "key": spec.key},
+                    )
+        return found
+
+    def _call(self, implementation: pluggy.HookImpl) -> list[Spec]:
+        try:
+            specs = list(implementation.function())
+            if not all(isinstance(spec, Spec) for spec in specs):
+                raise TypeError(f"{implementation.function.__name__} must return a list of automate_core.specs.Spec")
+        except Exception as error:  # noqa: BLE001 - one plugin's failure must not hide what the others register
+            self._mark_failed(implementation.plugin, f"{type(error).__name__}: {error}")
+            return []
+        return specs
+
+    def _mark_failed(self, plugin: object, reason: str) -> None:
+        self._infos = [
+            PluginInfo(info.name, info.distribution, info.version, "failed", reason) if info.plugin is plugin else info
+            for info in self._infos or []
+        ]
+
+    def keys(self, kind: str) -> list[str]:
+        """Return the sorted keys of one kind.
+
+        Args:
+            kind: One of :data:`automate_core.specs.KINDS`.
+        """
+        return sorted({*self.specs(kind), *self._by_hand[kind]})
+
+    def load(self, kind: str, key: str) -> Any:
+        """Import what is registered under a key.
+
+        Args:
+            kind: One of :data:`automate_core.specs.KINDS`.
+            key: The key.
+
+        Returns:
+            The class (or whatever the target is).
+
+        Raises:
+            NotRegisteredError: If nothing is; the message names what exists nearby.
+            PluginLoadError: If its import fails; the message names the extra to install.
+        """
+        specs = self.specs(kind)
+        if key in self._by_hand[kind]:
+            return self._by_hand[kind][key]
+        if key not in specs:
+            raise NotRegisteredError(
+                f"No {kind.rstrip('s').replace('_', ' ')} {key!r} is registered.{nearby(key, self.keys(kind))}",
+                context={"kind": kind, "key": key},
+            )
+        spec = specs[key].spec
+        return load_target(spec.target, requires=spec.requires, what=f"{kind}.{key}")
+
+    def add(self, kind: str, key: str, value: Any) -> None:
+        """Register something by hand, for this process.
+
+        Args:
+            kind: One of :data:`automate_core.specs.KINDS`.
+            key: The key, ``[a-z][a-z0-9_]*``.
+            value: The class itself. The same class again is no error.
+
+        Raises:
+            DuplicateKeyError: If the key is taken by something else.
+        """
+        with self._lock:
+            Spec(key, "by.hand:value")
+            taken = self._by_hand[kind].get(key, value)
+            if taken is not value or key in self.specs(kind):
+                raise DuplicateKeyError(f"{kind}.{key} is registered already.", context={"kind": kind, "key": key})
+            self._by_hand[kind][key] = value
+
+    def remove(self, kind: str, key: str) -> None:
+        """Take back what :meth:`add` registered; nothing happens where there is none.
+
+        Args:
+            kind: One of :data:`automate_core.specs.KINDS`.
+            key: The key.
+        """
+        with self._lock:
+            self._by_hand[kind].pop(key, None)
+
+    # -- connectors -------------------------------------------------------------------------------------------------
+
+    def register(self, key: str, connector: type[Connector]) -> None:
+        """Register a connector by hand.
+
+        Args:
+            key: Its key.
+            connector: The class.
+
+        Raises:
+            DuplicateKeyError: If the key is taken.
+        """
+        self.add("connectors", key, connector)
+
+    def get_connector(self, key: str) -> type[Connector]:
+        """Return the class of a connector, importing it at first use.
+
+        Args:
+            key: Its key.
+
+        Raises:
+            NotRegisteredError: If there is none.
+            PluginLoadError: If its import fails.
+        """
+        connector: type[Connector] = self.load("connectors", key)
+        return connector
+
+    def list_connectors(self) -> list[str]:
+        """Return the sorted keys of the connectors."""
+        return self.keys("connectors")
+
+    def get_action(self, name: str) -> tuple[type[Connector], ActionSpec]:
+        """Find an action by its full name.
+
+        Args:
+            name: ``"connector.action"``.
+
+        Returns:
+            The connector's class and the action's spec.
+
+        Raises:
+            NotRegisteredError: If there is no such connector.
+            UnknownActionError: If the connector has no such action.
+            PluginLoadError: If the connector cannot be imported.
+        """
+        key, dot, action = name.partition(".")
+        if not dot or not action:
+            raise NotRegisteredError(f"{name!r} is not an action: write 'connector.action'.")
+        connector = self.get_connector(key)
+        return connector, connector.get_action(action)
+
+    def list_actions(self) -> dict[str, ActionSpec]:
+        """Return every action by its full name; connectors that cannot be imported are left out."""
+        found = {}
+        for key in self.list_connectors():
+            try:
+                connector = self.get_connector(key)
+            except PluginLoadError:
+                continue
+            found.update({f"{key}.{spec.name}": spec for spec in connector.actions()})
+        return found
+
+
+registry = Registry()
+"""The default registry."""

@@ -1,0 +1,254 @@
+"""The one model of every setting. Django projects write it as ``DJANGO_AUTOMATE``; ``automate.conf`` reads that.
+
+Code asks :func:`current`. Without Django, :func:`configure` sets it for the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from automate_core.errors import ConfigurationError, nearby
+
+__all__ = [
+    "DecisionSettings",
+    "EventSettings",
+    "ExecutionSettings",
+    "LLMSettings",
+    "OutboxSettings",
+    "PluginSettings",
+    "PolicySettings",
+    "ProviderSettings",
+    "RagSettings",
+    "SecretSettings",
+    "Settings",
+    "WorkerSettings",
+    "configure",
+    "current",
+    "parse",
+]
+
+Money = Annotated[Decimal, BeforeValidator(lambda value: Decimal(str(value)) if isinstance(value, float) else value)]
+"""US dollars. A float is read through its text, so that 10.1 means 10.1."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, populate_by_name=True)
+
+
+class ExecutionSettings(_Section):
+    """How steps are executed."""
+
+    timeout_seconds: int = Field(60, gt=0, description="Longest duration of one attempt of a step.")
+    max_retries: int = Field(3, ge=0, description="Retries after the first attempt, for transient failures.")
+    batch_size: int = Field(10, gt=0, description="Items that a worker claims at once to begin with.")
+    retry_initial_seconds: float = Field(1.0, gt=0, description="Wait before the first retry.")
+    retry_factor: float = Field(2.0, ge=1, description="Growth of the wait from one retry to the next.")
+    retry_max_seconds: float = Field(300.0, gt=0, description="Longest wait between retries.")
+    retry_jitter: bool = Field(True, description="Spread the waits at random, so that retries do not come in step.")
+    max_output_bytes: int = Field(262_144, gt=0, description="Largest output of a step, as JSON.")
+
+
+class OutboxSettings(_Section):
+    """The outbox and its leases."""
+
+    lease_seconds: float = Field(30.0, ge=1, description="How long a claim holds without being renewed.")
+    max_batch_size: int = Field(100, gt=0, description="Upper bound of items claimed at once.")
+    max_crashes: int = Field(3, gt=0, description="Crashes of workers over one item before it is FAILED.")
+    reaper_interval_seconds: float = Field(10.0, gt=0, description="Time between two looks for expired leases.")
+
+
+class WorkerSettings(_Section):
+    """The worker process."""
+
+    concurrency: int = Field(4, gt=0, description="Runs in flight in one worker.")
+    poll_seconds: float = Field(1.0, gt=0, description="Time between two looks at an empty outbox.")
+    grace_seconds: float = Field(30.0, ge=0, description="Time to finish what is running after SIGTERM.")
+
+
+class EventSettings(_Section):
+    """Events."""
+
+    max_payload_bytes: int = Field(262_144, gt=0, description="Largest payload, as JSON.")
+    dedupe_window_days: int = Field(30, gt=0, description="How long a dedupe key is remembered.")
+
+
+class DecisionSettings(_Section):
+    """Which decisions are stored. Matches always are."""
+
+    non_matches: Literal["all", "none"] = Field("all", description="Whether decisions that did not match are stored.")
+
+
+class PolicySettings(_Section):
+    """What automations may do."""
+
+    allow_ssrf: bool = Field(False, description="Allow HTTP calls to private and special addresses.")
+    egress_allow: tuple[str, ...] = Field(
+        (), description='Exceptions to that: "host:port", "address:port" or networks such as "10.1.0.0/16".'
+    )
+    connector_allowlist: tuple[str, ...] = Field(
+        ("*",), description='Connectors and actions that may be used: "*", "slack", "http.*", "slack.post_message".'
+    )
+    llm_budget_daily: Money = Field(Decimal("10.00"), ge=0, description="Hard cap on LLM spend per day, in USD.")
+
+
+class SecretSettings(_Section):
+    """Where secrets come from."""
+
+    backend: str = Field("env", description='What $secret: means: "env", "db" or the dotted path of a backend class.')
+    prefix: str = Field("AUTOMATE_", description="Prefix of the environment variables that $secret: reads with env.")
+    allow: tuple[str, ...] = Field(("*",), description='References that may be resolved, such as "$secret:*".')
+    keys: dict[str, str] = Field(
+        default_factory=dict,
+        description="Key-encryption keys of the db backend: key id to 32 bytes in base64, or an $env: reference.",
+    )
+    active_key: str = Field("", description="The id of the key that encrypts new secrets; empty takes the last one.")
+
+
+class ProviderSettings(_Section):
+    """One LLM provider."""
+
+    model: str = Field("", description="The model when a call names none.")
+    api_key: str = Field("", description="A secret reference, such as $secret:OPENAI_API_KEY; never the key itself.")
+    base_url: str = Field("", description="Another address than the vendor's.")
+
+    @model_validator(mode="after")
+    def _key_is_a_reference(self) -> ProviderSettings:
+        if self.api_key and not self.api_key.startswith("$"):
+            raise ValueError("api_key takes a secret reference such as $secret:OPENAI_API_KEY, not the key itself")
+        return self
+
+
+class PriceSettings(_Section):
+    """The price of one model, in USD per million tokens."""
+
+    input: Money = Field(ge=0)
+    output: Money = Field(ge=0)
+
+
+class LLMSettings(_Section):
+    """The LLM gateway."""
+
+    provider: str = Field("openai", description="The provider when a call names none.")
+    providers: dict[str, ProviderSettings] = Field(default_factory=dict, description="Settings of each provider.")
+    prices: dict[str, PriceSettings] = Field(
+        default_factory=dict, description="Prices by model, in USD per million tokens, over the built-in table."
+    )
+    max_output_tokens: int = Field(1024, gt=0, description="Output tokens reserved for when a call names none.")
+    timeout_seconds: float = Field(60.0, gt=0, description="Longest duration of one call.")
+
+
+class RagSettings(_Section):
+    """Retrieval."""
+
+    store: str = Field("embedded", description="The document store.")
+    embedder: str = Field("", description="The embedder; empty means keyword search alone.")
+    path: str = Field("", description="File of the embedded store where Django is not used; empty is in memory.")
+
+
+class PluginSettings(_Section):
+    """Which plugins are used."""
+
+    blocked: tuple[str, ...] = Field((), description="Entry-point names that are never loaded.")
+    prefer: dict[str, str] = Field(
+        default_factory=dict, description='Who wins where two register one key: {"connectors.slack": "distribution"}.'
+    )
+
+
+class Settings(_Section):
+    """Every setting of ``DJANGO_AUTOMATE``."""
+
+    enabled: bool = Field(True, alias="ENABLED", description="The kill switch: False stops claiming and emitting runs.")
+    worker_mode: Literal["thread", "process", "synchronous"] = Field(
+        "thread", alias="WORKER_MODE", description="How a worker runs items: threads, child processes, or one by one."
+    )
+    logging_schema: Literal["ecs", "simple"] = Field(
+        "ecs", alias="LOGGING_SCHEMA", description="Format of the worker's log lines: Elastic Common Schema or text."
+    )
+    metrics_export: bool = Field(False, alias="METRICS_EXPORT", description="Serve Prometheus metrics.")
+    redact_keys: tuple[str, ...] = Field((), alias="REDACT_KEYS", description="Further key names to redact.")
+    execution: ExecutionSettings = Field(default_factory=ExecutionSettings, alias="EXECUTION")
+    outbox: OutboxSettings = Field(default_factory=OutboxSettings, alias="OUTBOX")
+    worker: WorkerSettings = Field(default_factory=WorkerSettings, alias="WORKER")
+    events: EventSettings = Field(default_factory=EventSettings, alias="EVENTS")
+    decisions: DecisionSettings = Field(default_factory=DecisionSettings, alias="DECISIONS")
+    policy: PolicySettings = Field(default_factory=PolicySettings, alias="POLICY")
+    secrets: SecretSettings = Field(default_factory=SecretSettings, alias="SECRETS")
+    llm: LLMSettings = Field(default_factory=LLMSettings, alias="LLM")
+    rag: RagSettings = Field(default_factory=RagSettings, alias="RAG")
+    plugins: PluginSettings = Field(default_factory=PluginSettings, alias="PLUGINS")
+
+    @model_validator(mode="after")
+    def _not_contradictory(self) -> Settings:
+        if self.execution.retry_initial_seconds > self.execution.retry_max_seconds:
+            raise ValueError("EXECUTION.retry_initial_seconds is more than EXECUTION.retry_max_seconds")
+        if self.execution.batch_size > self.outbox.max_batch_size:
+            raise ValueError("EXECUTION.batch_size is more than OUTBOX.max_batch_size")
+        if self.secrets.active_key and self.secrets.active_key not in self.secrets.keys:
+            raise ValueError("SECRETS.active_key names a key that SECRETS.keys does not hold")
+        return self
+
+
+def parse(raw: Mapping[str, Any]) -> Settings:
+    """Read settings from a plain mapping, in the form of ``DJANGO_AUTOMATE``.
+
+    Args:
+        raw: Upper-case top-level names; sections are mappings of lower-case names.
+
+    Returns:
+        The settings, with the default of everything that was left out.
+
+    Raises:
+        ConfigurationError: If a name is unknown, a value is wrong, or two values contradict each other; the message
+            has a line for each problem.
+    """
+    try:
+        return Settings.model_validate(dict(raw))
+    except ValidationError as error:
+        lines = [_explain(problem) for problem in error.errors(include_url=False, include_input=False)]
+        raise ConfigurationError("\n".join(lines), context={"problems": lines}) from None
+
+
+def _explain(problem: Any) -> str:
+    path = [str(part) for part in problem["loc"]]
+    name = ".".join(path)
+    if problem["type"] != "extra_forbidden":
+        return f"{name or 'settings'}: {problem['msg'].removeprefix('Value error, ')}"
+    if len(path) == 1 and "." in path[0]:
+        section, _, key = path[0].partition(".")
+        return f"{name}: unknown setting. Write it nested: {{{section!r}: {{{key!r}: …}}}}."
+    model: Any = Settings
+    for part in path[:-1]:
+        model = next((f.annotation for n, f in model.model_fields.items() if part in (n, f.alias)), model)
+    known = [field.alias or key for key, field in getattr(model, "model_fields", {}).items()]
+    return f"{name}: unknown setting.{nearby(path[-1], known)}"
+
+
+_provider: Callable[[], Settings] | None = None
+_defaults = None
+
+
+def current() -> Settings:
+    """Return the settings in force."""
+    global _defaults
+    if _provider is not None:
+        return _provider()
+    if _defaults is None:
+        _defaults = Settings()
+    return _defaults
+
+
+def configure(settings: Settings | Callable[[], Settings] | None) -> None:
+    """Set where :func:`current` gets the settings from.
+
+    Args:
+        settings: The settings, or a function that returns them; None goes back to the defaults.
+    """
+    global _provider
+    if settings is None or callable(settings):
+        _provider = settings
+    else:
+        _provider = lambda: settings  # noqa: E731 - a closure over one value

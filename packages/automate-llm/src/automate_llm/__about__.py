@@ -1,0 +1,3 @@
+"""The version of automate-llm."""
+
+__version__ = "0.1.0"

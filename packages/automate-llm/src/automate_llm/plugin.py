@@ -1,0 +1,1 @@
+"""What automate-llm registers with the core."""

@@ -1,0 +1,3 @@
+"""The version of automate-outbox."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""What automate-outbox registers with the core."""

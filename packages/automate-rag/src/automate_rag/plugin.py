@@ -1,0 +1,1 @@
+"""What automate-rag registers with the core."""

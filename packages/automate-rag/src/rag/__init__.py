@@ -1,0 +1,1 @@
+"""Alias of automate_rag, for the import line of the specification."""

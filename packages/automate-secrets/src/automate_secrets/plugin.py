@@ -1,0 +1,1 @@
+"""What automate-secrets registers with the core."""

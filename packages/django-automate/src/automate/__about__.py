@@ -1,0 +1,3 @@
+"""The version of django-automate."""
+
+__version__ = "0.1.0"

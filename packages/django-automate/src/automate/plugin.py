@@ -1,0 +1,1 @@
+"""What django-automate registers with the core."""
