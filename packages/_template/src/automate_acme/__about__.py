@@ -1,0 +1,3 @@
+"""The version of automate-acme."""
+
+__version__ = "0.1.0"
