@@ -1,0 +1,377 @@
+"""The policy of outgoing HTTP: which URLs and which addresses may be called.
+
+Plain functions without I/O. A URL's text is parsed once and only for its parts; what decides is every address that its
+host resolved to. The client that resolves, checks and connects is ``automate_connectors.egress``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING
+
+from automate_core.errors import ConfigurationError, SSRFBlocked
+
+if TYPE_CHECKING:
+    from automate_core.settings import PolicySettings
+
+__all__ = ["EgressPolicy", "Target", "judge_address", "parse_url"]
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+MAX_URL_LENGTH = 8192
+"""Characters; longer URLs are refused by most servers anyway."""
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(\?[^#]*)?(?:#.*)?", re.DOTALL)
+_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::([0-9]{1,5}))?")
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,62})"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
+_NUMERIC_HOST = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a request goes, parsed once.
+
+    Args:
+        scheme: ``http`` or ``https``.
+        host: The host in lower case: a name as it is written, or an IP address without brackets.
+        port: The port, the scheme's own where the URL has none.
+        path: Path and query, as they are written; ``/`` at least. The fragment is dropped.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    path: str = "/"
+
+    @property
+    def endpoint(self) -> str:
+        """Host and port, an IPv6 address in brackets: the form of ``POLICY.egress_allow``."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port, without the port where it is the scheme's own."""
+        default = f":{_DEFAULT_PORTS.get(self.scheme)}"
+        return f"{self.scheme}://{self.endpoint.removesuffix(default)}"
+
+    @property
+    def url(self) -> str:
+        """The whole URL."""
+        return self.origin + self.path
+
+    @property
+    def literal(self) -> str | None:
+        """The host where it is an IP address, None where it is a name that must be resolved."""
+        return self.host if _address(self.host) is not None else None
+
+
+def parse_url(text: str) -> Target:
+    """Take a URL apart, strictly: what two parsers could read differently is refused.
+
+    Args:
+        text: An absolute URL.
+
+    Returns:
+        Its parts. A host that merely looks like a number (``0x7f.1``) stays a name: what it resolves to is judged.
+
+    Raises:
+        SSRFBlocked: If the scheme is not http or https, or the text has user information, a backslash, a control
+            character, no host, a host outside ASCII, or a wrong port. The message never repeats the URL.
+    """
+    if len(text) > MAX_URL_LENGTH:
+        raise _refused(f"it is longer than {MAX_URL_LENGTH} characters")
+    if "\\" in text or _CONTROL.search(text) or not _encodable(text):
+        raise _refused("it holds a backslash or a control character; percent-encode it")
+    match = _URL.fullmatch(text)
+    if match is None:
+        raise _refused("it is not absolute; write http://host/… or https://host/…")
+    scheme, authority, path, query = match[1].lower(), match[2], match[3], match[4] or ""
+    if scheme not in _DEFAULT_PORTS:
+        raise _refused(f"its scheme is {scheme!r}; only http and https may be called")
+    if "@" in authority:
+        raise _refused("it holds user information; send credentials in a header")
+    if not authority.isascii():
+        raise _refused("its host is not ASCII; write an international name in its xn-- form")
+    parts = _AUTHORITY.fullmatch(authority.lower())
+    if parts is None:
+        raise _refused("its host or port is malformed")
+    return Target(scheme, _host(parts[1]), _port(parts[2], scheme), (path or "/") + query)
+
+
+def _refused(why: str) -> SSRFBlocked:
+    return SSRFBlocked(f"The URL is refused: {why}.", context={"reason": why})
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _host(text: str) -> str:
+    if text.startswith("["):
+        address = _address(text[1:-1])
+        if not isinstance(address, IPv6Address):
+            raise _refused("its IPv6 address is malformed")
+        return str(address)
+    if len(text) > 253 or not _HOST.fullmatch(text):
+        raise _refused("its host is malformed")
+    return text
+
+
+def _port(text: str | None, scheme: str) -> int:
+    port = _DEFAULT_PORTS[scheme] if text is None else int(text)
+    if not 0 < port < 65536:
+        raise _refused("its port is not between 1 and 65535")
+    return port
+
+
+def _address(text: str) -> Address | None:
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
+
+
+# -- addresses ---------------------------------------------------------------------------------------------------------
+
+_METADATA = tuple(
+    ip_network(text)
+    for text in (
+        "169.254.169.254", "169.254.170.2", "169.254.170.23", "100.100.100.200", "168.63.129.16", "192.0.0.192",
+        "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254",
+    )
+)  # fmt: skip
+"""Services that hand a machine its credentials. Not opened by naming a host, only by naming the address itself."""
+_METADATA_REASON = "cloud metadata"
+
+_REFUSED: tuple[tuple[Network, str], ...] = tuple(
+    (ip_network(text), reason)
+    for text, reason in (
+        ("0.0.0.0/8", "this network"),
+        ("10.0.0.0/8", "private"),
+        ("100.64.0.0/10", "carrier-grade NAT"),
+        ("127.0.0.0/8", "loopback"),
+        ("169.254.0.0/16", "link-local"),
+        ("172.16.0.0/12", "private"),
+        ("192.0.0.0/24", "reserved for protocols"),
+        ("192.0.2.0/24", "documentation"),
+        ("192.88.99.0/24", "6to4 relay"),
+        ("192.168.0.0/16", "private"),
+        ("198.18.0.0/15", "benchmarking"),
+        ("198.51.100.0/24", "documentation"),
+        ("203.0.113.0/24", "documentation"),
+        ("224.0.0.0/4", "multicast"),
+        ("240.0.0.0/4", "reserved"),
+        ("::/128", "unspecified"),
+        ("::1/128", "loopback"),
+        ("64:ff9b:1::/48", "local NAT64"),
+        ("100::/64", "discard-only"),
+        ("2001::/23", "reserved for protocols"),
+        ("2001:db8::/32", "documentation"),
+        ("3fff::/20", "documentation"),
+        ("5f00::/16", "segment routing"),
+        ("fc00::/7", "private"),
+        ("fe80::/10", "link-local"),
+        ("fec0::/10", "site-local"),
+        ("ff00::/8", "multicast"),
+    )
+)
+"""Spelt out although :mod:`ipaddress` knows most of it: its answers differ from one Python release to the next."""
+
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+
+_EMBEDDING: tuple[tuple[IPv6Network, int], ...] = (
+    (IPv6Network("::ffff:0:0/96"), 0),  # IPv4-mapped
+    (IPv6Network("::ffff:0:0:0/96"), 0),  # IPv4-translated
+    (IPv6Network("64:ff9b::/96"), 0),  # NAT64
+    (IPv6Network("::/96"), 0),  # IPv4-compatible
+    (IPv6Network("2002::/16"), 80),  # 6to4
+)
+"""IPv6 forms that lead to an IPv4 address, and how many bits follow it. Teredo and local NAT64 are refused whole."""
+
+
+def judge_address(address: str | Address) -> str | None:
+    """Say why an address must not be called.
+
+    Args:
+        address: An IPv4 or IPv6 address. IPv4-mapped, -compatible, -translated, 6to4 and NAT64 addresses are judged by
+            the IPv4 address inside.
+
+    Returns:
+        The reason, for instance ``"loopback"``; None where the address is an ordinary public one. What is no address
+        at all has a reason too.
+    """
+    parsed = _address(address) if isinstance(address, str) else address
+    if parsed is None:
+        return "not an IP address"
+    if isinstance(parsed, IPv6Address):
+        if parsed.scope_id is not None:
+            return "bound to a network interface"
+        inner = _embedded(parsed)
+        if inner is None:
+            return _judge(parsed) or (None if parsed in _GLOBAL_UNICAST else "not global unicast")
+        parsed = inner
+    return _judge(parsed)
+
+
+def _embedded(address: IPv6Address) -> IPv4Address | None:
+    if int(address) <= 1:  # unspecified and loopback would pass as IPv4-compatible
+        return None
+    for network, shift in _EMBEDDING:
+        if address in network:
+            return IPv4Address(int(address) >> shift & 0xFFFFFFFF)
+    return None
+
+
+def _judge(address: Address) -> str | None:
+    if any(address in network for network in _METADATA):
+        return _METADATA_REASON
+    for network, reason in _REFUSED:
+        if address in network:
+            return reason
+    return None if address.is_global and not address.is_multicast else "not globally reachable"
+
+
+# -- policy ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    names: frozenset[tuple[str, int]]
+    addresses: frozenset[tuple[Address, int]]
+    networks: tuple[Network, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EgressPolicy:
+    """Which targets may be called.
+
+    Without exceptions: public addresses only, and of the ports below 1024 only 80 and 443, so that nothing can be made
+    to speak to a mail server.
+
+    Args:
+        allow_private: Whether everything may be called (``POLICY.allow_ssrf``).
+        allow: Exceptions (``POLICY.egress_allow``). ``"host:port"`` vouches for a name and whatever it resolves to,
+            except cloud metadata; ``"address:port"`` (``"[::1]:8080"``) and networks (``"10.1.0.0/16"``, every port)
+            vouch for addresses, whatever name led there.
+
+    Raises:
+        ConfigurationError: If an entry has none of these forms.
+    """
+
+    allow_private: bool = False
+    allow: tuple[str, ...] = ()
+    _rules: _Rules = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_rules", _parse_rules(self.allow))
+
+    @classmethod
+    def from_settings(cls, policy: PolicySettings) -> EgressPolicy:
+        """Read the policy from the settings.
+
+        Args:
+            policy: The section ``POLICY``.
+
+        Raises:
+            ConfigurationError: If an entry of ``POLICY.egress_allow`` is malformed.
+        """
+        return cls(policy.allow_ssrf, policy.egress_allow)
+
+    def check(self, target: Target, addresses: Iterable[str | Address]) -> None:
+        """Refuse a target unless every address that it resolved to may be called.
+
+        Args:
+            target: Where the request goes.
+            addresses: All of its addresses; whoever connects must take one of these.
+
+        Raises:
+            SSRFBlocked: If there is no address, or one of them is not allowed; the message names it and the setting.
+        """
+        judged = list(addresses)
+        if not judged:
+            raise _blocked(target, "", "it has no address")
+        for address in judged:
+            reason = self._judge(target, address)
+            if reason is not None:
+                raise _blocked(target, str(address), reason)
+
+    def _judge(self, target: Target, address: str | Address) -> str | None:
+        parsed = _address(str(address))
+        if parsed is None:
+            return "not an IP address"
+        if self.allow_private or self._is_listed(target, parsed):
+            return None
+        if target.port < 1024 and target.port not in _DEFAULT_PORTS.values():
+            return f"port {target.port} is below 1024"
+        return judge_address(parsed)
+
+    def _is_listed(self, target: Target, address: Address) -> bool:
+        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        if (address, target.port) in self._rules.addresses or any(address in n for n in self._rules.networks):
+            return True
+        named = (target.host.rstrip("."), target.port) in self._rules.names
+        return named and judge_address(address) != _METADATA_REASON
+
+
+def _blocked(target: Target, address: str, reason: str) -> SSRFBlocked:
+    resolved = f" ({address})" if address and address != target.host else ""
+    remedy = f"If it is meant to be, list '{target.endpoint}' in POLICY.egress_allow."
+    if reason == _METADATA_REASON:
+        remedy = "POLICY.egress_allow opens it for an entry with the address itself only."
+    elif not address:
+        remedy = "Check the name."
+    return SSRFBlocked(
+        f"{target.origin}{resolved} must not be called: {reason}. {remedy}",
+        context={"host": target.host, "port": target.port, "address": address, "reason": reason},
+    )
+
+
+def _parse_rules(entries: Iterable[str]) -> _Rules:
+    names: set[tuple[str, int]] = set()
+    addresses: set[tuple[Address, int]] = set()
+    networks: list[Network] = []
+    for entry in entries:
+        if "/" in entry:
+            networks.append(_network(entry))
+            continue
+        host, port = _endpoint(entry)
+        address = _address(host)
+        if address is None:
+            names.add((host, port))
+        else:
+            addresses.add((address, port))
+    return _Rules(frozenset(names), frozenset(addresses), tuple(networks))
+
+
+def _network(entry: str) -> Network:
+    try:
+        return ip_network(entry)
+    except ValueError as error:
+        raise ConfigurationError(f"POLICY.egress_allow: {entry!r} is not a network: {error}.") from None
+
+
+def _endpoint(entry: str) -> tuple[str, int]:
+    parts = _AUTHORITY.fullmatch(entry.lower())
+    if parts is None or parts[2] is None:
+        raise ConfigurationError(
+            f"POLICY.egress_allow: {entry!r} must be 'host:port', 'address:port' or a network such as '10.1.0.0/16'."
+        )
+    try:
+        host, port = _host(parts[1]), _port(parts[2], "http")
+    except SSRFBlocked as error:
+        raise ConfigurationError(f"POLICY.egress_allow: {entry!r}: {error.context['reason']}.") from None
+    if _NUMERIC_HOST.fullmatch(host) and _address(host) is None:
+        raise ConfigurationError(f"POLICY.egress_allow: {entry!r}: write the address with four decimal numbers.")
+    return host.rstrip("."), port

@@ -1,0 +1,1 @@
+"""Contract test classes and in-memory doubles, for plugins and for our own tests."""

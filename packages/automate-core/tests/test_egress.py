@@ -1,0 +1,170 @@
+"""The egress policy: what it parses, which addresses it refuses, what the settings may open."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
+
+import pytest
+from automate_core.egress import EgressPolicy, Target, judge_address, parse_url
+from automate_core.errors import ConfigurationError, SSRFBlocked
+from automate_core.settings import PolicySettings, parse
+from hypothesis import given
+from hypothesis import strategies as st
+
+REFUSED = [
+    "0.0.0.0", "0.1.2.3", "10.0.0.1", "100.64.0.1", "100.100.100.200", "100.127.255.255", "127.0.0.1",
+    "127.255.255.254", "168.63.129.16", "169.254.0.1", "169.254.169.254", "169.254.170.2", "172.16.0.1",
+    "172.31.255.255", "192.0.0.1", "192.0.0.8", "192.0.0.9", "192.0.0.192", "192.0.2.1", "192.88.99.1",
+    "192.168.1.1", "198.18.0.1", "198.19.255.255", "198.51.100.1", "203.0.113.1", "224.0.0.1",
+    "239.255.255.250", "240.0.0.1", "255.255.255.255", "::", "::1", "::ffff:127.0.0.1",
+    "::ffff:100.100.100.200", "::ffff:0:127.0.0.1", "::7f00:1", "::a9fe:a9fe", "64:ff9b::7f00:1",
+    "64:ff9b::a9fe:a9fe", "64:ff9b:1::1", "64:ff9b:1:808:8:800::", "100::1", "2001::1",
+    "2001:0:4136:e378:8000:63bf:3fff:fdd2", "2001:2::1", "2001:10::1", "2001:db8::1", "2002:7f00:1::",
+    "2002:a9fe:a9fe::1", "2002:a00:1::1", "3fff::1", "4000::1", "5f00::1", "fc00::1", "fd00:ec2::254",
+    "fd20:ce::254", "fe80::1", "fe80::1%eth0", "fec0::1", "ff02::1", "2606:4700:4700::1111%1", "localhost",
+    "127.1", "0x7f.1", "2130706433", "0177.0.0.1",
+]  # fmt: skip
+
+PUBLIC = [
+    "1.1.1.1", "8.8.8.8", "93.184.216.34", "100.63.255.255", "100.128.0.1", "172.32.0.1", "192.0.1.1",
+    "198.17.255.255", "198.20.0.1", "2606:4700:4700::1111", "2001:4860:4860::8888", "2a00:1450:4001:82a::200e",
+    "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("address", REFUSED)
+def test_special_addresses_have_a_reason(address: str) -> None:
+    assert judge_address(address)
+
+
+@pytest.mark.parametrize("address", PUBLIC)
+def test_public_addresses_have_none(address: str) -> None:
+    assert judge_address(address) is None
+
+
+@given(st.ip_addresses(v=4))
+def test_an_embedded_address_is_judged_like_the_one_inside(inner: IPv4Address) -> None:
+    reason = judge_address(inner)
+    number = int(inner)
+    forms = [0xFFFF << 32 | number, 0xFFFF << 48 | number, 0x64FF9B << 96 | number, 0x2002 << 112 | number << 80]
+    if number > 1:
+        forms.append(number)
+    for form in forms:
+        assert judge_address(IPv6Address(form)) == reason
+
+
+@given(st.ip_addresses(v=6))
+def test_of_ipv6_only_global_unicast_and_embedded_addresses_can_pass(address: IPv6Address) -> None:
+    embeds = any(address in IPv6Network(text) for text in ("::/80", "64:ff9b::/96"))
+    if address not in IPv6Network("2000::/3") and not embeds:
+        assert judge_address(address)
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("http://example.com", Target("http", "example.com", 80, "/")),
+        ("HTTPS://Example.COM:8443/a?b=c#d", Target("https", "example.com", 8443, "/a?b=c")),
+        ("http://example.com?q=@", Target("http", "example.com", 80, "/?q=@")),
+        ("https://[2606:4700::1111]/", Target("https", "2606:4700::1111", 443, "/")),
+        ("http://xn--bcher-kva.example/ü", Target("http", "xn--bcher-kva.example", 80, "/ü")),
+        ("http://0x7f.1/", Target("http", "0x7f.1", 80, "/")),
+        ("http://under_score.example./", Target("http", "under_score.example.", 80, "/")),
+    ],
+)
+def test_a_url_is_taken_apart(text: str, target: Target) -> None:
+    assert parse_url(text) == target
+    assert parse_url(target.url) == target
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "example.com", "/path", "//example.com/", "http:/example.com", "http:example.com", "http://", "http:///x",
+        "http://:80/", "ftp://example.com/", "file:///etc/passwd", "gopher://example.com:70/", "data:text/plain,x",
+        "javascript://example.com/%0aalert(1)", "http://user@example.com/", "http://user:pw@example.com/",
+        "http://@127.0.0.1/", "http://example.com@127.0.0.1/", "http://127.0.0.1\\@example.com/",
+        "http://example.com\\@127.0.0.1/", "http:\\\\example.com", "http://example.com/a\\b", "http://exa\nmple.com/",
+        "http://example.com/\x00", "http://example.com/\r\nX: y", "\thttp://example.com", " http://example.com",
+        "http://example.com /", "http://127。0。0。1/", "http://①②⑦.⓪.⓪.①/", "http://exämple.com/",
+        "http://127%2e0.0.1/", "http://%31%32%37.0.0.1/", "http://a..b/", "http://.example.com/", "http://-a.com/",
+        "http://example.com:/", "http://example.com:0/", "http://example.com:65536/", "http://example.com:99999999/",
+        "http://example.com:8o/", "http://example.com:80:80/", "http://example.com:+80/", "http://example.com:٨٠/",
+        "http://[::1", "http://::1/", "http://[::1]x/", "http://[127.0.0.1]/", "http://[fe80::1%25eth0]/",
+        "http://[::ffff:127.0.0.1.1]/", f"http://{'a' * 64}.com/", f"http://{'a.' * 130}com/", "http://a/" + "x" * 9000,
+        "http://example.com/\ud800",
+    ],
+)  # fmt: skip
+def test_what_parsers_disagree_on_is_refused(text: str) -> None:
+    with pytest.raises(SSRFBlocked) as caught:
+        parse_url(text)
+    assert "pw" not in str(caught.value)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_parsed_or_refused(rest: str) -> None:
+    try:
+        target = parse_url("http://" + rest)
+    except SSRFBlocked:
+        return
+    assert "@" not in target.host
+    assert parse_url(target.url) == target
+
+
+def check(policy: EgressPolicy, url: str, *addresses: str) -> None:
+    policy.check(parse_url(url), addresses)
+
+
+def test_one_refused_answer_refuses_the_target() -> None:
+    policy = EgressPolicy()
+    check(policy, "https://example.com/", "93.184.216.34", "2606:4700::1111")
+    with pytest.raises(SSRFBlocked, match=r"example\.com \(10\.0\.0\.1\).*private.*POLICY\.egress_allow"):
+        check(policy, "https://example.com/", "93.184.216.34", "10.0.0.1")
+    with pytest.raises(SSRFBlocked, match="no address"):
+        check(policy, "https://example.com/")
+    with pytest.raises(SSRFBlocked, match="not an IP address"):
+        check(policy, "https://example.com/", "93.184.216.34", "evil")
+
+
+@pytest.mark.parametrize("port", [1, 22, 25, 110, 1023])
+def test_low_ports_are_refused_unless_listed(port: int) -> None:
+    with pytest.raises(SSRFBlocked, match="below 1024"):
+        check(EgressPolicy(), f"http://example.com:{port}/", "93.184.216.34")
+    check(EgressPolicy(allow=(f"example.com:{port}",)), f"http://example.com:{port}/", "93.184.216.34")
+
+
+def test_what_the_settings_open_and_what_they_do_not() -> None:
+    policy = EgressPolicy(allow=("Intranet.example:8080", "127.0.0.1:9000", "[::1]:9000", "10.1.0.0/16", "fd12::/16"))
+    check(policy, "http://intranet.example:8080/", "192.168.0.5", "fd00::5")
+    check(policy, "http://intranet.example.:8080/", "192.168.0.5")
+    check(policy, "http://anything.example:9000/", "127.0.0.1", "::1", "::ffff:127.0.0.1", "10.1.2.3", "fd12::1")
+    for url, address in [
+        ("http://intranet.example:8081/", "192.168.0.5"),
+        ("http://other.example:8080/", "192.168.0.5"),
+        ("http://x.intranet.example:8080/", "192.168.0.5"),
+        ("http://intranet.example:8080/", "169.254.169.254"),
+        ("http://127.0.0.1:9001/", "127.0.0.1"),
+        ("http://127.0.0.2:9000/", "127.0.0.2"),
+        ("http://a.example/", "10.2.0.1"),
+    ]:
+        with pytest.raises(SSRFBlocked):
+            check(policy, url, address)
+    check(EgressPolicy(allow=("169.254.169.254:80",)), "http://metadata.example/", "169.254.169.254")
+    check(EgressPolicy(allow_private=True), "http://a.example:22/", "127.0.0.1", "169.254.169.254")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["", "localhost", "10.0.0.1", "*:80", "host:", "host:0", "host:70000", "host:http", "10.0.0.1/16", "host/24",
+     "::1:80", "user@host:80", "http://host:80", "127.1:80", "0x7f.1:80", "2130706433:80", "ho st:80"],
+)  # fmt: skip
+def test_a_malformed_entry_is_a_configuration_error(entry: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"POLICY\.egress_allow"):
+        EgressPolicy(allow=(entry,))
+    with pytest.raises(ConfigurationError, match=r"POLICY\.egress_allow"):
+        parse({"POLICY": {"egress_allow": [entry]}})
+
+
+def test_the_policy_comes_from_the_settings() -> None:
+    settings = PolicySettings(allow_ssrf=True, egress_allow=("localhost:80",))
+    assert EgressPolicy.from_settings(settings) == EgressPolicy(allow_private=True, allow=("localhost:80",))
