@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -44,7 +44,7 @@ class NewJob:
         priority: Higher goes first.
         ordering_key: Items with one key are to be done in order (kept for the issue of ordering).
         tenant: The tenant it belongs to.
-        due: Not before this time, by the database's clock; None means at once.
+        due: Not before this time; a timedelta counts from the database's now, None means at once.
         max_attempts: Attempts before it is FAILED.
     """
 
@@ -54,7 +54,7 @@ class NewJob:
     priority: int = 0
     ordering_key: str = ""
     tenant: str = ""
-    due: datetime | None = None
+    due: datetime | timedelta | None = None
     max_attempts: int = 4
 
 
@@ -97,8 +97,44 @@ class OutboxStore(Protocol):
     nothing is written.
     """
 
+    def add(self, jobs: Sequence[NewJob]) -> list[int]:
+        """Write items, in the caller's transaction where there is one.
+
+        Args:
+            jobs: The items.
+
+        Returns:
+            Their ids, in the same order.
+
+        Raises:
+            InvalidPayloadError: If a payload is not JSON; nothing is written.
+            OutboxError: If another field cannot be stored; nothing is written.
+        """
+        ...
+
+    def add_claimed(self, worker_id: str, job: NewJob) -> OutboxItem:
+        """Write an item that is born claimed, its first attempt charged.
+
+        Args:
+            worker_id: Who holds it.
+            job: The item; its due time is ignored.
+
+        Returns:
+            The claimed item.
+
+        Raises:
+            InvalidPayloadError: If the payload is not JSON.
+            OutboxError: If another field cannot be stored.
+        """
+        ...
+
     def claim_batch(
-        self, worker_id: str, limit: int = 10, *, kinds: Sequence[str] | None = None, queues: Sequence[str] | None = None
+        self,
+        worker_id: str,
+        limit: int = 10,
+        *,
+        kinds: Sequence[str] | None = None,
+        queues: Sequence[str] | None = None,
     ) -> list[OutboxItem]:
         """Claim due items; the attempt is charged here.
 
@@ -109,7 +145,20 @@ class OutboxStore(Protocol):
             queues: Only these queues; None means all.
 
         Returns:
-            The claimed items, highest priority and oldest first.
+            The claimed items, highest priority and longest due first.
+        """
+        ...
+
+    def claim_job(self, worker_id: str, job_id: int, *, due_only: bool = False) -> OutboxItem | None:
+        """Claim one given item.
+
+        Args:
+            worker_id: Who claims.
+            job_id: The item.
+            due_only: Leave it where its time has not come; left out, a wait for a retry is cut short.
+
+        Returns:
+            The claimed item; None where it does not exist, is finished, or is held by somebody.
         """
         ...
 
@@ -127,19 +176,29 @@ class OutboxStore(Protocol):
         ...
 
     def mark_retry(
-        self, item_id: int, worker_id: str, next_attempt: datetime, error: str = "", *, lease_token: str | None = None
-    ) -> None:
+        self,
+        item_id: int,
+        worker_id: str,
+        next_attempt: datetime | timedelta,
+        error: str = "",
+        *,
+        lease_token: str | None = None,
+    ) -> JobStatus:
         """Give an item back to be tried again, or fail it where its attempts are used up.
 
         Args:
             item_id: The item.
             worker_id: Who claimed it.
-            next_attempt: Not before this time.
+            next_attempt: Not before this time; a timedelta counts from the database's now.
             error: Why, redacted before it is written.
             lease_token: As in :meth:`mark_success`.
 
+        Returns:
+            RETRY, or FAILED where that was the last attempt.
+
         Raises:
             LeaseLostError: If the claim is no longer the live one.
+            OutboxError: If ``next_attempt`` is a datetime without a time zone.
         """
         ...
 
@@ -170,6 +229,18 @@ class OutboxStore(Protocol):
         """
         ...
 
+    def renew_many(self, item_ids: Iterable[int] | Mapping[int, str], worker_id: str) -> set[int]:
+        """Extend many leases at once.
+
+        Args:
+            item_ids: The items, or a mapping of items to the tokens of their claims.
+            worker_id: Who claimed them.
+
+        Returns:
+            The items whose claim is no longer the live one.
+        """
+        ...
+
     def release(self, item_id: int, worker_id: str, *, lease_token: str | None = None) -> None:
         """Hand an item back untouched: the attempt is not charged, and any worker may claim it at once.
 
@@ -180,6 +251,20 @@ class OutboxStore(Protocol):
 
         Raises:
             LeaseLostError: If the claim is no longer the live one.
+        """
+        ...
+
+    def seconds_until_due(
+        self, kinds: Sequence[str] | None = None, *, queues: Sequence[str] | None = None
+    ) -> float | None:
+        """Return how long nothing more will come due.
+
+        Args:
+            kinds: Only these kinds; None means all.
+            queues: Only these queues; None means all.
+
+        Returns:
+            Seconds, 0.0 where something is due already; None where nothing waits.
         """
         ...
 

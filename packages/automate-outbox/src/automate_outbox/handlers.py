@@ -1,0 +1,92 @@
+"""What to do with each kind of item. The worker registers handlers; the reaper tells them what died."""
+
+from __future__ import annotations
+
+import threading
+from typing import Protocol
+
+from automate_core.errors import DuplicateKeyError, NotRegisteredError, nearby
+from automate_core.outbox import OutboxItem, OutboxStore
+
+__all__ = ["JobHandler", "get_handler", "register_handler", "registered_kinds", "unregister_handler"]
+
+
+class JobHandler(Protocol):
+    """Handles the items of one kind."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of items that it handles."""
+        ...
+
+    def handle(self, item: OutboxItem, store: OutboxStore, worker_id: str) -> None:
+        """Do what the item asks for, and end its claim.
+
+        Args:
+            item: The claimed item.
+            store: The store that claimed it.
+            worker_id: Who claimed it.
+        """
+        ...
+
+    def on_dead(self, item: OutboxItem, error: str) -> None:
+        """Note that the item will never be tried again; runs in the transaction that fails it.
+
+        Args:
+            item: The item, as it was last claimed.
+            error: Why, already redacted.
+        """
+        ...
+
+
+_handlers: dict[str, JobHandler] = {}
+_lock = threading.Lock()
+
+
+def register_handler(handler: JobHandler) -> None:
+    """Register the handler of a kind, for this process.
+
+    Args:
+        handler: The handler. The same object again is no error.
+
+    Raises:
+        DuplicateKeyError: If the kind has another handler.
+    """
+    with _lock:
+        other = _handlers.setdefault(handler.kind, handler)
+    if other is not handler:
+        raise DuplicateKeyError(
+            f"The kind {handler.kind!r} is handled already, by {type(other).__name__}: choose another kind.",
+            context={"kind": handler.kind},
+        )
+
+
+def unregister_handler(kind: str) -> None:
+    """Forget the handler of a kind; none is no error.
+
+    Args:
+        kind: The kind.
+    """
+    with _lock:
+        _handlers.pop(kind, None)
+
+
+def get_handler(kind: str) -> JobHandler:
+    """Return the handler of a kind.
+
+    Args:
+        kind: The kind.
+
+    Raises:
+        NotRegisteredError: If there is none; the message names the kinds that have one.
+    """
+    handler = _handlers.get(kind)
+    if handler is None:
+        raise NotRegisteredError(f"Nothing handles {kind!r}.{nearby(kind, registered_kinds())}", context={"kind": kind})
+    return handler
+
+
+def registered_kinds() -> list[str]:
+    """Return the kinds that have a handler, sorted: what a worker claims."""
+    with _lock:
+        return sorted(_handlers)

@@ -1,0 +1,161 @@
+"""What goes into a row and what comes out of it, checked before any statement runs.
+
+A statement that the database refuses poisons the caller's transaction, so nothing is sent that it could refuse.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from automate_core.errors import OutboxError
+from automate_core.outbox import NewJob, OutboxItem
+from automate_core.payload import check_payload
+from automate_core.redaction import redact_text
+
+__all__ = [
+    "ITEM_COLUMNS",
+    "KIND_LENGTH",
+    "ORDERING_KEY_LENGTH",
+    "OWNER_LENGTH",
+    "QUEUE_LENGTH",
+    "TABLE",
+    "TENANT_LENGTH",
+    "TOKEN_LENGTH",
+    "check_job",
+    "check_moment",
+    "check_worker",
+    "encode_payload",
+    "read_item",
+    "store_error",
+]
+
+TABLE = "automate_outbox_job"
+KIND_LENGTH = 100
+QUEUE_LENGTH = 100
+TENANT_LENGTH = 100
+ORDERING_KEY_LENGTH = 200
+OWNER_LENGTH = 200
+TOKEN_LENGTH = 32
+ERROR_LENGTH = 4000
+_PAYLOAD_BYTES = 8 * 1024 * 1024
+
+ITEM_COLUMNS = (
+    "id, kind, payload, attempts, max_attempts, crashes, lease_owner, lease_token, lease_expires_at, queue, tenant, "
+    "priority, next_attempt_at"
+)
+"""The columns that make an item, in the order that :func:`read_item` expects; the last two give its place."""
+
+_SMALLINT = range(-32768, 32768)
+
+
+def encode_payload(payload: Mapping[str, Any]) -> str:
+    """Return a payload as JSON text that every database can hold.
+
+    Args:
+        payload: A JSON object.
+
+    Raises:
+        InvalidPayloadError: If it is not an object, or holds what JSON or a database cannot: other types, NaN,
+            infinities, NUL, lone surrogates, cycles.
+    """
+    value = payload if isinstance(payload, dict) or not isinstance(payload, Mapping) else dict(payload)
+    return check_payload(value, max_bytes=_PAYLOAD_BYTES, what="payload of the job").decode()
+
+
+def check_job(job: NewJob) -> None:
+    """Refuse a job that a database would refuse.
+
+    Args:
+        job: The job.
+
+    Raises:
+        OutboxError: If a field is too long, empty, out of range, or the due time has no time zone.
+    """
+    _check_text("kind", job.kind, KIND_LENGTH, required=True)
+    _check_text("queue", job.queue, QUEUE_LENGTH, required=True)
+    _check_text("tenant", job.tenant, TENANT_LENGTH)
+    _check_text("ordering_key", job.ordering_key, ORDERING_KEY_LENGTH)
+    if job.priority not in _SMALLINT:
+        raise OutboxError(f"priority must lie between -32768 and 32767, not {job.priority!r}.")
+    if job.max_attempts not in range(1, 2**31):
+        raise OutboxError(f"max_attempts must be at least 1, not {job.max_attempts!r}.")
+    if job.due is not None:
+        check_moment("due", job.due)
+
+
+def check_worker(worker_id: str) -> None:
+    """Refuse a worker id that cannot be stored.
+
+    Args:
+        worker_id: The id.
+
+    Raises:
+        OutboxError: If it is empty or too long.
+    """
+    _check_text("worker_id", worker_id, OWNER_LENGTH, required=True)
+
+
+def check_moment(name: str, value: datetime | timedelta) -> None:
+    """Refuse a time that could mean several moments.
+
+    Args:
+        name: What it is called, for the message.
+        value: An aware datetime, or a timedelta from the database's now.
+
+    Raises:
+        OutboxError: If it is a naive datetime or something else.
+    """
+    if isinstance(value, timedelta):
+        return
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        raise OutboxError(
+            f"{name} must be a datetime with a time zone, or a timedelta from now, not {value!r}. "
+            "For instance: django.utils.timezone.now() + timedelta(seconds=30)."
+        )
+
+
+def _check_text(name: str, value: str, length: int, *, required: bool = False) -> None:
+    if not isinstance(value, str) or (required and not value):
+        raise OutboxError(f"{name} must be a non-empty string, not {value!r}.")
+    if len(value) > length:
+        raise OutboxError(f"{name} is {len(value)} characters long; at most {length} fit.")
+    if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
+        raise OutboxError(f"{name} holds a NUL or half of a surrogate pair; remove it.")
+
+
+def store_error(error: str) -> str:
+    """Return an error text as it may be written: redacted, bounded, storable.
+
+    Args:
+        error: The text.
+    """
+    # The first cut lies far behind the second, so that a secret which it splits never shows.
+    text = redact_text(str(error)[: 8 * ERROR_LENGTH])
+    text = text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+    return text if len(text) <= ERROR_LENGTH else text[: ERROR_LENGTH - 1] + "…"
+
+
+def read_item(row: Sequence[Any], lease_expires_at: datetime) -> OutboxItem:
+    """Make an item from a row of :data:`ITEM_COLUMNS`.
+
+    Args:
+        row: The row.
+        lease_expires_at: The end of its lease, already read.
+    """
+    payload = row[2]
+    return OutboxItem(
+        id=row[0],
+        kind=row[1],
+        payload=json.loads(payload) if isinstance(payload, str | bytes) else payload,
+        attempts=row[3],
+        max_attempts=row[4],
+        crashes=row[5],
+        lease_owner=row[6],
+        lease_token=row[7],
+        lease_expires_at=lease_expires_at,
+        queue=row[9],
+        tenant=row[10],
+    )

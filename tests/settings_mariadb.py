@@ -1,0 +1,7 @@
+"""Django settings with MariaDB as the default database."""
+
+from __future__ import annotations
+
+from databases import django_settings
+
+globals().update(django_settings("mariadb"))
