@@ -1,7 +1,8 @@
-"""Django settings with PostgreSQL as the default database."""
+"""The same settings over PostgreSQL."""
 
 from __future__ import annotations
 
-from databases import django_settings
+from automate_core.testing.databases import django_databases
+from settings_sqlite import *  # noqa: F403 - everything but the database
 
-globals().update(django_settings("postgres"))
+DATABASES = django_databases("postgres")

@@ -157,8 +157,11 @@ def _with_test_name(name: str, config: dict[str, Any]) -> dict[str, Any]:
 # -- SQLite -----------------------------------------------------------------------------------------------------------
 
 
+_SQLITE_VARIABLE = "AUTOMATE_TEST_SQLITE"
+
+
 def _find_sqlite() -> Server:
-    path = os.path.join(tempfile.gettempdir(), f"automate_{_RUN}.sqlite3")
+    path = os.environ.get(_SQLITE_VARIABLE) or os.path.join(tempfile.gettempdir(), f"automate_{_RUN}.sqlite3")
     options = {
         "timeout": 20,
         "transaction_mode": "IMMEDIATE",
