@@ -1,15 +1,321 @@
-"""Placeholder until the redactor lands."""
+"""The redactor: what is shown, stored or sent anywhere passes through here first.
+
+Two ways at once. By name: the value of a key such as ``password`` or ``X-Api-Key`` is hidden, whatever it is. By value:
+secrets that this process has resolved (:func:`remember`) are hidden in whichever encoding they appear, and so is what
+looks like a secret: bearer and basic credentials, user info in URLs, tokens of well-known services, private keys, card
+numbers. Nothing of a secret is kept, not even its last characters.
+
+Secret *references* such as ``$secret:API_KEY`` are no secrets and stay readable.
+
+Redact before you cut: half a secret cannot be recognised.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
+import decimal
+import enum
+import fractions
+import logging
+import traceback
+import uuid
+from collections.abc import Iterable, Mapping, Sequence, Set
+from itertools import count
+from types import TracebackType
 from typing import Any
 
+from automate_core._redaction.keys import extra_keys, is_secret_key
+from automate_core._redaction.shapes import REDACTED, is_card_number, redact_shapes
+from automate_core._redaction.values import MIN_LENGTH, LiveValues
+from automate_core._references import REFERENCE
 
-def redact(data: Any) -> Any:
-    """Return data."""
-    return data
+__all__ = [
+    "MIN_LENGTH",
+    "REDACTED",
+    "RedactingFilter",
+    "forget",
+    "is_secret_key",
+    "redact",
+    "redact_text",
+    "remember",
+]
+
+_MAX_DEPTH = 100
+_CYCLE = "[CYCLE]"
+_PLAIN = (
+    float, complex, decimal.Decimal, fractions.Fraction, uuid.UUID,
+    datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo, bool, type(None),
+)  # fmt: skip
+"""Values that can hold no text."""
+
+_live = LiveValues()
+
+
+def remember(value: str) -> bool:
+    """Hide a secret value from now on, wherever it appears in this process.
+
+    It is found raw, escaped as in JSON, Python or HTML, URL-encoded, in hex, and in base64 at each alignment. The
+    10,000 values that were remembered last are kept.
+
+    Args:
+        value: The secret.
+
+    Returns:
+        Whether it is hidden: False for a value of fewer than :data:`MIN_LENGTH` characters, which would be found in
+        ordinary words and numbers. Short secrets are hidden by the names of their keys alone.
+    """
+    return _live.add(value)
+
+
+def forget(value: str) -> None:
+    """Take back :func:`remember`.
+
+    Args:
+        value: The secret; nothing happens where it is unknown.
+    """
+    _live.discard(value)
 
 
 def redact_text(text: str) -> str:
-    """Return text."""
-    return text
+    """Hide the secrets in a text.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        The text with :data:`REDACTED` in the place of each secret. It never raises: a text that cannot be examined is
+        replaced as a whole.
+    """
+    try:
+        plain = str.__str__(text) if isinstance(text, str) else str(text)
+        return redact_shapes(_live.replace(plain, REDACTED))
+    except Exception:  # noqa: BLE001 - errors and logs pass through here; what cannot be examined is not shown
+        return REDACTED
+
+
+def redact(data: Any) -> Any:
+    """Return a copy of data without its secrets; the data itself is not changed.
+
+    Args:
+        data: Anything: mappings, lists, tuples, sets, bytes, exceptions with their causes, dataclasses, pydantic
+            models, nested as they come. An object with a method ``__redacted__()`` decides for itself what may be
+            shown of it.
+
+    Returns:
+        The same structure. Mappings, dataclasses and models become dicts; exceptions become dicts of ``type``,
+        ``message`` and, where they have them, ``code``, ``context``, ``notes``, ``cause`` and ``exceptions``; other
+        objects become their text. What is nested deeper than 100 levels is hidden, and a cycle is cut.
+    """
+    return _Walk().visit(data)
+
+
+class _Walk:
+    """One walk through one structure."""
+
+    def __init__(self) -> None:
+        self._path: set[int] = set()
+        self._extra = extra_keys()
+        self._names: dict[str, str] = {}
+
+    def visit(self, data: Any) -> Any:
+        if isinstance(data, str):
+            return redact_text(data)
+        if isinstance(data, _PLAIN):
+            return data
+        if isinstance(data, int):
+            return REDACTED if _is_secret_number(data) else data
+        if isinstance(data, (bytes, bytearray, memoryview)):
+            return _redact_bytes(data)
+        if id(data) in self._path:
+            return _CYCLE
+        if len(self._path) >= _MAX_DEPTH:
+            return REDACTED
+        self._path.add(id(data))
+        try:
+            return self._open(data)
+        except Exception:  # noqa: BLE001 - an object that fails while it is examined is not shown
+            return REDACTED
+        finally:
+            self._path.discard(id(data))
+
+    def _open(self, data: Any) -> Any:
+        if not isinstance(data, type):
+            if hasattr(data, "__redacted__"):
+                return data.__redacted__()
+            if hasattr(data, "get_secret_value"):
+                return REDACTED
+        if isinstance(data, BaseException):
+            return self._exception(data)
+        fields = _fields_of(data)
+        if fields is not None:
+            return self._mapping(fields)
+        if isinstance(data, tuple) and hasattr(data, "_fields"):
+            return type(data)(*self._mapping(dict(zip(data._fields, data, strict=True))).values())
+        return self._collection(data)
+
+    def _collection(self, data: Any) -> Any:
+        if isinstance(data, Set):
+            items = {self._hashable(item) for item in data}
+            return frozenset(items) if isinstance(data, frozenset) else items
+        if isinstance(data, enum.Enum):
+            return self.visit(data.value)
+        if isinstance(data, Sequence) or hasattr(data, "popleft"):
+            pair = _hidden_pair(data)
+            items = pair if pair is not None else [self._item(item) for item in data]
+            return tuple(items) if isinstance(data, tuple) else items
+        return redact_text(str(data))
+
+    def _item(self, item: Any) -> Any:
+        """A header may come as a list of two in a list."""
+        pair = _hidden_pair(tuple(item)) if isinstance(item, list) else None
+        return pair if pair is not None else self.visit(item)
+
+    def _mapping(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
+        named = data.get("name", data.get("key"))
+        value_is_secret = "value" in data and isinstance(named, str) and is_secret_key(named)
+        result: dict[Any, Any] = {}
+        for key, value in data.items():
+            name = key.decode("utf-8", "replace") if isinstance(key, bytes) else key
+            secret = isinstance(name, str) and (
+                is_secret_key(name, self._extra) or (value_is_secret and name == "value")
+            )
+            result[self._key(key, result)] = _hide(value) if secret else self.visit(value)
+        return result
+
+    def _key(self, key: Any, taken: dict[Any, Any]) -> Any:
+        if isinstance(key, str):
+            clean: Any = self._names.get(key)
+            if clean is None:
+                clean = self._names[key] = redact_text(key)
+        else:
+            clean = self._hashable(key)
+        if clean not in taken:
+            return clean
+        return next(f"{clean}#{number}" for number in count(2) if f"{clean}#{number}" not in taken)
+
+    def _hashable(self, data: Any) -> Any:
+        clean = self.visit(data)
+        return str(clean) if isinstance(clean, (dict, list, set)) else clean
+
+    def _exception(self, error: BaseException) -> dict[str, Any]:
+        shown: dict[str, Any] = {"type": type(error).__qualname__, "message": redact_text(str(error))}
+        for name in ("code", "context"):
+            if hasattr(error, "retryable") and hasattr(error, name):
+                shown[name] = self.visit(getattr(error, name))
+        if notes := getattr(error, "__notes__", None):
+            shown["notes"] = self.visit(list(notes))
+        if isinstance(error, BaseExceptionGroup):
+            shown["exceptions"] = self.visit(list(error.exceptions))
+        cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        if cause is not None:
+            shown["cause"] = self.visit(cause)
+        return shown
+
+
+def _fields_of(data: Any) -> Mapping[Any, Any] | None:
+    """The named parts of a mapping, dataclass, pydantic model or attrs class; None for anything else."""
+    if isinstance(data, Mapping):
+        return data
+    kind = type(data)
+    if dataclasses.is_dataclass(kind):
+        return {field.name: getattr(data, field.name, None) for field in dataclasses.fields(kind)}
+    if hasattr(kind, "__pydantic_fields__"):
+        return {**data.__dict__, **(getattr(data, "__pydantic_extra__", None) or {})}
+    if hasattr(kind, "__attrs_attrs__"):
+        return {field.name: getattr(data, field.name, None) for field in kind.__attrs_attrs__}
+    return None
+
+
+def _hidden_pair(data: Any) -> list[Any] | None:
+    """Read ``("Authorization", "…")``, the form of headers, as a name and its secret; None for anything else."""
+    if not isinstance(data, tuple) or len(data) != 2 or not isinstance(data[0], (str, bytes)):
+        return None
+    name = data[0].decode("utf-8", "replace") if isinstance(data[0], bytes) else data[0]
+    return [data[0], _hide(data[1])] if is_secret_key(name) else None
+
+
+def _hide(value: Any) -> Any:
+    """Hide the value of a secret key, unless there is nothing to hide: none, true and false, and references."""
+    if value is None or isinstance(value, bool) or value in ("", b""):
+        return value
+    if isinstance(value, str):
+        return value if REFERENCE.fullmatch(value) else REDACTED
+    if isinstance(value, Mapping) and _holds_only_references(value.values()):
+        return dict(value)
+    if isinstance(value, (list, tuple)) and _holds_only_references(value):
+        return list(value)
+    shown = getattr(value, "__redacted__", None)
+    return shown() if callable(shown) and not isinstance(value, type) else REDACTED
+
+
+def _holds_only_references(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, str) and REFERENCE.fullmatch(value) for value in values)
+
+
+def _is_secret_number(number: int) -> bool:
+    return _live.holds_number(number) or (10**13 <= number < 10**19 and is_card_number(str(number)))
+
+
+def _redact_bytes(data: bytes | bytearray | memoryview) -> bytes:
+    text = bytes(data).decode("utf-8", "surrogateescape")
+    clean = redact_text(text)
+    return bytes(data) if clean == text else clean.encode("utf-8", "surrogateescape")
+
+
+class RedactingFilter(logging.Filter):
+    """A logging filter that hides secrets in messages, arguments, ``extra`` fields, exceptions and stack texts.
+
+    Add it to handlers (or loggers) of any project::
+
+        LOGGING = {"filters": {"redact": {"()": "automate_core.redaction.RedactingFilter"}}, ...}
+
+    It lets every record pass. An exception is replaced by a stand-in of the same name with a redacted message, so that
+    formatters which read ``record.exc_info`` show no secret either.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Redact a record in place.
+
+        Args:
+            record: The record.
+
+        Returns:
+            True: the record is logged.
+        """
+        record.args = _redact_arguments(record.args)
+        try:
+            message = record.getMessage()
+        except Exception:  # noqa: BLE001 - wrong arguments are the caller's bug, which logging itself reports
+            record.msg = redact_text(str(record.msg))
+        else:
+            record.msg, record.args = redact_text(message), None
+        if isinstance(record.exc_info, tuple) and record.exc_info[1] is not None:
+            text = "".join(traceback.format_exception(*record.exc_info))
+            record.exc_text = redact_text(record.exc_text or text.rstrip("\n"))
+            record.exc_info = _stand_in(record.exc_info[1], record.exc_info[2])
+        elif record.exc_text:
+            record.exc_text = redact_text(record.exc_text)
+        if record.stack_info:
+            record.stack_info = redact_text(record.stack_info)
+        for name in record.__dict__.keys() - _RECORD_FIELDS:
+            value = record.__dict__[name]
+            record.__dict__[name] = _hide(value) if is_secret_key(name) else redact(value)
+        return True
+
+
+_RECORD_FIELDS = frozenset({*logging.makeLogRecord({}).__dict__, "message", "asctime"})
+
+
+def _redact_arguments(args: Any) -> Any:
+    """Redact what can be redacted by name; objects stay, for they are formatted by what they are."""
+    if isinstance(args, Mapping):
+        return redact(args)
+    return tuple(redact(arg) if isinstance(arg, (Mapping, list, tuple)) else arg for arg in args or ())
+
+
+def _stand_in(
+    error: BaseException, trace: TracebackType | None
+) -> tuple[type[BaseException], BaseException, TracebackType | None]:
+    kind = type(type(error).__name__, (Exception,), {"__module__": type(error).__module__, "__doc__": None})
+    return kind, kind(redact_text(str(error))), trace

@@ -1,0 +1,1 @@
+"""What the redactor is made of: names of secrets, live values in every encoding, shapes in text."""

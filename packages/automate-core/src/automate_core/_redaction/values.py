@@ -1,0 +1,227 @@
+"""Live secret values, found in every encoding.
+
+Each value is expanded into the texts it may appear as. They are found with a window index: every text is sampled at
+each ``step``-th position, and the window of ``width`` characters that starts there is looked up among the windows of
+the patterns. The cost depends on the length of the text, hardly on the number of values, and a new value is added to
+the index without building it again.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+import threading
+from collections.abc import Iterator
+from typing import NamedTuple
+from urllib.parse import quote, quote_plus
+
+__all__ = ["MIN_LENGTH", "LiveValues", "encodings"]
+
+MIN_LENGTH = 6
+"""Shorter values are not searched for: they would be found in ordinary words and numbers."""
+
+_BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_")
+_HEX_ESCAPE = re.compile(r"%[0-9A-F]{2}|\\u[0-9a-f]{4}|\\x[0-9a-f]{2}")
+
+_URL_SAFE = ("", "/", "!'()*~", "!$&'()*+,;=:@/~", "*-._")
+"""What encoders leave as it is: everything quoted, paths, ``encodeURIComponent``, URL sub-delimiters, HTML forms."""
+
+
+def encodings(value: str) -> set[str]:
+    """Return the texts as which a value may appear, without those that base64 makes of it.
+
+    Args:
+        value: The value.
+
+    Returns:
+        Raw, JSON (also JSON inside JSON), Python ``repr``, URL, HTML and hex forms.
+    """
+    raw = value.encode("utf-8", "surrogatepass")
+    found = {value, value.strip(), raw.hex(), raw.hex().upper(), repr(value)[1:-1], repr(raw)[2:-1]}
+    found.update({html.escape(value), html.escape(value, quote=False)})
+    for ascii_only in (True, False):
+        once = json.dumps(value, ensure_ascii=ascii_only)[1:-1]
+        found.update({once, once.replace("/", "\\/"), json.dumps(once, ensure_ascii=ascii_only)[1:-1]})
+    found.update(quote(raw, safe=safe) for safe in _URL_SAFE)
+    found.update({quote_plus(raw), quote_plus(raw, safe="*"), "".join(f"%{byte:02X}" for byte in raw)})
+    found.update([_HEX_ESCAPE.sub(_swap_case, form) for form in found if "%" in form or "\\" in form])
+    return {form for form in found if len(form) >= MIN_LENGTH}
+
+
+def _swap_case(match: re.Match[str]) -> str:
+    text = match.group()
+    if text[0] == "%":
+        return text.lower()
+    return text[:2] + text[2:].upper()
+
+
+def _base64_cores(value: str) -> Iterator[tuple[str, bool, bool]]:
+    """Yield what every base64 text that holds the value has in common, for each of the three alignments.
+
+    With it: whether the character before, and the one after, hold some bits of the value too.
+    """
+    raw = value.encode("utf-8", "surrogatepass")
+    for offset in range(3):
+        encoded = base64.b64encode(b"\0" * offset + raw).decode()
+        bits = (offset + len(raw)) * 8
+        core = encoded[(offset * 8 + 5) // 6 : bits // 6]
+        if len(core) >= MIN_LENGTH:
+            for form in {core, core.replace("+", "-").replace("/", "_")}:
+                yield form, offset > 0, bits % 6 > 0
+
+
+class _Pattern(NamedTuple):
+    text: str
+    offset: int
+    """Where in the pattern the window starts."""
+    before: bool
+    after: bool
+    """Whether the base64 character beside the pattern belongs to it."""
+
+
+class _Windows:
+    """An index of patterns by the windows that a sampled text must hit.
+
+    Args:
+        width: Characters of a window.
+        step: Distance of the sampled positions. A pattern needs ``width + step - 1`` characters at least.
+    """
+
+    def __init__(self, width: int, step: int) -> None:
+        self.width = width
+        self.step = step
+        self._index: dict[str, tuple[_Pattern, ...]] = {}
+
+    @property
+    def shortest(self) -> int:
+        return self.width + self.step - 1
+
+    def add(self, text: str, before: bool, after: bool) -> None:
+        for offset in range(self.step):
+            window = text[offset : offset + self.width]
+            self._index[window] = (*self._index.get(window, ()), _Pattern(text, offset, before, after))
+
+    def find(self, text: str) -> Iterator[tuple[int, int]]:
+        index, width = self._index, self.width
+        if not index:
+            return
+        last = len(text) - width + 1
+        for position in [i for i in range(0, last, self.step) if text[i : i + width] in index]:
+            for pattern in index[text[position : position + width]]:
+                start = position - pattern.offset
+                if start >= 0 and text.startswith(pattern.text, start):
+                    yield _widen(text, start, start + len(pattern.text), pattern)
+
+
+def _widen(text: str, start: int, end: int, pattern: _Pattern) -> tuple[int, int]:
+    if pattern.before and start and text[start - 1] in _BASE64:
+        start -= 1
+    if pattern.after and end < len(text) and text[end] in _BASE64:
+        end += 1
+        while end < len(text) and text[end] == "=":
+            end += 1
+    return start, end
+
+
+class LiveValues:
+    """The secret values that are known to this process.
+
+    Args:
+        limit: How many are kept. Beyond it the tenth that was used longest ago is forgotten.
+    """
+
+    def __init__(self, limit: int = 10_000) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._values: dict[str, None] = {}
+        self._numbers: frozenset[int] = frozenset()
+        self._tiers = self._new_tiers()
+
+    @staticmethod
+    def _new_tiers() -> tuple[_Windows, _Windows]:
+        return _Windows(8, 4), _Windows(MIN_LENGTH, 1)  # the longest patterns first
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def add(self, value: str) -> bool:
+        """Search for a value from now on.
+
+        Args:
+            value: The value.
+
+        Returns:
+            Whether it is searched for; False for one that is shorter than :data:`MIN_LENGTH`.
+        """
+        if len(value.strip()) < MIN_LENGTH:
+            return False
+        with self._lock:
+            if value in self._values:
+                self._values[value] = self._values.pop(value)
+                return True
+            self._values[value] = None
+            if len(self._values) > self._limit:
+                self._keep(list(self._values)[len(self._values) // 10 :])
+            else:
+                self._index(value, self._tiers)
+        return True
+
+    def discard(self, value: str) -> None:
+        """Search for a value no longer; nothing happens where it is unknown.
+
+        Args:
+            value: The value.
+        """
+        with self._lock:
+            if value in self._values:
+                self._keep([other for other in self._values if other != value])
+
+    def clear(self) -> None:
+        """Forget every value."""
+        with self._lock:
+            self._keep([])
+
+    def _keep(self, values: list[str]) -> None:
+        tiers = self._new_tiers()
+        self._numbers = frozenset()
+        for value in values:
+            self._index(value, tiers)
+        self._values = dict.fromkeys(values)
+        self._tiers = tiers
+
+    def _index(self, value: str, tiers: tuple[_Windows, _Windows]) -> None:
+        patterns = {(form, False, False) for form in encodings(value)}
+        patterns.update(_base64_cores(value))
+        for text, before, after in patterns:
+            tier = next(tier for tier in tiers if len(text) >= tier.shortest)
+            tier.add(text, before, after)
+        if value.isdecimal() and value.isascii() and len(value) < 100:
+            self._numbers |= {int(value)}
+
+    def holds_number(self, number: int) -> bool:
+        """Whether a number is a live value.
+
+        Args:
+            number: The number.
+        """
+        return number in self._numbers
+
+    def replace(self, text: str, replacement: str) -> str:
+        """Replace every live value in a text, in whichever encoding.
+
+        Args:
+            text: The text.
+            replacement: What stands in its place.
+        """
+        spans = sorted({span for tier in self._tiers for span in tier.find(text)})
+        if not spans:
+            return text
+        parts, position = [], 0
+        for start, end in spans:
+            if start >= position:
+                parts += [text[position:start], replacement]
+            position = max(position, end)
+        parts.append(text[position:])
+        return "".join(parts)
