@@ -13,9 +13,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "new_package"
 
 
-def run(*command: object, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(*command: object, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(part) for part in command], text=True, capture_output=True, env=os.environ | environment, cwd=ROOT
+        [str(part) for part in command], text=True, capture_output=True, env=os.environ | environment, cwd=cwd
     )
 
 
@@ -33,7 +33,8 @@ def test_a_new_package_works_as_made(tmp_path: Path) -> None:
     assert installed.returncode == 0, installed.stderr
     tested = run(sys.executable, "-m", "pytest", "-c", ROOT / "pyproject.toml", package / "tests", PYTHONPATH=str(site))
     assert tested.returncode == 0, tested.stdout
-    checked = run(sys.executable, "-m", "ruff", "check", "--config", ROOT / "pyproject.toml", package)
+    ruff = ("-m", "ruff", "check", "--config", ROOT / "pyproject.toml", "--config", "src = ['elsewhere']")
+    checked = run(sys.executable, *ruff, ".", cwd=package)
     assert checked.returncode == 0, checked.stdout
 
 

@@ -8,7 +8,7 @@ from automate_core.connectors import ActionSpec, Connector
 from automate_core.errors import UnknownActionError
 from pydantic import BaseModel
 
-__all__ = ["AcmeConnector", "Echo"]
+__all__ = ["AcmeConnector"]
 
 
 class Echo(BaseModel):
@@ -26,7 +26,7 @@ class AcmeConnector(Connector):
     @classmethod
     def actions(cls) -> list[ActionSpec]:
         """Return the actions."""
-        return [ActionSpec("echo", input_schema=Echo, output_schema=Echo, idempotent=True, title="Answer with the text")]
+        return [ActionSpec("echo", input_schema=Echo, output_schema=Echo, idempotent=True, title="Say it again")]
 
     def execute_action(self, action: str, input_data: dict[str, Any]) -> dict[str, Any]:
         """Run an action.

@@ -1,0 +1,83 @@
+"""A Django project in a temporary folder, for the pages to work in: SQLite, all apps, and an empty app ``shop``."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parents[1]
+PROJECT = Path(tempfile.mkdtemp(prefix="automate-docs-"))
+atexit.register(shutil.rmtree, PROJECT, ignore_errors=True)
+
+SETTINGS = """
+from pathlib import Path
+
+from settings_sqlite import *
+
+BASE = Path(__file__).parent
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": BASE / "db.sqlite3",
+        "OPTIONS": {"transaction_mode": "IMMEDIATE", "init_command": "PRAGMA journal_mode=WAL"},
+    }
+}
+INSTALLED_APPS = [*INSTALLED_APPS, "shop"]
+EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+EMAIL_FILE_PATH = BASE / "outgoing"
+"""
+MANAGE = """
+import sys
+from django.core.management import execute_from_command_line
+
+execute_from_command_line(sys.argv)
+"""
+
+(PROJECT / "shop").mkdir()
+(PROJECT / "shop" / "__init__.py").touch()
+(PROJECT / "project_settings.py").write_text(SETTINGS)
+(PROJECT / "manage.py").write_text(MANAGE)
+sys.path[:0] = [str(PROJECT), str(TESTS)]
+os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
+os.environ["DJANGO_SETTINGS_MODULE"] = "project_settings"
+
+import django  # noqa: E402 - the settings come first
+
+django.setup()
+
+
+def manage(*arguments: str) -> str:
+    """Run a management command of the project as a user does, and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", *arguments], cwd=PROJECT, text=True, capture_output=True, timeout=120
+    )
+    assert done.returncode == 0, f"manage.py {' '.join(arguments)}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def migrated() -> None:
+    manage("migrate", "--verbosity", "0")
+
+
+@pytest.fixture
+def project(migrated: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The project, as empty as at first, and the working directory."""
+    from django.core.management import call_command
+    from django.db import connections
+
+    monkeypatch.chdir(PROJECT)
+    yield PROJECT
+    for written in (PROJECT / "shop").glob("*.py"):
+        if written.name != "__init__.py":
+            written.unlink()
+    call_command("flush", "--no-input", verbosity=0)
+    connections.close_all()
