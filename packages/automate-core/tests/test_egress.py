@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 import pytest
-from automate_core.egress import EgressPolicy, Target, judge_address, parse_url
+from automate_core.egress import EgressPolicy, Target, join_url, judge_address, parse_url
 from automate_core.errors import ConfigurationError, SSRFBlocked
 from automate_core.settings import PolicySettings, parse
 from hypothesis import given
@@ -109,6 +109,34 @@ def test_any_text_is_parsed_or_refused(rest: str) -> None:
         return
     assert "@" not in target.host
     assert parse_url(target.url) == target
+
+
+@pytest.mark.parametrize(
+    ("location", "url"),
+    [
+        ("/b", "https://example.com:8443/b"),
+        ("b", "https://example.com:8443/a/b"),
+        ("../../../b", "https://example.com:8443/b"),
+        ("?q=2", "https://example.com:8443/a/x?q=2"),
+        ("", "https://example.com:8443/a/x?q=1"),
+        ("//other.example/b", "https://other.example/b"),
+        ("http://other.example", "http://other.example/"),
+        ("/b//evil.example", "https://example.com:8443/b//evil.example"),
+        ("/@evil.example", "https://example.com:8443/@evil.example"),
+    ],
+)
+def test_a_redirect_is_joined(location: str, url: str) -> None:
+    assert join_url(parse_url("https://example.com:8443/a/x?q=1"), location).url == url
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["file:///etc/passwd", "//u@evil.example/", "/\\evil.example", "\\\\evil.example", "\t//evil.example", "http:evil",
+     "//", "http://[::1", "javascript:alert(1)"],
+)  # fmt: skip
+def test_a_malformed_redirect_is_refused(location: str) -> None:
+    with pytest.raises(SSRFBlocked):
+        join_url(parse_url("https://example.com/"), location)
 
 
 def check(policy: EgressPolicy, url: str, *addresses: str) -> None:

@@ -11,13 +11,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
+from urllib.parse import urljoin
 
 from automate_core.errors import ConfigurationError, SSRFBlocked
 
 if TYPE_CHECKING:
     from automate_core.settings import PolicySettings
 
-__all__ = ["EgressPolicy", "Target", "judge_address", "parse_url"]
+__all__ = ["EgressPolicy", "Target", "join_url", "judge_address", "parse_url"]
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -27,6 +28,7 @@ MAX_URL_LENGTH = 8192
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(\?[^#]*)?(?:#.*)?", re.DOTALL)
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::([0-9]{1,5}))?")
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,62})"
@@ -103,6 +105,28 @@ def parse_url(text: str) -> Target:
     if parts is None:
         raise _refused("its host or port is malformed")
     return Target(scheme, _host(parts[1]), _port(parts[2], scheme), (path or "/") + query)
+
+
+def join_url(base: Target, location: str) -> Target:
+    """Find where a redirect leads.
+
+    Args:
+        base: What was called.
+        location: The ``Location`` header, absolute or relative.
+
+    Returns:
+        The next target, parsed as strictly as the first.
+
+    Raises:
+        SSRFBlocked: If it is malformed, as in :func:`parse_url`.
+    """
+    if "\\" in location or _CONTROL.search(location):  # before urljoin, which drops some of these
+        raise _refused("it redirects to a text with a backslash or a control character")
+    if _SCHEME.match(location):
+        return parse_url(location)
+    if location.startswith("//"):
+        return parse_url(f"{base.scheme}:{location}")
+    return parse_url(urljoin(base.url, location))
 
 
 def _refused(why: str) -> SSRFBlocked:

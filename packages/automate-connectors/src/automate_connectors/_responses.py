@@ -1,0 +1,110 @@
+"""What the egress client returns."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Self
+
+from automate_core.egress import parse_url
+from automate_core.errors import PermanentError, RateLimited, TransientError
+from automate_core.retry import MAX_RETRY_AFTER
+
+__all__ = ["EgressResponse", "parse_retry_after"]
+
+
+@dataclass(frozen=True, slots=True)
+class EgressResponse:
+    """An answer, read to its end.
+
+    Args:
+        status: The HTTP status.
+        url: What was called in the end, after redirects.
+        headers: The headers by lower-case name; repeated ones are joined with a comma.
+        content: The body, decompressed.
+    """
+
+    status: int
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    content: bytes = field(repr=False)
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port of what was called in the end."""
+        return parse_url(self.url).origin
+
+    @property
+    def charset(self) -> str:
+        """The character set that the answer names, ``utf-8`` where it names none."""
+        match = re.search(r"charset=\"?([\w.:-]+)", self.headers.get("content-type", ""), re.IGNORECASE)
+        return match[1] if match else "utf-8"
+
+    @property
+    def text(self) -> str:
+        """The body as text; what does not decode is replaced."""
+        try:
+            return self.content.decode(self.charset, errors="replace")
+        except LookupError:
+            return self.content.decode(errors="replace")
+
+    def json(self) -> Any:
+        """Return the body as JSON.
+
+        Raises:
+            PermanentError: If it is not JSON; NaN and Infinity are not.
+        """
+        try:
+            return jsonlib.loads(self.content, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError):
+            raise PermanentError(f"{self.origin} answered {self.status} with a body that is not JSON.") from None
+
+    def raise_for_status(self) -> Self:
+        """Return the answer itself where its status is below 400.
+
+        Raises:
+            RateLimited: For 429, with ``retry_after`` where the other side says how long.
+            TransientError: For 408, 425 and everything from 500.
+            PermanentError: For every other status from 400.
+        """
+        if self.status < 400:
+            return self
+        message = f"{self.origin} answered {self.status}."
+        context = {"status": self.status, "body": self.text[:500]}
+        wait = parse_retry_after(self.headers.get("retry-after"))
+        if self.status == 429:
+            raise RateLimited(message, context=context, retry_after=wait)
+        if self.status in (408, 425) or self.status >= 500:
+            raise TransientError(message, context=context, retry_after=wait)
+        raise PermanentError(message, context=context)
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def parse_retry_after(value: str | None, *, now: datetime | None = None, cap: float = MAX_RETRY_AFTER) -> float | None:
+    """Read a ``Retry-After`` header.
+
+    Args:
+        value: Seconds, or an HTTP date.
+        now: The time to count from, with a zone; left out, the clock's.
+        cap: The most seconds to return.
+
+    Returns:
+        Seconds from 0 to the cap; None where there is no header, or one that is neither.
+    """
+    text = (value or "").strip()
+    if re.fullmatch(r"[0-9]+(\.[0-9]*)?", text):
+        return min(float(text[:32]), cap)
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return min(max(0.0, (moment - (now or datetime.now(UTC))).total_seconds()), cap)
