@@ -104,9 +104,10 @@ def installer(python: Path) -> tuple[str | Path, ...]:
     return ("python", "-m", "pip", "--python", python, "install", "--quiet")
 
 
-def run(session: nox.Session, command: str, *arguments: str | Path, env: dict[str, str] | None = None) -> None:
-    """Run a program of the development environment."""
-    session.run(VENV_BIN / command, *arguments, env=env, external=True)
+def run(session: nox.Session, command: str | Path, *arguments: str | Path, silent: bool = False, **env: str) -> None:
+    """Run a program of the development environment, whatever environment the session itself has."""
+    unset = {"UV_PROJECT_ENVIRONMENT": None, "UV_PYTHON": None, "VIRTUAL_ENV": None}
+    session.run(VENV_BIN / command, *arguments, env={**unset, **env}, silent=silent, external=True)
 
 
 def install(session: nox.Session, *requirements: str | Path, django: str = "") -> None:
@@ -146,13 +147,16 @@ def sources(package: Path) -> list[Path]:
     return [file for file in sorted(package.rglob("*")) if file.is_file() and "__pycache__" not in file.parts]
 
 
-def distributions(session: nox.Session) -> dict[str, Path]:
-    """Build the sdist and the wheel of every package that changed since it was last built.
+BUILT: dict[str, Path] = {}
+"""The folder with sdist and wheel, by distribution. One look at the sources serves all sessions of a call of nox."""
 
-    Returns:
-        The folder with both, by distribution.
-    """
-    return {name: build_one(session, ROOT / "packages" / name) for name in SUITES}
+
+def distributions(session: nox.Session) -> dict[str, Path]:
+    """Build the sdist and the wheel of every package that changed since it was last built."""
+    for name in SUITES:
+        if name not in BUILT:
+            BUILT[name] = build_one(session, ROOT / "packages" / name)
+    return BUILT
 
 
 def build_one(session: nox.Session, package: Path) -> Path:
@@ -160,12 +164,13 @@ def build_one(session: nox.Session, package: Path) -> Path:
     folder = CACHE / "dist" / package.name / digest(sources(package))
     if not folder.exists():
         develop(session)
-        shutil.rmtree(folder.parent, ignore_errors=True)
-        unfinished = folder.with_name("unfinished")
+        unfinished = folder.with_name(f"unfinished-{os.getpid()}")
         with session.chdir(package):
             arguments = ("--clean", "--target", "sdist", "--target", "wheel", unfinished)
-            run(session, "hatch", "--quiet", "build", *arguments, env={"HATCH_DATA_DIR": str(CACHE / "hatch")})
+            run(session, "hatch", "build", *arguments, silent=True, HATCH_DATA_DIR=str(CACHE / "hatch"))
         unfinished.rename(folder)
+        for outdated in sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)[:-3]:
+            shutil.rmtree(outdated)
     return folder
 
 

@@ -23,11 +23,15 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
+PAGES_OF_THEIR_OWN = {"automate_core.errors": "errors", "automate_core.hookspecs": "hooks"}
 NOT_API = {"admin", "apps", "management", "migrations"}
 
 
 class Written(SphinxDirective):
-    """A directive whose content is Markdown, made by :meth:`lines`."""
+    """A directive whose content is Markdown, made by :meth:`lines`.
+
+    Where it has headings it begins with one: MyST drops what stands before the first heading of a nested text.
+    """
 
     def lines(self) -> Iterator[str]:
         """Yield the Markdown, line by line."""
@@ -38,9 +42,10 @@ class Written(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(self.lines()), allow_section_headings=True)
 
 
-def autodoc(directive: str, name: str, *options: str) -> Iterator[str]:
-    """Yield one directive of autodoc."""
-    yield from ("```{eval-rst}", f".. {directive}:: {name}", *(f"   :{option}" for option in options), "```", "")
+def autodoc(directive: str, name: str, *options: str, content: str = "") -> Iterator[str]:
+    """Yield one directive of autodoc, with a last paragraph in reStructuredText."""
+    yield from ("```{eval-rst}", f".. {directive}:: {name}", *(f"   :{option}" for option in options))
+    yield from ("", f"   {content}", "```", "")
 
 
 def cell(text: object) -> str:
@@ -55,6 +60,8 @@ class Hooks(Written):
         """Yield one entry for each kind of plugin."""
         for kind in KINDS:
             yield from autodoc("autofunction", f"automate_core.hookspecs.automate_register_{kind}")
+        for marker in ("hookimpl", "hookspec", "PROJECT_NAME"):
+            yield from autodoc("autodata", f"automate_core.hookspecs.{marker}", "no-value:")
 
 
 class Settings(Written):
@@ -64,6 +71,7 @@ class Settings(Written):
         """Yield a table of the plain settings and one of each section."""
         fields = settings.Settings.model_fields
         sections = {name: field for name, field in fields.items() if is_section(field.annotation)}
+        yield from ("## Top level", "")
         yield from self.table("", {name: field for name, field in fields.items() if name not in sections})
         for field in sections.values():
             section: Any = field.annotation
@@ -168,16 +176,21 @@ class Errors(Written):
         """Yield the tree as drawn in the module, then the classes."""
         drawing = (inspect.getdoc(errors) or "").partition("::\n")[2].partition("\n\n\n")[0]
         tree = [line[4:] for line in drawing.splitlines() if line.startswith("    ")]
-        yield from ("```text", *tree, "```", "", "## The classes", "")
+        yield from ("## The tree", "", "```text", *tree, "```", "", "## The base", "")
+        yield from autodoc("autoexception", "automate_core.errors.AutomateError")
+        yield from ("## The classes", "")
         for name in errors.__all__:
             value = getattr(errors, name)
-            if inspect.isclass(value) and issubclass(value, errors.AutomateError):
-                yield from autodoc("autoexception", f"automate_core.errors.{name}", "show-inheritance:")
-                yield f"Code `{value.default_code}`{', retryable' if value.retryable else ''}."
-                yield ""
-        yield from ("## Codes", "", "| Code | Name |", "|---|---|")
+            if inspect.isclass(value) and issubclass(value, errors.AutomateError) and value is not errors.AutomateError:
+                content = f"Code ``{value.default_code}``{', retryable' if value.retryable else ''}."
+                signature = f"automate_core.errors.{name}(message)"
+                yield from autodoc("autoexception", signature, "show-inheritance:", content=content)
+        yield from ("## Codes and messages", "")
+        yield from autodoc("autoclass", "automate_core.errors.ErrorCodes", "no-show-inheritance:")
+        yield from ("| Code | Name |", "|---|---|")
         yield from (f"| `{code.value}` | `ErrorCodes.{code.name}` |" for code in errors.ErrorCodes)
         yield ""
+        yield from autodoc("autofunction", "automate_core.errors.nearby")
 
 
 class Api(Written):
@@ -188,6 +201,14 @@ class Api(Written):
     def lines(self) -> Iterator[str]:
         """Yield each module with the names that it defines, and where the others come from."""
         for name in public_modules(self.arguments[0]):
+            if name in PAGES_OF_THEIR_OWN:
+                yield from (
+                    f"## {name}",
+                    "",
+                    f"See [{PAGES_OF_THEIR_OWN[name]}](../{PAGES_OF_THEIR_OWN[name]}.md).",
+                    "",
+                )
+                continue
             module = importlib.import_module(name)
             own = [member for member in module.__all__ if defined_in(module, member)]
             foreign = {member: origin(module, member) for member in module.__all__ if member not in own}
