@@ -1,0 +1,112 @@
+"""A workflow version made ready to run: rules and templates compiled, the graph resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from automate_core.errors import AutomateError
+from automate_core.payload import json_pointer
+from automate_core.schema import Problem
+from automate_core.workflow.definition import EventTrigger, StepDefinition, WorkflowDefinition, invalid_definition
+from automate_core.workflow.events import matches
+
+if TYPE_CHECKING:
+    from automate_core.rules import CompiledRule
+
+__all__ = ["CompiledWorkflow", "compile_workflow"]
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledWorkflow:
+    """A version, ready to run. A version never changes, so this may be kept as long as one likes.
+
+    Args:
+        definition: The definition.
+        steps: Its steps by id.
+        needs: What each step needs, with what was left out filled in.
+        rule: The rule of an event trigger.
+        conditions: The ``if`` of each step that has one.
+    """
+
+    definition: WorkflowDefinition
+    steps: Mapping[str, StepDefinition]
+    needs: Mapping[str, tuple[str, ...]]
+    rule: CompiledRule | None
+    conditions: Mapping[str, CompiledRule]
+
+    def ancestors(self, step_id: str) -> frozenset[str]:
+        """Return what a step needs, directly or through others: what has run before it for sure.
+
+        Args:
+            step_id: The step.
+        """
+        found: set[str] = set()
+        pending = list(self.needs[step_id])
+        while pending:
+            name = pending.pop()
+            if name not in found:
+                found.add(name)
+                pending += self.needs[name]
+        return frozenset(found)
+
+    def wants(self, event_type: str) -> bool:
+        """Return whether its trigger is for events of this type; the rule is asked apart.
+
+        Args:
+            event_type: Type of the event.
+        """
+        trigger = self.definition.trigger
+        return isinstance(trigger, EventTrigger) and matches(trigger.event, event_type)
+
+
+def compile_workflow(definition: WorkflowDefinition) -> CompiledWorkflow:
+    """Compile a definition that was published before.
+
+    Args:
+        definition: The definition.
+
+    Raises:
+        InvalidDefinitionError: If it could not be published: a rule does not compile, or a step needs one that does
+            not come before it.
+    """
+    needs = definition.needs
+    _ensure_order(needs)
+    return CompiledWorkflow(
+        definition=definition,
+        steps={step.id: step for step in definition.steps},
+        needs=needs,
+        rule=_compile_rule(getattr(definition.trigger, "rule", None), ("trigger", "rule")),
+        conditions=_compile_conditions(definition),
+    )
+
+
+def _ensure_order(needs: Mapping[str, tuple[str, ...]]) -> None:
+    before: set[str] = set()
+    for index, (step_id, needed) in enumerate(needs.items()):
+        late = [name for name in needed if name not in before]
+        if late:
+            problem = Problem(json_pointer(("steps", index, "needs")), f"{late[0]!r} does not come before {step_id!r}")
+            raise invalid_definition([problem])
+        before.add(step_id)
+
+
+def _compile_conditions(definition: WorkflowDefinition) -> dict[str, Any]:
+    return {
+        step.id: _compile_rule(step.condition, ("steps", index, "if"))
+        for index, step in enumerate(definition.steps)
+        if step.condition is not None
+    }
+
+
+def _compile_rule(spec: dict[str, Any] | None, path: tuple[str | int, ...]) -> Any:
+    from automate_core.rules import compile_rule
+
+    if spec is None:
+        return None
+    try:
+        return compile_rule(spec)
+    except AutomateError as error:
+        pointer = json_pointer(path) + str(error.context.get("pointer", ""))
+        raise invalid_definition([Problem(pointer, error.message)]) from error

@@ -1,0 +1,308 @@
+"""What follows from the state of a run: which steps are ready, which are skipped, whether it is over. It is pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from automate_core.errors import AutomateError, ErrorCodes
+from automate_core.retry import RetryPolicy
+from automate_core.workflow.compiled import CompiledWorkflow
+from automate_core.workflow.definition import StepDefinition
+from automate_core.workflow.templates import MAX_RENDERED_BYTES, render
+
+__all__ = [
+    "Failed",
+    "Outcome",
+    "Plan",
+    "Retry",
+    "RunState",
+    "StepState",
+    "StepStatus",
+    "after_failure",
+    "context_for",
+    "error_json",
+    "plan",
+]
+
+
+class StepStatus(StrEnum):
+    """What is recorded of a step. Steps that were never decided about have no state at all."""
+
+    SUCCESS = "SUCCESS"
+    FAILED = "FAILED"
+    SKIPPED = "SKIPPED"
+    RETRY = "RETRY"
+
+
+class Outcome(StrEnum):
+    """How a run ended."""
+
+    SUCCESS = "SUCCESS"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class StepState:
+    """What is recorded of one step.
+
+    Args:
+        status: How it stands. FAILED is final; whether the run goes on, ``on_error`` of the step decides.
+        output: What it returned, as JSON; None unless it succeeded.
+        error: What went wrong last, in the form of :func:`error_json`.
+        attempts: Attempts so far.
+        retry_at: With RETRY, when the next attempt is due.
+    """
+
+    status: StepStatus
+    output: Any = None
+    error: Mapping[str, Any] | None = None
+    attempts: int = 0
+    retry_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """What is recorded of a run.
+
+    Args:
+        event: What rules and templates see as ``event``: a JSON object with ``payload``.
+        execution: What they see as ``execution``: a JSON object.
+        steps: The recorded steps by id.
+    """
+
+    event: Mapping[str, Any] = field(default_factory=dict)
+    execution: Mapping[str, Any] = field(default_factory=dict)
+    steps: Mapping[str, StepState] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done now.
+
+    Args:
+        ready: Steps to start, in the order of the definition.
+        skipped: Steps to be recorded as SKIPPED, each with the reason.
+        failed: Steps to be recorded as FAILED although they never started, because their ``if`` cannot be evaluated;
+            each with its error.
+        waiting_until: When the next retry is due, where one is waited for.
+        outcome: How the run ended; None while it has not.
+        failed_step: With FAILED, the step that did it; None where rendering the output did.
+        error: With FAILED, why, in the form of :func:`error_json`.
+        output: With SUCCESS, the rendered output of the run.
+    """
+
+    ready: tuple[str, ...] = ()
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    failed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    waiting_until: datetime | None = None
+    outcome: Outcome | None = None
+    failed_step: str | None = None
+    error: Mapping[str, Any] | None = None
+    output: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A failed step is tried again.
+
+    Args:
+        at: When.
+        delay: Seconds until then.
+    """
+
+    at: datetime
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A failed step is not tried again.
+
+    Args:
+        error: Why it failed, in the form of :func:`error_json`.
+    """
+
+    error: Mapping[str, Any]
+
+
+def error_json(error: BaseException) -> dict[str, Any]:
+    """Return an error as what is recorded of it.
+
+    Args:
+        error: The error. Only one of our tree tells more than its type: the text of any other may hold anything.
+
+    Returns:
+        ``code``, ``message``, ``type`` and ``context``.
+    """
+    name = type(error).__name__
+    if not isinstance(error, AutomateError):
+        return {"code": str(ErrorCodes.INTERNAL), "message": f"{name} was raised.", "type": name, "context": {}}
+    return {"code": str(error.code), "message": error.message, "type": name, "context": error.context}
+
+
+def plan(
+    workflow: CompiledWorkflow,
+    state: RunState,
+    now: datetime,
+    *,
+    running: Collection[str] = (),
+    max_output_bytes: int = MAX_RENDERED_BYTES,
+) -> Plan:
+    """Decide what follows from the state of a run.
+
+    Args:
+        workflow: The compiled version that the run is pinned to.
+        state: What is recorded.
+        now: The time, aware.
+        running: Steps that are in flight right now, without a recorded end.
+        max_output_bytes: Largest rendered output.
+
+    Returns:
+        The same plan for the same arguments. Whoever carries it out records ``skipped`` and ``failed``, starts
+        ``ready``, and plans again when one of them has ended.
+    """
+    survey = _Survey(workflow, state, now, running)
+    for step in workflow.definition.steps:
+        survey.look_at(step)
+    base = Plan(skipped=survey.skipped, failed=survey.failed)
+    if survey.culprit is not None:
+        if survey.in_flight:
+            return base
+        error = survey.steps[survey.culprit].error
+        return replace(base, outcome=Outcome.FAILED, failed_step=survey.culprit, error=error)
+    if survey.ready or survey.in_flight or survey.retries:
+        return replace(base, ready=tuple(survey.ready), waiting_until=min(survey.retries, default=None))
+    try:
+        context = _context(state, survey.steps)
+        output = render(workflow.definition.output, context, max_bytes=max_output_bytes)
+    except AutomateError as failure:
+        return replace(base, outcome=Outcome.FAILED, error=error_json(failure))
+    return replace(base, outcome=Outcome.SUCCESS, output=output)
+
+
+class _Survey:
+    """One pass over the steps in their order; every step comes after what it needs."""
+
+    def __init__(self, workflow: CompiledWorkflow, state: RunState, now: datetime, running: Collection[str]) -> None:
+        self._workflow = workflow
+        self._state = state
+        self._now = now
+        self._running = running
+        self.steps = dict(state.steps)
+        self.ready: list[str] = []
+        self.skipped: dict[str, str] = {}
+        self.failed: dict[str, Mapping[str, Any]] = {}
+        self.retries: list[datetime] = []
+        self.in_flight = False
+        self.culprit: str | None = None
+
+    def look_at(self, step: StepDefinition) -> None:
+        recorded = self.steps.get(step.id)
+        if recorded is None and step.id in self._running:
+            self.in_flight = True
+        elif recorded is None:
+            self._decide(step)
+        elif recorded.status is StepStatus.RETRY:
+            self._look_at_retry(step, recorded)
+        elif recorded.status is StepStatus.FAILED:
+            self._look_at_failure(step)
+
+    def _look_at_retry(self, step: StepDefinition, recorded: StepState) -> None:
+        if step.id in self._running:
+            self.in_flight = True
+        elif recorded.retry_at is None or recorded.retry_at <= self._now:
+            self.ready.append(step.id)
+        else:
+            self.retries.append(recorded.retry_at)
+
+    def _look_at_failure(self, step: StepDefinition) -> None:
+        if step.on_error != "continue" and self.culprit is None:
+            self.culprit = step.id
+
+    def _decide(self, step: StepDefinition) -> None:
+        needed = [(name, self.steps.get(name)) for name in self._workflow.needs[step.id]]
+        skipped = [name for name, state in needed if state is not None and state.status is StepStatus.SKIPPED]
+        if skipped:
+            self._skip(step, f"step {skipped[0]!r}, which it needs, was skipped")
+        elif all(self._is_finished(name, state) for name, state in needed):
+            self._decide_condition(step)
+
+    def _is_finished(self, name: str, state: StepState | None) -> bool:
+        if state is None or state.status is StepStatus.RETRY:
+            return False
+        return state.status is StepStatus.SUCCESS or self._workflow.steps[name].on_error == "continue"
+
+    def _decide_condition(self, step: StepDefinition) -> None:
+        condition = self._workflow.conditions.get(step.id)
+        try:
+            holds = condition is None or condition.evaluate(self._context_of(step))
+        except AutomateError as error:
+            self.failed[step.id] = error_json(error)
+            self.steps[step.id] = StepState(StepStatus.FAILED, error=self.failed[step.id])
+            self._look_at_failure(step)
+            return
+        if holds:
+            self.ready.append(step.id)
+        else:
+            self._skip(step, "its condition is false")
+
+    def _skip(self, step: StepDefinition, reason: str) -> None:
+        self.skipped[step.id] = reason
+        self.steps[step.id] = StepState(StepStatus.SKIPPED)
+
+    def _context_of(self, step: StepDefinition) -> dict[str, Any]:
+        return _context(self._state, self.steps, self._workflow.ancestors(step.id))
+
+
+def context_for(workflow: CompiledWorkflow, state: RunState, step_id: str) -> dict[str, Any]:
+    """Return what the templates and the ``if`` of a step see.
+
+    A step sees the steps that it needs, and what those need, and no others: what it sees does not depend on how fast a
+    parallel branch was.
+
+    Args:
+        workflow: The compiled version that the run is pinned to.
+        state: What is recorded.
+        step_id: The step.
+
+    Returns:
+        ``event``, ``execution``, ``item``, and ``steps`` with ``output``, ``status`` and ``error`` of each. The values
+        are those of the state, not copies; rendering copies.
+    """
+    return _context(state, state.steps, workflow.ancestors(step_id))
+
+
+def _context(state: RunState, steps: Mapping[str, StepState], visible: Collection[str] | None = None) -> dict[str, Any]:
+    seen = {
+        name: {
+            "output": step.output,
+            "status": step.status.value,
+            "error": None if step.error is None else dict(step.error),
+        }
+        for name, step in steps.items()
+        if (visible is None or name in visible) and step.status is not StepStatus.RETRY
+    }
+    return {"event": dict(state.event), "steps": seen, "execution": dict(state.execution), "item": None}
+
+
+def after_failure(
+    step: StepDefinition, error: BaseException, attempt: int, *, policy: RetryPolicy, now: datetime, random: float
+) -> Retry | Failed:
+    """Decide what follows from a failed attempt of a step.
+
+    Args:
+        step: The step.
+        error: Why the attempt failed, normalised.
+        attempt: Its number, from 1.
+        policy: The policy where the step sets nothing; see :meth:`automate_core.retry.RetryPolicy.from_settings`.
+        now: The time, aware.
+        random: A random number, ``0 <= random < 1``.
+    """
+    delay = step.retry_policy(policy).next_delay(error, attempt, random=random)
+    if delay is None:
+        return Failed(error_json(error))
+    return Retry(now + timedelta(seconds=delay), delay)

@@ -1,0 +1,252 @@
+"""The template language: Jinja2's syntax, and only names, keys, items, filters, tests, comparisons and ``if … else``.
+
+Jinja2 parses; nothing of it is ever executed. Data is plain JSON, looked up by key and position, never by attribute of
+a Python object. What a value becomes in text: null is empty, booleans are lower case, lists and objects are JSON. A
+path that leads nowhere is an error wherever it is used, but for ``default`` and the tests ``defined`` and
+``undefined``. Every rendering has a budget of work and a largest size.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from jinja2 import Environment, TemplateSyntaxError, nodes
+
+from automate_core.errors import TemplateError
+from automate_core.payload import json_pointer
+from automate_core.workflow._template_nodes import Compiler, Evaluate
+from automate_core.workflow._template_work import Undefined, Work, copy, refuse_undefined, to_text
+
+__all__ = [
+    "MAX_RENDERED_BYTES",
+    "MAX_TEMPLATE_CHARS",
+    "Template",
+    "compile_template",
+    "find_references",
+    "find_secret_refs",
+    "find_texts",
+    "is_template",
+    "render",
+]
+
+Path = tuple[str | int, ...]
+
+MAX_RENDERED_BYTES = 1024 * 1024
+"""Largest rendered value, unless the caller says otherwise."""
+
+MAX_TEMPLATE_CHARS = 32_768
+"""Longest text that holds a template; text without one has no limit of its own."""
+
+_SYNTAX = Environment(keep_trailing_newline=True, autoescape=True)
+_MARK = re.compile(r"\{\{|\{%|\{#")
+
+
+class Template:
+    """A compiled template. Make it with :func:`compile_template`.
+
+    Attributes:
+        text: Its source.
+        references: The paths that it looks up, such as ``("steps", "invoice", "output", "id")``, each as far as it is
+            written out.
+    """
+
+    __slots__ = ("_parts", "_whole", "references", "text")
+
+    def __init__(self, text: str, parts: list[str | Evaluate], references: frozenset[Path]) -> None:
+        self.text = text
+        self.references = references
+        self._parts = parts
+        self._whole = parts[0] if len(parts) == 1 and not isinstance(parts[0], str) else None
+
+    def render(self, context: Mapping[str, Any], *, max_bytes: int = MAX_RENDERED_BYTES) -> Any:
+        """Render it.
+
+        Args:
+            context: Plain JSON data by name.
+            max_bytes: Largest result.
+
+        Returns:
+            Text; where the template is one whole ``{{ … }}``, a copy of the value, of whatever JSON type.
+
+        Raises:
+            TemplateError: If a path leads nowhere, a filter does not fit its value, or the result or the work is too
+                large.
+        """
+        return self._render(dict(context), Work(max_bytes))
+
+    def _render(self, context: dict[str, Any], work: Work) -> Any:
+        if self._whole is not None:
+            return copy(work, self._whole(context, work))
+        pieces = []
+        for part in self._parts:
+            piece = part if isinstance(part, str) else _as_text(part(context, work), work)
+            work.take(len(piece) if piece.isascii() else len(piece.encode("utf-8", "surrogatepass")))
+            pieces.append(piece)
+        return "".join(pieces)
+
+
+def _as_text(value: Any, work: Work) -> str:
+    if isinstance(value, Undefined):
+        refuse_undefined(value)
+    return to_text(work, value)
+
+
+def is_template(text: str) -> bool:
+    """Return whether a text holds ``{{``, ``{%`` or ``{#``; all other text stands for itself.
+
+    Args:
+        text: The text.
+    """
+    return _MARK.search(text) is not None
+
+
+@lru_cache(maxsize=1024)
+def compile_template(text: str) -> Template:
+    """Compile a template.
+
+    Args:
+        text: Its source.
+
+    Raises:
+        TemplateError: If it cannot be parsed, uses what templates do not have, or is too long.
+    """
+    if not is_template(text):
+        return Template(text, [text], frozenset())
+    if len(text) > MAX_TEMPLATE_CHARS:
+        raise TemplateError(f"A template is longer than {MAX_TEMPLATE_CHARS} characters: split it.")
+    compiler = Compiler()
+    parts: list[str | Evaluate] = []
+    for node in _parse(text).body:
+        for piece in node.nodes if isinstance(node, nodes.Output) else [node]:
+            parts.append(piece.data if isinstance(piece, nodes.TemplateData) else compiler.compile(piece))
+    return Template(text, parts, frozenset(compiler.references))
+
+
+def _parse(text: str) -> nodes.Template:
+    try:
+        return _SYNTAX.parse(text)
+    except TemplateSyntaxError as error:
+        raise TemplateError(f"The template cannot be parsed: {error.message} (line {error.lineno}).") from None
+    except RecursionError:
+        raise TemplateError("The template cannot be parsed: it is nested too deeply.") from None
+    except ValueError as error:
+        raise TemplateError(f"The template cannot be parsed: {error}.") from None
+
+
+# -- whole parameters -------------------------------------------------------------------------------------------------
+
+
+def render(
+    value: Any,
+    context: Mapping[str, Any],
+    *,
+    max_bytes: int = MAX_RENDERED_BYTES,
+    resolve_ref: Callable[[str], Any] | None = None,
+) -> Any:
+    """Render every template in a JSON value of the definition.
+
+    A text of the *definition* that is a secret reference is not rendered: it is kept as it is, or handed to
+    ``resolve_ref``. What comes out of a template is never looked at again, so no event and no output can name a secret.
+
+    Args:
+        value: The parameters of a step, or the output of a workflow; not changed. Keys are not templates.
+        context: Plain JSON data by name.
+        max_bytes: Largest result.
+        resolve_ref: Gives the value for a reference.
+
+    Returns:
+        A copy, rendered.
+
+    Raises:
+        TemplateError: If a template fails; ``context["pointer"]`` says where in the value it stands.
+    """
+    return _render_value(value, (), dict(context), Work(max_bytes), resolve_ref)
+
+
+def _render_value(
+    value: Any, path: Path, context: dict[str, Any], work: Work, resolve_ref: Callable[[str], Any] | None
+) -> Any:
+    if isinstance(value, dict):
+        work.take(2)
+        return {
+            copy(work, key): _render_value(child, (*path, key), context, work, resolve_ref)
+            for key, child in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        work.take(2)
+        return [_render_value(child, (*path, index), context, work, resolve_ref) for index, child in enumerate(value)]
+    if not isinstance(value, str) or not is_template(value):
+        literal = copy(work, value)
+        return resolve_ref(literal) if resolve_ref is not None and _is_secret_ref(literal) else literal
+    try:
+        if value.startswith("$") and _begins_as_secret_ref(value):
+            raise TemplateError("A secret reference is written out whole, without a template.")
+        return compile_template(value)._render(context, work)
+    except TemplateError as error:
+        pointer = json_pointer(path)
+        raise TemplateError(
+            f"{pointer or '/'}: {error.message}", context={**error.context, "pointer": pointer}
+        ) from None
+
+
+def find_secret_refs(value: Any) -> list[tuple[str, str]]:
+    """Find the secret references that a JSON value of the definition holds.
+
+    Args:
+        value: The parameters of a step.
+
+    Returns:
+        JSON pointer and reference of each, in order. The pointers hold for the rendered value too.
+    """
+    return [(json_pointer(path), text) for path, text in find_texts(value) if _is_secret_ref(text)]
+
+
+def find_references(value: Any) -> list[tuple[str, Path]]:
+    """Find the paths that the templates in a JSON value look up.
+
+    Args:
+        value: The parameters of a step.
+
+    Returns:
+        JSON pointer of each template, and a path; a template that looks up several comes several times.
+
+    Raises:
+        TemplateError: If a template cannot be compiled.
+    """
+    return [
+        (json_pointer(path), reference)
+        for path, text in find_texts(value)
+        for reference in sorted(compile_template(text).references, key=repr)
+    ]
+
+
+def _is_secret_ref(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith("$") and _begins_as_secret_ref(value) and not is_template(value)
+
+
+def _begins_as_secret_ref(text: str) -> bool:
+    from automate_core.secrets import is_reference
+
+    return is_reference(text)
+
+
+def find_texts(value: Any, path: Path = ()) -> list[tuple[Path, str]]:
+    """Find every text in a JSON value; keys are none.
+
+    Args:
+        value: The value.
+        path: Where it stands.
+
+    Returns:
+        Path and text of each, in order.
+    """
+    if isinstance(value, str):
+        return [(path, value)]
+    if isinstance(value, dict):
+        return [found for key, child in value.items() for found in find_texts(child, (*path, key))]
+    if isinstance(value, (list, tuple)):
+        return [found for index, child in enumerate(value) for found in find_texts(child, (*path, index))]
+    return []
