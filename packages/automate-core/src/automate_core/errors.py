@@ -19,6 +19,7 @@
     ├── SecretError
     │   ├── SecretNotFoundError
     │   ├── SecretAccessDenied
+    │   ├── SecretDecryptionError
     │   └── SecretBackendUnavailable     retryable
     ├── OutboxError
     │   ├── LeaseLostError
@@ -90,6 +91,7 @@ __all__ = [
     "SSRFBlocked",
     "SecretAccessDenied",
     "SecretBackendUnavailable",
+    "SecretDecryptionError",
     "SecretError",
     "SecretNotFoundError",
     "StepFailed",
@@ -123,6 +125,7 @@ class ErrorCodes(StrEnum):
     SECRET = "secret"  # noqa: S105 - the name of an error, not a credential
     SECRET_NOT_FOUND = "secret_not_found"  # noqa: S105 - likewise
     SECRET_ACCESS_DENIED = "secret_access_denied"  # noqa: S105 - likewise
+    SECRET_DECRYPTION = "secret_decryption"  # noqa: S105 - likewise
     SECRET_BACKEND_UNAVAILABLE = "secret_backend_unavailable"  # noqa: S105 - likewise
     OUTBOX = "outbox"
     LEASE_LOST = "lease_lost"
@@ -330,6 +333,12 @@ class SecretAccessDenied(SecretError):
     """Access to the secret is not permitted."""
 
     default_code = ErrorCodes.SECRET_ACCESS_DENIED
+
+
+class SecretDecryptionError(SecretError):
+    """The stored secret cannot be decrypted: it was changed, moved, or its key is not configured."""
+
+    default_code = ErrorCodes.SECRET_DECRYPTION
 
 
 class SecretBackendUnavailable(SecretError):

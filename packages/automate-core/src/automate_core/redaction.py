@@ -88,7 +88,7 @@ def redact_text(text: str) -> str:
         replaced as a whole.
     """
     try:
-        plain = str.__str__(text) if isinstance(text, str) else str(text)
+        plain = text if type(text) is str else str(text)
         return redact_shapes(_live.replace(plain, REDACTED))
     except Exception:  # noqa: BLE001 - errors and logs pass through here; what cannot be examined is not shown
         return REDACTED
@@ -119,6 +119,8 @@ class _Walk:
         self._names: dict[str, str] = {}
 
     def visit(self, data: Any) -> Any:
+        if isinstance(data, enum.Enum):
+            data = data.value
         if isinstance(data, str):
             return redact_text(data)
         if isinstance(data, _PLAIN):
@@ -156,10 +158,8 @@ class _Walk:
 
     def _collection(self, data: Any) -> Any:
         if isinstance(data, Set):
-            items = {self._hashable(item) for item in data}
-            return frozenset(items) if isinstance(data, frozenset) else items
-        if isinstance(data, enum.Enum):
-            return self.visit(data.value)
+            unique = {self._hashable(item) for item in data}
+            return frozenset(unique) if isinstance(data, frozenset) else unique
         if isinstance(data, Sequence) or hasattr(data, "popleft"):
             pair = _hidden_pair(data)
             items = pair if pair is not None else [self._item(item) for item in data]

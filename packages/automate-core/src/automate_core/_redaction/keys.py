@@ -51,11 +51,12 @@ _PASS_QUALIFIERS = frozenset({
 })  # fmt: skip
 
 _ABOUT = frozenset({
-    "age", "alg", "algorithm", "arn", "at", "budget", "cost", "count", "counts", "created", "details", "dir",
-    "domain", "enabled", "expiration", "expired", "expires", "expiry", "file", "filename", "format", "id", "ids",
-    "in", "kind", "length", "limit", "limits", "logprob", "logprobs", "method", "minute", "name", "names", "path",
-    "policy", "price", "rate", "ref", "reference", "required", "scope", "scopes", "second", "size", "status",
-    "strength", "ttl", "type", "types", "updated", "usage", "used", "version",
+    "age", "alert", "alerts", "alg", "algorithm", "arn", "at", "budget", "cost", "count", "counts", "created",
+    "details", "dir", "domain", "enabled", "expiration", "expired", "expires", "expiry", "file", "filename",
+    "format", "id", "ids", "in", "kind", "length", "limit", "limits", "logprob", "logprobs", "method", "minute",
+    "name", "names", "path", "policy", "price", "protection", "rate", "ref", "reference", "required", "scanning",
+    "scope", "scopes", "second", "size", "status", "strength", "ttl", "type", "types", "updated", "usage", "used",
+    "version",
 })  # fmt: skip
 """A name that ends so tells something about the secret, not the secret: ``token_count``, ``password_changed_at``."""
 
@@ -67,7 +68,8 @@ _SECRET = frozenset({
 """Whole names that are secret, folded."""
 
 _BENIGN = frozenset({
-    "authorizationendpoint", "authorizationuri", "authorizationurl", "tokenendpoint", "tokenuri", "tokenurl",
+    "accesstokensurl", "authorizationendpoint", "authorizationuri", "authorizationurl", "tokenendpoint", "tokenuri",
+    "tokenurl",
 })  # fmt: skip
 
 _STEMS = (
@@ -152,7 +154,7 @@ def may_hold_secret_key(lowered: str) -> bool:
     Args:
         lowered: The text in lower case.
     """
-    for stem in _STEMS:  # noqa: SIM110 - a generator costs more than the search, and this runs for every text
+    for stem in _STEMS:  # not any(): a generator costs more than the search, and this runs for every text
         if stem in lowered:
             return True
     return bool(extra_keys())
