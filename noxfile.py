@@ -117,17 +117,12 @@ def install(session: nox.Session, *requirements: str | Path, django: str = "") -
         constraints = Path(session.create_tmp()) / "constraints.txt"
         others = [line for line in LOCK.read_text().splitlines() if not line.startswith("django==")]
         constraints.write_text("\n".join([*others, f"django=={django}.*"]))
-    session.install("--constraint", str(constraints), *find_links(session), *map(str, requirements))
-
-
-def find_links(session: nox.Session) -> list[str]:
-    """Return the arguments that make an installer find the wheels of all packages."""
-    return [argument for folder in distributions(session).values() for argument in ("--find-links", str(folder))]
+    session.install("--constraint", str(constraints), "--find-links", wheels(session), *map(str, requirements))
 
 
 def requirement(session: nox.Session, name: str, extras: Sequence[str] = ()) -> str:
     """Return the requirement that installs the wheel just built of one package."""
-    wheel = next(distributions(session)[name].glob("*.whl"))
+    wheel = next(Path(wheels(session)).glob(f"{name.replace('-', '_')}-*.whl"))
     return f"{name}[{','.join(extras)}] @ {wheel.as_uri()}" if extras else f"{name} @ {wheel.as_uri()}"
 
 
@@ -159,6 +154,24 @@ def distributions(session: nox.Session) -> dict[str, Path]:
     return BUILT
 
 
+def wheels(session: nox.Session) -> str:
+    """Return the folder with the wheels of all packages as they are now."""
+    built = [wheel for folder in distributions(session).values() for wheel in folder.glob("*.whl")]
+    folder = CACHE / "wheels" / hashlib.sha256("".join(map(str, built)).encode()).hexdigest()[:12]
+    for wheel in built:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(wheel, folder)
+    prune(folder)
+    return str(folder)
+
+
+def prune(current: Path) -> None:
+    """Remove what was built before, but for the current state and the last two that were used."""
+    current.touch()
+    for outdated in sorted(current.parent.iterdir(), key=lambda path: path.stat().st_mtime)[:-3]:
+        shutil.rmtree(outdated)
+
+
 def build_one(session: nox.Session, package: Path) -> Path:
     """Build the sdist and the wheel of one package, unless this state of it is built already."""
     folder = CACHE / "dist" / package.name / digest(sources(package))
@@ -169,8 +182,7 @@ def build_one(session: nox.Session, package: Path) -> Path:
             arguments = ("--clean", "--target", "sdist", "--target", "wheel", unfinished)
             run(session, "hatch", "build", *arguments, silent=True, HATCH_DATA_DIR=str(CACHE / "hatch"))
         unfinished.rename(folder)
-        for outdated in sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)[:-3]:
-            shutil.rmtree(outdated)
+    prune(folder)
     return folder
 
 
@@ -314,7 +326,7 @@ def alone(session: nox.Session, name: str) -> Path:
     target = Path(session.create_tmp()) / name
     run(session, "virtualenv", "--quiet", "--clear", "--no-seed", "--python", VENV_BIN / "python", target)
     python = target / VENV_BIN.name / "python"
-    run(session, *installer(python), "--constraint", LOCK, *find_links(session), requirement(session, name))
+    run(session, *installer(python), "--constraint", LOCK, "--find-links", wheels(session), requirement(session, name))
     return python
 
 
