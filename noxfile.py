@@ -72,10 +72,14 @@ DJANGO_MATRIX = {"5.2": (11, 14), "6.0": (12, 14), "6.1": (12, 14)}  # the Pytho
 # -- environments -----------------------------------------------------------------------------------------------------
 
 
-def use_pyenv() -> None:
-    """Put the interpreters of pyenv on the PATH: its shims answer for the versions that are switched on alone."""
+def use_machine() -> None:
+    """Let the sessions use the interpreters and the certificates that the machine has."""
+    # The shims of pyenv answer for the versions that are switched on alone.
     found = sorted(Path.home().glob(".pyenv/versions/3.1[1-9]*/bin"))
     os.environ["PATH"] = os.pathsep.join([*map(str, found), os.environ["PATH"]])
+    # pip trusts the certificates of the machine, uv its own list: behind a proxy that signs, only the former work.
+    if Path("/etc/ssl/certs/ca-certificates.crt").exists():
+        os.environ.setdefault("UV_SYSTEM_CERTS", "true")
 
 
 def interpreter(first: int, last: int) -> str:
@@ -216,7 +220,7 @@ def check_wheel(session: nox.Session, name: str, django: str = "") -> None:
 
 # -- sessions, the quick ones first -----------------------------------------------------------------------------------
 
-use_pyenv()
+use_machine()
 
 
 @nox.session(venv_backend="none", tags=["static"])
