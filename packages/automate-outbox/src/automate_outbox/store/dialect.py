@@ -16,7 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from automate_outbox.store.rows import ITEM_COLUMNS, TABLE
 
-__all__ = ["LIVE", "Claim", "Dialect", "Filter", "dialect_of", "marks", "sql"]
+__all__ = ["LIVE", "Change", "Claim", "Dialect", "Filter", "dialect_of", "marks", "sql"]
 
 LIVE = "status IN ('PENDING', 'RETRY')"
 """The condition of the partial index, letter by letter: SQLite uses the index only then."""
@@ -91,6 +91,19 @@ class Claim:
     wanted: Filter
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an UPDATE sets.
+
+    Args:
+        text: The assignments.
+        params: Their values.
+    """
+
+    text: str
+    params: Sequence[Any] = ()
+
+
 class Dialect(ABC):
     """SQL of one kind of database, over one of Django's connections.
 
@@ -102,6 +115,8 @@ class Dialect(ABC):
     """The database's clock, constant within a statement."""
     updates_return_rows: ClassVar[bool] = True
     """Whether ``UPDATE … RETURNING`` exists."""
+    lock_free: ClassVar[str] = ""
+    """End of a SELECT that locks its rows and leaves out those that others have locked."""
 
     def __init__(self, using: str) -> None:
         self.using = using
@@ -172,7 +187,8 @@ class Dialect(ABC):
         """
         with self.connection.cursor() as cursor:
             cursor.execute(statement, params)
-            return cursor.fetchall()
+            rows: list[Any] = cursor.fetchall()
+            return rows
 
     def insert(self, statement: str, params: Sequence[Any], count: int) -> list[int]:
         """Run an INSERT of one or more rows.
@@ -198,6 +214,25 @@ class Dialect(ABC):
         Returns:
             Rows of :data:`automate_outbox.store.rows.ITEM_COLUMNS`, in no particular order.
         """
+
+    def update_free(self, change: Change, condition: str, params: Sequence[Any]) -> set[int]:
+        """Update the rows that fit a condition and that nobody else is writing, in one statement.
+
+        Args:
+            change: What to set.
+            condition: Which rows.
+            params: The values of the condition.
+
+        Returns:
+            The ids of the changed rows.
+        """
+        statement = sql(
+            "UPDATE {table} SET {change} WHERE id IN (SELECT id FROM {table} WHERE {condition}{lock}) RETURNING id",
+            change=change.text,
+            condition=condition,
+            lock=self.lock_free,
+        )
+        return {row[0] for row in self.query(statement, [*change.params, *params])}
 
     # -- contention -------------------------------------------------------------------------------------------------
 

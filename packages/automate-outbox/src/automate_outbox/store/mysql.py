@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import OperationalError, transaction
 
-from automate_outbox.store.dialect import Claim, Dialect, marks, sql
+from automate_outbox.store.dialect import Change, Claim, Dialect, marks, sql
 
 __all__ = ["MySQLDialect"]
 
@@ -102,6 +102,28 @@ class MySQLDialect(Dialect):
         conditions, values = claim.wanted.conditions()
         statement = sql(_LOCK, now=self.now, conditions=conditions, expires=expires)
         return self.query(statement, [microseconds, status, *values, claim.limit])
+
+    def update_free(self, change: Change, condition: str, params: Sequence[Any]) -> set[int]:
+        """Lock the rows, then update them: an UPDATE may not read its own table here.
+
+        Args:
+            change: What to set.
+            condition: Which rows.
+            params: The values of the condition.
+        """
+        skips = self.connection.features.has_select_for_update_skip_locked
+        lock = " FOR UPDATE SKIP LOCKED" if skips else " FOR UPDATE"
+        with transaction.atomic(using=self.using):
+            found = self.query(
+                sql("SELECT id FROM {table} WHERE {condition}{lock}", condition=condition, lock=lock), params
+            )
+            ids = [row[0] for row in found]
+            if ids:
+                statement = sql(
+                    "UPDATE {table} SET {change} WHERE id IN ({ids})", change=change.text, ids=marks(len(ids))
+                )
+                self.execute(statement, [*change.params, *ids])
+        return set(ids)
 
     def is_contention(self, error: OperationalError) -> bool:
         """Whether it was a deadlock or a lock wait timeout.

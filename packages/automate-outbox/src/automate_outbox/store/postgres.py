@@ -33,6 +33,7 @@ class PostgresDialect(Dialect):
 
     # now() would be the start of the caller's transaction.
     now = "statement_timestamp()"
+    lock_free = " FOR UPDATE SKIP LOCKED"
     seconds_until = "EXTRACT(EPOCH FROM MIN(next_attempt_at) - statement_timestamp())"
 
     def after(self, seconds: float) -> tuple[str, Any]:

@@ -98,7 +98,7 @@ def check_worker(worker_id: str) -> None:
     _check_text("worker_id", worker_id, OWNER_LENGTH, required=True)
 
 
-def check_moment(name: str, value: datetime | timedelta) -> None:
+def check_moment(name: str, value: object) -> None:
     """Refuse a time that could mean several moments.
 
     Args:
@@ -117,7 +117,7 @@ def check_moment(name: str, value: datetime | timedelta) -> None:
         )
 
 
-def _check_text(name: str, value: str, length: int, *, required: bool = False) -> None:
+def _check_text(name: str, value: object, length: int, *, required: bool = False) -> None:
     if not isinstance(value, str) or (required and not value):
         raise OutboxError(f"{name} must be a non-empty string, not {value!r}.")
     if len(value) > length:

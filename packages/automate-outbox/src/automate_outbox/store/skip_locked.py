@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 from automate_core.errors import ConfigurationError
@@ -27,9 +26,8 @@ class SkipLockedClaimOutboxStore(DatabaseOutboxStore):
         ConfigurationError: If ``lease_seconds`` is not positive; at first use, if the database has no SKIP LOCKED.
     """
 
-    @cached_property
-    def _dialect(self) -> Dialect:
-        dialect = super()._dialect
+    def _choose_dialect(self) -> Dialect:
+        dialect = super()._choose_dialect()
         connection = dialect.connection
         if connection.vendor != "sqlite" and not connection.features.has_select_for_update_skip_locked:
             raise ConfigurationError(

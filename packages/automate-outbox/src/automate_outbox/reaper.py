@@ -1,0 +1,177 @@
+"""The reaper: gives back what dead workers held, and fails what killed too many of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from automate_core.errors import ConfigurationError, NotRegisteredError
+from automate_core.outbox import JobStatus, OutboxItem
+from automate_core.redaction import redact_text
+from django.db import transaction
+
+from automate_outbox.handlers import get_handler
+from automate_outbox.store.dialect import Change, Dialect, dialect_of, sql
+from automate_outbox.store.rows import read_item, store_error
+
+__all__ = ["OutboxReaper", "ReapedItem"]
+
+logger = logging.getLogger("automate.outbox")
+
+_BATCH = 100
+_EXPIRED = "status = 'CLAIMED' AND lease_expires_at < {cutoff}"
+_NO_LEASE = "lease_owner = '', lease_token = '', lease_expires_at = NULL"
+_REVIVE = Change(f"status = 'RETRY', crashes = crashes + 1, {_NO_LEASE}")
+
+
+@dataclass(frozen=True, slots=True)
+class ReapedItem:
+    """An item whose lease had run out.
+
+    Args:
+        item: The item as it was last claimed, this crash counted.
+        status: RETRY, or FAILED where it will not be tried again.
+        error: Why it failed; empty where it did not.
+    """
+
+    item: OutboxItem
+    status: JobStatus
+    error: str = ""
+
+
+class OutboxReaper:
+    """Recovers items whose lease has run out.
+
+    They are due again at once, with one more crash on their account. An item with ``max_crashes`` crashes, or without
+    attempts left, is FAILED instead, and the handler of its kind is told in the same transaction.
+
+    Any number of processes may reap at once. Each item is taken by compare and set on its fencing token, so that of a
+    reaper and a slow worker exactly one wins; what is finished is never touched.
+
+    Args:
+        stale_threshold_seconds: How long after its lease ran out an item is taken away. A live worker renews its
+            leases, so 0 is right for it; a loop that never renews may be given more time here.
+        using: Alias of the database.
+        max_crashes: Crashes before an item is FAILED.
+
+    Raises:
+        ConfigurationError: If the threshold is negative or ``max_crashes`` is less than 1.
+    """
+
+    def __init__(self, stale_threshold_seconds: float = 0.0, *, using: str = "default", max_crashes: int = 3) -> None:
+        if not stale_threshold_seconds >= 0:
+            raise ConfigurationError(f"stale_threshold_seconds must not be negative: {stale_threshold_seconds!r}.")
+        if max_crashes < 1:
+            raise ConfigurationError(f"max_crashes must be at least 1, not {max_crashes!r}.")
+        self.stale_threshold_seconds = float(stale_threshold_seconds)
+        self.using = using
+        self.max_crashes = max_crashes
+
+    @cached_property
+    def _dialect(self) -> Dialect:
+        return dialect_of(self.using)
+
+    def reap_stale_items(self) -> int:
+        """Recover every stale item.
+
+        Returns:
+            How many were taken from their dead workers, the failed ones included.
+        """
+        return len(self.reap())
+
+    def reap(self) -> list[ReapedItem]:
+        """Recover every stale item.
+
+        An item whose handler raises when told of its death stays as it is, and is tried again by the next reap.
+
+        Returns:
+            What was taken from dead workers.
+        """
+        reaped: list[ReapedItem] = []
+        seen: set[int] = set()
+        while rows := [row for row in self._stale(skip=len(seen) - len(reaped)) if row[0] not in seen]:
+            seen.update(row[0] for row in rows)
+            reaped += self._revive([row for row in rows if not self._verdict(row)])
+            reaped += [dead for row in rows if (error := self._verdict(row)) and (dead := self._bury(row, error))]
+        for one in reaped:
+            logger.warning(
+                "The lease of %s on item %s (%s) ran out: %s",
+                one.item.lease_owner,
+                one.item.id,
+                one.item.kind,
+                one.status,
+            )
+        return reaped
+
+    def _stale(self, skip: int) -> list[Any]:
+        expired, cutoff = self._expired()
+        statement = sql(
+            "SELECT {columns}, last_error FROM {table} WHERE {expired} "
+            "ORDER BY lease_expires_at, id LIMIT %s OFFSET %s",
+            expired=expired,
+        )
+        return self._dialect.query(statement, [cutoff, _BATCH, skip])
+
+    def _expired(self) -> tuple[str, Any]:
+        cutoff, value = self._dialect.after(-self.stale_threshold_seconds)
+        return _EXPIRED.format_map({"cutoff": cutoff}), value
+
+    def _verdict(self, row: Sequence[Any]) -> str:
+        """Return why an item must die, or nothing."""
+        attempts, max_attempts, crashes, owner, last_error = row[3], row[4], row[5] + 1, row[6], row[-1]
+        if crashes >= self.max_crashes:
+            reason = f"crashed: crash {crashes} of at most {self.max_crashes}, the last in worker {owner}"
+        elif attempts >= max_attempts:
+            reason = f"crashed: worker {owner} was lost in the last attempt, {attempts} of {max_attempts}"
+        else:
+            return ""
+        return store_error(f"{reason}; the error before: {last_error}" if last_error else reason)
+
+    def _revive(self, rows: Sequence[Any]) -> list[ReapedItem]:
+        if not rows:
+            return []
+        condition, params = self._fence(rows)
+        won = self._dialect.retrying(lambda: self._dialect.update_free(_REVIVE, condition, params))
+        return [ReapedItem(self._item(row), JobStatus.RETRY) for row in rows if row[0] in won]
+
+    def _bury(self, row: Sequence[Any], error: str) -> ReapedItem | None:
+        item = self._item(row)
+        text = f"status = 'FAILED', crashes = crashes + 1, completed_at = {self._dialect.now}, last_error = %s"
+        change = Change(f"{text}, {_NO_LEASE}", [error])
+        condition, params = self._fence([row])
+
+        def fail() -> bool:
+            with transaction.atomic(using=self.using):
+                if not self._dialect.update_free(change, condition, params):
+                    return False
+                _tell_handler(item, error)
+                return True
+
+        try:
+            won = self._dialect.retrying(fail)
+        except Exception as problem:  # noqa: BLE001 - a handler may fail in any way, and only its item shall wait
+            reason = redact_text(f"{type(problem).__name__}: {problem}")
+            logger.error("Item %s (%s) stays claimed: it cannot be failed yet: %s", item.id, item.kind, reason)
+            return None
+        return ReapedItem(item, JobStatus.FAILED, error) if won else None
+
+    def _fence(self, rows: Sequence[Any]) -> tuple[str, list[Any]]:
+        """Return the condition that these claims are still the ones that were seen, and still stale."""
+        expired, cutoff = self._expired()
+        pairs = " OR ".join(["(id = %s AND lease_token = %s)"] * len(rows))
+        return f"{expired} AND ({pairs})", [cutoff, *(value for row in rows for value in (row[0], row[7]))]
+
+    def _item(self, row: Sequence[Any]) -> OutboxItem:
+        item = read_item(row, self._dialect.read_time(row[8]))
+        return replace(item, crashes=item.crashes + 1)
+
+
+def _tell_handler(item: OutboxItem, error: str) -> None:
+    try:
+        handler = get_handler(item.kind)
+    except NotRegisteredError:
+        return
+    handler.on_dead(item, error)
