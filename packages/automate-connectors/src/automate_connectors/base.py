@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from automate_core.connectors import ActionContext, ActionSpec, Connector, TriggerSpec
 from automate_core.errors import AutomateError, ConfigurationError, TransientError
 from pydantic import BaseModel, ValidationError
 
-from automate_connectors.egress import EgressClient, egress_client
+if TYPE_CHECKING:
+    from automate_connectors.egress import EgressClient
 
 __all__ = ["ActionContext", "ActionSpec", "Connector", "HTTPConnector", "TriggerSpec"]
 
@@ -21,6 +22,8 @@ class HTTPConnector(Connector):
 
     def egress(self) -> EgressClient:
         """Return the client to call with; tests override it to bring a resolver of their own."""
+        from automate_connectors.egress import egress_client  # httpx2 costs 0.2 s to import
+
         return egress_client()
 
     def timeout(self, seconds: float | None = None) -> float:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -73,7 +74,7 @@ class EgressTransport(httpx2.BaseTransport):
     ) -> None:
         self.policy = EgressPolicy.from_settings(settings.current().policy) if policy is None else policy
         self._pool = httpcore2.ConnectionPool(
-            ssl_context=ssl_context or httpcore2.default_ssl_context(),
+            ssl_context=ssl_context or _system_trust(),
             max_connections=100,
             max_keepalive_connections=20,
             keepalive_expiry=5.0,
@@ -110,6 +111,11 @@ class EgressTransport(httpx2.BaseTransport):
     def close(self) -> None:
         """Close every kept connection."""
         self._pool.close()
+
+
+@cache
+def _system_trust() -> ssl.SSLContext:
+    return httpcore2.default_ssl_context()  # reads every root certificate: once per process
 
 
 class _Body(httpx2.SyncByteStream):

@@ -13,8 +13,8 @@ from automate_core.errors import InvalidInputError, PermanentError
 from automate_core.redaction import redact
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from automate_connectors._responses import EgressResponse
 from automate_connectors.base import ActionSpec, HTTPConnector
-from automate_connectors.egress import EgressResponse
 
 __all__ = ["HTTP", "HTTPConfig", "HTTPRequest", "HTTPResult"]
 

@@ -7,8 +7,8 @@ from typing import Any
 from automate_core.errors import ConfigurationError, PermanentError, RateLimited, TransientError
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from automate_connectors._responses import EgressResponse, parse_retry_after
 from automate_connectors.base import ActionSpec, HTTPConnector
-from automate_connectors.egress import EgressResponse, parse_retry_after
 
 __all__ = ["PostMessage", "PostedMessage", "Slack", "SlackConfig"]
 

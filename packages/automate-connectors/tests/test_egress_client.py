@@ -1,0 +1,410 @@
+"""The egress client over real loopback connections: redirects, credentials, limits, deadlines, reuse."""
+
+from __future__ import annotations
+
+import gzip
+import ssl
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from automate_connectors.egress import EgressClient, EgressResponse, EgressTransport, egress_client, parse_retry_after
+from automate_core import settings
+from automate_core.egress import EgressPolicy
+from automate_core.errors import (
+    AutomateError,
+    InvalidInputError,
+    PermanentError,
+    RateLimited,
+    SSRFBlocked,
+    TransientError,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def test_what_is_asked_arrives(server: Any, client: EgressClient) -> None:
+    server.routes["/a b/ü"] = server.routes["/a%20b/%C3%BC"] = server.answer(201, {"id": 7})
+    response = client.request(
+        "post", f"{server.url}/a b/ü?x=1", params={"y": ["1", 2, None], "z": True, "n": None}, json={"ü": 1.5},
+        headers={"Authorization": "Bearer t", "X-Thing": "1"},
+    )  # fmt: skip
+    assert (response.status, response.json()) == (201, {"id": 7})
+    (request,) = server.requests
+    assert (request.method, request.path) == ("POST", "/a%20b/%C3%BC?x=1&y=1&y=2&z=true")
+    assert request.json == {"ü": 1.5}
+    assert request.headers["host"] == f"127.0.0.1:{server.port}"
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["authorization"] == "Bearer t"
+    client.request("PUT", server.url, data={"a": ["1", "2"], "b": "x y"})
+    client.request("PATCH", server.url, content="grüße")
+    assert [r.body for r in server.requests[1:]] == [b"a=1&a=2&b=x+y", "grüße".encode()]
+    assert server.requests[1].headers["content-type"] == "application/x-www-form-urlencoded"
+
+
+def test_the_environment_is_ignored(server: Any, client: EgressClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    server.routes["/"] = server.answer(body=b"direct")
+    with EgressClient() as fresh:
+        assert fresh.request("GET", server.url).content == client.request("GET", server.url).content == b"direct"
+
+
+def test_cookies_are_not_kept(server: Any, client: EgressClient) -> None:
+    server.routes["/"] = server.answer(headers={"Set-Cookie": "session=1"})
+    client.request("GET", server.url)
+    client.request("GET", server.url)
+    assert "cookie" not in server.requests[1].headers
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "then", "keeps_body"),
+    [
+        (301, "POST", "GET", False), (302, "POST", "GET", False), (303, "POST", "GET", False),
+        (303, "PUT", "GET", False), (301, "PUT", "PUT", True), (307, "POST", "POST", True),
+        (308, "PATCH", "PATCH", True), (303, "HEAD", "HEAD", True),
+    ],
+)  # fmt: skip
+def test_a_redirect_changes_the_method_as_browsers_do(
+    status: int, method: str, then: str, keeps_body: bool, server: Any, client: EgressClient
+) -> None:
+    server.routes = {"/a": server.answer(status, headers={"Location": "b?c"}), "/b": server.answer(body=b"here")}
+    response = client.request(method, f"{server.url}/a", content=b"body", headers={"Authorization": "t"})
+    assert (response.status, response.url) == (200, f"{server.url}/b?c")
+    request = server.requests[1]
+    assert (request.method, request.body) == (then, b"body" if keeps_body else b"")
+    assert request.headers["authorization"] == "t"
+    assert client.request(method, f"{server.url}/a", follow_redirects=False).status == status
+
+
+def test_credentials_stay_with_their_origin(server: Any, make_server: Callable[[], Any]) -> None:
+    other = make_server()
+    server.routes = {"/a": server.answer(307, headers={"Location": f"{other.url}/b"}), "/c": server.answer()}
+    other.routes["/b"] = server.answer(307, headers={"Location": f"{server.url}/c"})
+    secret = {"Authorization": "t", "Cookie": "t", "X-Api-Key": "t", "PRIVATE-TOKEN": "t", "X-Anything": "t"}
+    with EgressClient(EgressPolicy(allow=("127.0.0.0/8",))) as client:
+        response = client.request(
+            "POST", f"{server.url}/a", json=[1], headers={**secret, "Accept": "x/y", "Idempotency-Key": "k"}
+        )
+    assert response.status == 200
+    for request in (*other.requests, server.requests[1]):
+        assert not {name.lower() for name in secret} & set(request.headers)
+        assert (request.headers["accept"], request.headers["idempotency-key"], request.json) == ("x/y", "k", [1])
+    assert other.requests[0].headers["host"] == f"127.0.0.1:{other.port}"
+
+
+def test_redirects_end(server: Any, client: EgressClient) -> None:
+    server.routes["/loop"] = server.answer(302, headers={"Location": "/loop"})
+    with pytest.raises(PermanentError, match="more than 5 times"):
+        client.request("GET", f"{server.url}/loop")
+    assert len(server.requests) == 6
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding"),
+    [
+        (b"x" * 70_000, "identity"),
+        (gzip.compress(b"0" * 50_000_000), "gzip"),
+        (zlib.compress(b"0" * 50_000_000), "deflate"),
+        (gzip.compress(gzip.compress(b"0" * 1_000_000)), "gzip, gzip"),
+        (b"x", "br"),
+        (b"not gzip at all", "gzip"),
+    ],
+    ids=["plain", "gzip bomb", "deflate bomb", "stacked", "not asked for", "broken"],
+)
+def test_an_answer_is_bounded_after_decompression(body: bytes, encoding: str, server: Any) -> None:
+    server.routes["/"] = server.answer(body=body, headers={"Content-Encoding": encoding})
+    with EgressClient(max_bytes=65_536) as client, pytest.raises(PermanentError):
+        client.request("GET", server.url)
+
+
+@pytest.mark.parametrize(("pack", "encoding"), [(gzip.compress, "gzip"), (zlib.compress, "deflate")])
+def test_a_compressed_answer_is_unpacked(
+    pack: Callable[[bytes], bytes], encoding: str, server: Any, client: EgressClient
+) -> None:
+    server.routes["/"] = server.answer(body=pack(b"0" * 1_000_000), headers={"Content-Encoding": encoding})
+    assert client.request("GET", server.url).content == b"0" * 1_000_000
+    assert client.request("HEAD", server.url).content == b""
+
+
+@pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\nX-", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"])
+def test_an_endless_drip_ends_at_the_deadline(start: bytes, internet: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped = threading.Event()
+
+    def drip(sock: Any) -> None:
+        with sock:
+            sock.sendall(start)
+            while not stopped.wait(0.02):
+                try:
+                    sock.sendall(b"H" if not start else b"x")
+                except OSError:
+                    return
+
+    monkeypatch.setattr(internet, "_answer", drip)
+    with internet.client() as client, pytest.raises(AutomateError) as caught:
+        client.request("GET", "http://1.1.1.1/", timeout=0.3)
+    stopped.set()
+    assert isinstance(caught.value, TransientError)
+
+
+def test_a_name_server_that_does_not_answer_ends_at_the_deadline(internet: Any) -> None:
+    asked, release = threading.Event(), threading.Event()
+
+    def resolver(host: str, port: int) -> list[str]:
+        asked.set()
+        release.wait(10)
+        return ["1.1.1.1"]
+
+    with (
+        EgressClient(EgressPolicy(), resolver=resolver, connect=internet.connect) as client,
+        pytest.raises(TransientError, match="not resolved in time"),
+    ):
+        client.request("GET", "http://slow.example/", timeout=0.1)
+    assert asked.is_set()
+    release.set()
+    assert internet.connected == []
+
+
+def test_a_name_that_does_not_resolve_is_transient_and_opens_nothing(internet: Any) -> None:
+    internet.names = {"gone.example": OSError("no such name"), "odd.example": UnicodeError("label too long")}
+    with internet.client() as client:
+        for host in internet.names:
+            with pytest.raises(TransientError, match=f"{host} cannot be resolved"):
+                client.request("GET", f"http://{host}/")
+    assert internet.connected == []
+
+
+def test_the_next_address_is_tried(internet: Any) -> None:
+    internet.names = {"two.example": ["1.1.1.1", "8.8.8.8"]}
+    connect = internet.connect
+
+    def refuse_first(address: str, port: int, timeout: float) -> Any:
+        if address == "1.1.1.1":
+            raise ConnectionRefusedError(111, "refused")
+        return connect(address, port, timeout)
+
+    with EgressClient(EgressPolicy(), resolver=internet.resolver, connect=refuse_first) as client:
+        assert client.request("GET", "http://two.example/").status == 200
+    assert internet.connected == [("8.8.8.8", 80)]
+
+
+def test_broken_connections_are_transient(server: Any, make_server: Callable[[], Any]) -> None:
+    gone = make_server()
+    gone.close()
+    server.routes = {
+        "/silent": server.answer(raw=b""),
+        "/garbage": server.answer(raw=b"\x00\x01\x02\r\n\r\n"),
+        "/short": server.answer(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc"),
+    }
+    with EgressClient(EgressPolicy(allow=("127.0.0.0/8",))) as client:
+        for url in (gone.url, *(server.url + path for path in server.routes)):
+            with pytest.raises(TransientError) as caught:
+                client.request("GET", url + "?token=hidden")
+            assert "hidden" not in str(caught.value)
+
+
+def test_a_connection_is_reused_and_its_name_not_resolved_again(server: Any) -> None:
+    resolved: list[str] = []
+
+    def resolver(host: str, port: int) -> list[str]:
+        resolved.append(host)
+        return ["127.0.0.1"]
+
+    server.routes["/"] = server.answer(body=b"ok")
+    with EgressClient(EgressPolicy(allow=(f"svc.example:{server.port}",)), resolver=resolver) as client:
+        for _ in range(3):
+            assert client.request("GET", f"http://svc.example:{server.port}/").content == b"ok"
+    assert resolved == ["svc.example"]
+    assert server.requests[0].headers["host"] == f"svc.example:{server.port}"
+
+
+def test_many_threads_share_a_client(server: Any, client: EgressClient) -> None:
+    server.routes["/"] = lambda request: server.answer(body=request.body)
+    wrong: list[bytes] = []
+
+    def call(number: int) -> None:
+        for turn in range(5):
+            sent = f"{number}-{turn}".encode()
+            if client.request("POST", server.url, content=sent).content != sent:
+                wrong.append(sent)
+
+    threads = [threading.Thread(target=call, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert len(server.requests) == 40
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"method": "CONNECT"}, {"method": "GET\r\nX: y"}, {"headers": {"X": "a\r\nHost: evil"}},
+        {"headers": {"X\n": "a"}}, {"headers": {"X: y": "a"}}, {"headers": {"X": "ü"}}, {"headers": {"Host": "evil"}},
+        {"headers": {"": "a"}}, {"headers": {"Transfer-Encoding": "chunked"}}, {"headers": {"content-length": "0"}},
+        {"headers": {"Upgrade": "h2c"}},
+        {"json": {"a": float("nan")}}, {"json": object()}, {"json": {"a": "\ud800"}},
+        {"content": "\ud800"},
+        {"json": 1, "content": b"x"}, {"data": {"a": "\ud800"}},
+    ],
+)  # fmt: skip
+def test_a_malformed_request_is_refused_before_anything_is_sent(options: dict[str, Any], internet: Any) -> None:
+    with internet.client() as client, pytest.raises(InvalidInputError):
+        client.request(options.pop("method", "POST"), "http://1.1.1.1/", **options)
+    assert internet.connected == []
+
+
+# -- TLS --------------------------------------------------------------------------------------------------------------
+
+_PEM = Path(__file__).with_name("tls_example.pem")
+"""A self-signed certificate for tls.example and its key, made for these tests."""
+
+
+@pytest.fixture
+def tls_server() -> Iterator[tuple[int, list[str | None]]]:
+    names: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(self.headers["host"].encode())
+
+    class Quiet(ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            pass  # a client that does not accept the certificate hangs up in the handshake
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(_PEM)
+    context.sni_callback = lambda sock, name, ctx: names.append(name)
+    server = Quiet(("127.0.0.1", 0), Handler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    yield server.server_port, names
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_tls_is_verified_for_the_original_name(tls_server: tuple[int, list[str | None]]) -> None:
+    port, names = tls_server
+    trust = ssl.create_default_context(cafile=str(_PEM))
+    policy = EgressPolicy(allow=("127.0.0.0/8",))
+    with EgressClient(policy, resolver=lambda host, port: ["127.0.0.1"], ssl_context=trust) as client:
+        response = client.request("GET", f"https://tls.example:{port}/")
+        assert response.text == f"tls.example:{port}"
+        assert names == ["tls.example"]
+        with pytest.raises(PermanentError, match="certificate is not accepted"):
+            client.request("GET", f"https://other.example:{port}/")
+    with (
+        EgressClient(policy, resolver=lambda host, port: ["127.0.0.1"]) as client,
+        pytest.raises(PermanentError, match="certificate is not accepted"),
+    ):
+        client.request("GET", f"https://tls.example:{port}/")
+
+
+# -- a vendor's client ------------------------------------------------------------------------------------------------
+
+
+def test_a_client_built_on_httpx2_can_be_given_the_transport(server: Any, internet: Any) -> None:
+    server.routes = {
+        "/a": server.answer(302, headers={"Location": "http://10.0.0.1/"}),
+        "/b": server.answer(body=b"ok"),
+    }
+    with httpx2.Client(transport=EgressTransport(), follow_redirects=True) as vendor:
+        assert vendor.get(f"{server.url}/b").text == "ok"
+        for url in (f"{server.url}/a", "http://10.0.0.1/", "http://example.com\\@127.0.0.1/", "http://u:p@1.1.1.1/"):
+            with pytest.raises(SSRFBlocked):
+                vendor.get(url)
+
+
+# -- statuses ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(400, PermanentError), (401, PermanentError), (404, PermanentError), (408, TransientError), (425, TransientError),
+     (429, RateLimited), (500, TransientError), (503, TransientError), (599, TransientError)],
+)  # fmt: skip
+def test_a_status_becomes_an_error_on_request(status: int, kind: type[AutomateError]) -> None:
+    response = EgressResponse(status, "https://api.example/v1?key=hidden", {"retry-after": "7"}, b"why")
+    with pytest.raises(AutomateError) as caught:
+        response.raise_for_status()
+    assert type(caught.value) is kind
+    assert caught.value.retry_after == (None if kind is PermanentError else 7)
+    assert caught.value.context == {"status": status, "body": "why"}
+    assert "hidden" not in str(caught.value)
+    assert "hidden" not in repr(response)
+
+
+def test_a_good_status_is_itself() -> None:
+    for status in (200, 204, 304):
+        response = EgressResponse(status, "https://api.example/", {}, b"")
+        assert response.raise_for_status() is response
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"NaN", b'{"a": Infinity}', b"[" * 100_000, b"\xff\xfe\xfa", b"1" * 5000])
+def test_what_is_not_json_is_a_typed_error(body: bytes) -> None:
+    with pytest.raises(PermanentError):
+        EgressResponse(200, "https://api.example/", {}, body).json()
+
+
+NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None), ("", None), ("soon", None), ("-5", None), ("nan", None), ("1e9", None), ("0", 0), ("30", 30),
+        ("1.5", 1.5), (" 30 ", 30), ("9" * 400, 3600), ("86400", 3600), ("²", None),
+        (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90), (format_datetime(NOW - timedelta(days=1)), 0),
+        (format_datetime(NOW + timedelta(days=9), usegmt=True), 3600), ("Sat, 21 Nov 2026 12:00:10", 10),
+        ("Sat, 21 Nov 99999 12:00:10 GMT", None), ("Sat, 21 Nov 2026 12:00:10 +9999999999", None),
+    ],
+)  # fmt: skip
+def test_retry_after_is_read_in_both_forms(value: str | None, seconds: float | None) -> None:
+    assert parse_retry_after(value, now=NOW) == seconds
+
+
+@given(st.text(max_size=40))
+def test_retry_after_is_within_its_bounds_for_any_text(value: str) -> None:
+    wait = parse_retry_after(value, now=NOW, cap=60)
+    assert wait is None or 0 <= wait <= 60
+
+
+# -- the shared client ------------------------------------------------------------------------------------------------
+
+
+def test_the_shared_client_follows_the_settings_and_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = egress_client()
+    assert egress_client() is first
+    settings.configure(settings.parse({"POLICY": {"allow_ssrf": True}}))
+    second = egress_client()
+    settings.configure(None)
+    assert second is not first
+    assert second.policy == EgressPolicy(allow_private=True)
+    third = egress_client()
+    assert third.policy == EgressPolicy()
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    assert egress_client() is not third
+
+
+def test_a_deadline_does_not_outlive_its_call(server: Any, client: EgressClient) -> None:
+    server.routes["/"] = server.answer(body=b"ok")
+    with pytest.raises(TransientError):
+        client.request("GET", server.url, timeout=1e-9)
+    time.sleep(0.01)
+    assert client.request("GET", server.url).content == b"ok"
