@@ -246,17 +246,17 @@ class Connector:
         try:
             result = self.execute_action(action, data)
         except Exception as exc:
-            self._raise_normalized(exc)
+            error = self.normalize_error(exc)
+            if error is exc:
+                raise
+            raise error from exc
         return self._guard(result) if inspect.isawaitable(result) else result
 
     async def _guard(self, awaitable: Any) -> Any:
         try:
             return await awaitable
         except Exception as exc:
-            self._raise_normalized(exc)
-
-    def _raise_normalized(self, exc: Exception) -> Any:
-        error = self.normalize_error(exc)
-        if error is exc:
-            raise exc
-        raise error from exc
+            error = self.normalize_error(exc)
+            if error is exc:
+                raise
+            raise error from exc

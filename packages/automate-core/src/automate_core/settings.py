@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from automate_core.errors import ConfigurationError, nearby
 
@@ -64,7 +64,7 @@ class OutboxSettings(_Section):
 class WorkerSettings(_Section):
     """The worker process."""
 
-    concurrency: int = Field(4, gt=0, description="Runs in flight in one worker.")
+    concurrency: int = Field(10, gt=0, description="Runs in flight in one worker.")
     poll_seconds: float = Field(1.0, gt=0, description="Time between two looks at an empty outbox.")
     grace_seconds: float = Field(30.0, ge=0, description="Time to finish what is running after SIGTERM.")
 
@@ -73,6 +73,7 @@ class EventSettings(_Section):
     """Events."""
 
     max_payload_bytes: int = Field(262_144, gt=0, description="Largest payload, as JSON.")
+    max_causation_depth: int = Field(10, gt=0, description="Longest chain of events that runs cause; breaks loops.")
     dedupe_window_days: int = Field(30, gt=0, description="How long a dedupe key is remembered.")
 
 
@@ -94,6 +95,17 @@ class PolicySettings(_Section):
     )
     llm_budget_daily: Money = Field(Decimal("10.00"), ge=0, description="Hard cap on LLM spend per day, in USD.")
 
+    @field_validator("egress_allow")
+    @classmethod
+    def _egress_entries_are_well_formed(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        from automate_core.egress import EgressPolicy
+
+        try:
+            EgressPolicy(allow=entries)
+        except ConfigurationError as error:
+            raise ValueError(error.message.removeprefix("POLICY.egress_allow: ")) from None
+        return entries
+
 
 class SecretSettings(_Section):
     """Where secrets come from."""
@@ -103,6 +115,7 @@ class SecretSettings(_Section):
     allow: tuple[str, ...] = Field(("*",), description='References that may be resolved, such as "$secret:*".')
     keys: dict[str, str] = Field(
         default_factory=dict,
+        repr=False,
         description="Key-encryption keys of the db backend: key id to 32 bytes in base64, or an $env: reference.",
     )
     active_key: str = Field("", description="The id of the key that encrypts new secrets; empty takes the last one.")
@@ -161,7 +174,9 @@ class PluginSettings(_Section):
 class Settings(_Section):
     """Every setting of ``DJANGO_AUTOMATE``."""
 
-    enabled: bool = Field(True, alias="ENABLED", description="The kill switch: False stops claiming and emitting runs.")
+    enabled: bool = Field(
+        True, alias="ENABLED", description="The kill switch: while False, events are kept and nothing runs."
+    )
     worker_mode: Literal["thread", "process", "synchronous"] = Field(
         "thread", alias="WORKER_MODE", description="How a worker runs items: threads, child processes, or one by one."
     )
@@ -248,7 +263,4 @@ def configure(settings: Settings | Callable[[], Settings] | None) -> None:
         settings: The settings, or a function that returns them; None goes back to the defaults.
     """
     global _provider
-    if settings is None or callable(settings):
-        _provider = settings
-    else:
-        _provider = lambda: settings  # noqa: E731 - a closure over one value
+    _provider = settings if settings is None or callable(settings) else lambda: settings

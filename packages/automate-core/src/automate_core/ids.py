@@ -1,0 +1,28 @@
+"""Identifiers that sort by time."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+import uuid
+
+__all__ = ["uuid7"]
+
+_lock = threading.Lock()
+_last = 0
+
+
+def uuid7() -> uuid.UUID:
+    """Return a UUID of version 7 (RFC 9562, section 5.7) that is greater than the one before in this process.
+
+    The 48-bit millisecond clock is followed by 12 bits of sub-millisecond time (method 3 of section 6.2) and 62 random
+    bits.
+    """
+    global _last
+    with _lock:
+        tick = time.time_ns() * 4096 // 1_000_000
+        _last = tick = max(tick, _last + 1)
+    milliseconds, fraction = divmod(tick, 4096)
+    value = (milliseconds & 0xFFFF_FFFF_FFFF) << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | secrets.randbits(62)
+    return uuid.UUID(int=value)

@@ -1,0 +1,258 @@
+"""Read-only pages in Django's admin: everything can be looked at, nothing is edited by hand."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from automate_core.redaction import redact
+from django.contrib import admin
+from django.db import models
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from automate.models import (
+    AuditLogEntry,
+    Decision,
+    DedupeKey,
+    Event,
+    Execution,
+    ExecutionRun,
+    StepRun,
+    Workflow,
+    WorkflowVersion,
+)
+
+if TYPE_CHECKING:
+    AnyModelAdmin = admin.ModelAdmin[Any]
+    AnyInline = admin.TabularInline[Any, Any]
+else:  # Django's classes take their parameters from the stubs alone
+    AnyModelAdmin, AnyInline = admin.ModelAdmin, admin.TabularInline
+
+__all__: list[str] = []
+
+
+def pretty(value: Any) -> SafeString:
+    """Show JSON, redacted, in a fixed-width block.
+
+    Args:
+        value: The JSON value.
+    """
+    return format_html("<pre>{}</pre>", json.dumps(redact(value), indent=2, ensure_ascii=False, default=str))
+
+
+class ReadOnly:
+    """Nothing may be added, changed or deleted; JSON is shown redacted and indented."""
+
+    model: type[models.Model]
+
+    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
+        """Return False.
+
+        Args:
+            request: The request.
+            *args: The parent, in an inline.
+        """
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False.
+
+        Args:
+            request: The request.
+            obj: The row.
+        """
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False.
+
+        Args:
+            request: The request.
+            obj: The row.
+        """
+        return False
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """Show every field, JSON through its pretty form.
+
+        Args:
+            request: The request.
+            obj: The row.
+        """
+        json_fields = {f.name for f in self.model._meta.fields if isinstance(f, models.JSONField)}
+        names = [f.name for f in self.model._meta.fields]
+        return [f"pretty_{name}" if name in json_fields else name for name in names]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """Every field is.
+
+        Args:
+            request: The request.
+            obj: The row.
+        """
+        return self.get_fields(request, obj)
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("pretty_"):
+            raise AttributeError(name)
+        field = name.removeprefix("pretty_")
+
+        def show(row: Any) -> SafeString:
+            return pretty(getattr(row, field))
+
+        show.short_description = field.replace("_", " ")  # type: ignore[attr-defined]  # the admin's own protocol
+        return show
+
+
+class ReadOnlyAdmin(ReadOnly, AnyModelAdmin):
+    """A read-only page for one model."""
+
+    show_full_result_count = False
+    list_per_page = 50
+
+
+class ReadOnlyInline(ReadOnly, AnyInline):
+    """Read-only rows within the page of their parent."""
+
+    extra = 0
+    can_delete = False
+    show_change_link = True
+
+
+@admin.register(Event)
+class EventAdmin(ReadOnlyAdmin):
+    """Events."""
+
+    list_display = ("created_at", "type", "source", "subject", "tenant", "id")
+    list_filter = ("type", "source", "tenant")
+    search_fields = ("=id", "type", "subject")
+    date_hierarchy = "created_at"
+
+
+@admin.register(DedupeKey)
+class DedupeKeyAdmin(ReadOnlyAdmin):
+    """Dedupe keys."""
+
+    list_display = ("key", "source", "tenant", "event_id", "expires_at")
+    list_filter = ("source", "tenant")
+    search_fields = ("key", "=event_id")
+
+
+@admin.register(Decision)
+class DecisionAdmin(ReadOnlyAdmin):
+    """Decisions, with what the rules saw."""
+
+    list_display = ("created_at", "version", "matched", "event_id", "why")
+    list_filter = ("matched", "version__workflow")
+    list_select_related = ("version__workflow",)
+    search_fields = ("=event_id", "version__workflow__slug")
+
+    @admin.display(description="why")
+    def why(self, row: Decision) -> str:
+        """The sentence of the explanation.
+
+        Args:
+            row: The decision.
+        """
+        return row.error or (row.explanation or {}).get("reason", "")
+
+
+class VersionInline(ReadOnlyInline):
+    """Versions of a workflow."""
+
+    model = WorkflowVersion
+    fields = ("version_num", "live", "trigger_event", "hash", "created_at")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """Show the short ones.
+
+        Args:
+            request: The request.
+            obj: The workflow.
+        """
+        return list(self.fields or ())
+
+
+@admin.register(Workflow)
+class WorkflowAdmin(ReadOnlyAdmin):
+    """Workflows."""
+
+    list_display = ("slug", "name", "enabled", "created_at")
+    list_filter = ("enabled",)
+    search_fields = ("slug", "name")
+    inlines = (VersionInline,)
+
+
+@admin.register(WorkflowVersion)
+class WorkflowVersionAdmin(ReadOnlyAdmin):
+    """Versions."""
+
+    list_display = ("workflow", "version_num", "live", "trigger_event", "created_at")
+    list_filter = ("live", "workflow")
+    list_select_related = ("workflow",)
+    search_fields = ("workflow__slug", "=hash")
+
+
+class RunInline(ReadOnlyInline):
+    """Runs of an execution."""
+
+    model = ExecutionRun
+
+
+@admin.register(Execution)
+class ExecutionAdmin(ReadOnlyAdmin):
+    """Executions."""
+
+    list_display = ("created_at", "version", "status", "tenant", "id", "event_id")
+    list_filter = ("status", "version__workflow", "tenant")
+    list_select_related = ("version__workflow",)
+    search_fields = ("=id", "=event_id", "version__workflow__slug")
+    inlines = (RunInline,)
+
+
+class StepInline(ReadOnlyInline):
+    """Steps of a run."""
+
+    model = StepRun
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """Show what reads well in a row.
+
+        Args:
+            request: The request.
+            obj: The run.
+        """
+        return ["step_id", "action", "attempt", "status", "pretty_output", "pretty_error", "reason", "started_at"]
+
+
+@admin.register(ExecutionRun)
+class ExecutionRunAdmin(ReadOnlyAdmin):
+    """Runs, with their steps."""
+
+    list_display = ("id", "execution", "number", "status", "started_at", "finished_at")
+    list_filter = ("status", "execution__version__workflow")
+    list_select_related = ("execution",)
+    search_fields = ("=id", "=execution__id", "=trace_id")
+    inlines = (StepInline,)
+
+
+@admin.register(StepRun)
+class StepRunAdmin(ReadOnlyAdmin):
+    """Attempts of steps."""
+
+    list_display = ("id", "run", "step_id", "action", "attempt", "status", "started_at", "finished_at")
+    list_filter = ("status", "action")
+    list_select_related = ("run",)
+    search_fields = ("=run__id", "step_id", "action")
+
+
+@admin.register(AuditLogEntry)
+class AuditLogEntryAdmin(ReadOnlyAdmin):
+    """The audit log."""
+
+    list_display = ("created_at", "actor", "action", "resource")
+    list_filter = ("action", "actor")
+    search_fields = ("actor", "resource")
+    date_hierarchy = "created_at"

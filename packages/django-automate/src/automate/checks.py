@@ -1,0 +1,89 @@
+"""System checks: settings that are unknown or contradict each other, plugins that are broken."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from automate_core.errors import AutomateError, ConfigurationError
+from django.apps import apps
+from django.core.checks import CheckMessage, Error, Warning, register
+
+__all__ = ["check_apps", "check_plugins", "check_settings"]
+
+
+@register()
+def check_settings(**kwargs: Any) -> list[CheckMessage]:
+    """Refuse a ``DJANGO_AUTOMATE`` that cannot be meant.
+
+    Args:
+        **kwargs: What Django passes to a check.
+    """
+    from automate.conf import get_settings
+
+    try:
+        settings = get_settings()
+    except ConfigurationError as error:
+        lines = error.context.get("problems") or [str(error)]
+        return [Error(f"DJANGO_AUTOMATE: {line}", id="automate.E001") for line in lines]
+    problems: list[CheckMessage] = []
+    if settings.metrics_export and not _importable("prometheus_client"):
+        problems.append(
+            Error(
+                "DJANGO_AUTOMATE: METRICS_EXPORT is True, but prometheus-client is not installed.",
+                hint="pip install 'django-automate[observability]'",
+                id="automate.E002",
+            )
+        )
+    return problems
+
+
+@register()
+def check_apps(**kwargs: Any) -> list[CheckMessage]:
+    """Refuse a project that lacks the app of the outbox.
+
+    Args:
+        **kwargs: What Django passes to a check.
+    """
+    if apps.is_installed("automate_outbox"):
+        return []
+    return [
+        Error(
+            "The outbox has no tables: 'automate_outbox' is not in INSTALLED_APPS.",
+            hint="INSTALLED_APPS = [..., 'automate_outbox', 'automate']",
+            id="automate.E003",
+        )
+    ]
+
+
+@register()
+def check_plugins(**kwargs: Any) -> list[CheckMessage]:
+    """Warn of plugins that are broken; everything else works.
+
+    Args:
+        **kwargs: What Django passes to a check.
+    """
+    from automate_core.registry import registry
+    from automate_core.specs import KINDS
+
+    problems: list[CheckMessage] = []
+    try:
+        for kind in KINDS:
+            registry.specs(kind)
+    except AutomateError as error:
+        problems.append(Error(str(error), id="automate.E004"))
+    for info in registry.plugins():
+        if info.state in ("failed", "incompatible"):
+            problems.append(
+                Warning(
+                    f"Plugin {info.name!r} of {info.distribution} {info.version} is {info.state}: {info.reason}",
+                    hint="Upgrade or remove the distribution, or block the name with PLUGINS.blocked.",
+                    id="automate.W001",
+                )
+            )
+    return problems
+
+
+def _importable(module: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(module) is not None

@@ -1,0 +1,271 @@
+"""Emitting events, and starting workflows directly."""
+
+from __future__ import annotations
+
+import secrets
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from asgiref.sync import sync_to_async
+from automate_core import settings
+from automate_core.errors import DuplicateEventError, InvalidPayloadError, PolicyError
+from automate_core.outbox import NewJob
+from automate_core.payload import check_payload, content_hash
+from automate_core.workflow.events import is_event_type
+
+if TYPE_CHECKING:
+    from automate.models import DedupeKey, Event, WorkflowVersion
+
+__all__ = ["Causation", "aemit_event", "arun_workflow", "causation", "emit_event", "run_workflow"]
+
+EVENT_JOB = "automate.event"
+RUN_JOB = "automate.run"
+
+
+@dataclass(frozen=True, slots=True)
+class Causation:
+    """The run in which code is executing.
+
+    Args:
+        run_id: The run.
+        depth: How many events lie between it and the first one of the chain, its own event included.
+        tenant: Its tenant.
+    """
+
+    run_id: UUID
+    depth: int
+    tenant: str
+
+
+causation: ContextVar[Causation | None] = ContextVar("automate_causation", default=None)
+"""The run in which code is executing; None outside of runs."""
+
+
+def emit_event(
+    type: str,
+    payload: dict[str, Any],
+    dedupe_key: str | None = None,
+    *,
+    source: str = "",
+    subject: str = "",
+    tenant: str | None = None,
+    traceparent: str = "",
+) -> str:
+    """Write an event into the outbox, within the caller's transaction.
+
+    Nothing is visible before the caller commits, and nothing remains when the caller rolls back. Outside of a
+    transaction it commits on its own.
+
+    Args:
+        type: What happened, such as ``"order.paid"``: words joined by dots.
+        payload: A JSON object; at most ``EVENTS.max_payload_bytes`` long.
+        dedupe_key: The same key again, from the same source and tenant, returns the event of the first call.
+        source: Where it comes from.
+        subject: What it is about, for finding it again.
+        tenant: Whose it is; within a run the run's tenant unless given.
+        traceparent: W3C trace context to continue.
+
+    Returns:
+        The id of the event, as text.
+
+    Raises:
+        InvalidPayloadError: If the type or the payload cannot be stored; nothing was written and the caller's
+            transaction is still usable.
+        DuplicateEventError: If the dedupe key was used before with another payload.
+        PolicyError: If the chain of events that runs cause is longer than ``EVENTS.max_causation_depth``.
+    """
+    from automate_outbox.store import get_store
+    from django.db import transaction
+
+    from automate.models import Event
+    from automate.signals import event_received, send
+
+    for name, text, limit in (
+        ("type", type, 200),
+        ("dedupe_key", dedupe_key or "", 255),
+        ("source", source, 100),
+        ("subject", subject, 200),
+        ("tenant", tenant or "", 100),
+        ("traceparent", traceparent, 64),
+    ):
+        _check_text(name, text, limit=limit)
+    if not is_event_type(type):
+        raise InvalidPayloadError(
+            f"type is {type!r}: join words of letters, digits, '_' and '-' by dots, such as 'order.paid'.",
+            context={"argument": "type"},
+        )
+    check_payload(payload, max_bytes=settings.current().events.max_payload_bytes)
+    cause = causation.get()
+    depth = _depth(type, cause)
+    event = Event(
+        type=type,
+        payload=payload,
+        source=source,
+        subject=subject,
+        tenant=tenant if tenant is not None else (cause.tenant if cause else ""),
+        traceparent=traceparent,
+        causation_id=cause.run_id if cause else None,
+        causation_depth=depth,
+        created_at=_now(),
+    )
+    with transaction.atomic():
+        if dedupe_key is not None:
+            earlier = _claim_key(event, dedupe_key)
+            if earlier is not None:
+                return str(earlier)
+        event.save()
+        get_store().add([NewJob(EVENT_JOB, {"event_id": str(event.id)}, tenant=event.tenant)])
+        transaction.on_commit(lambda: send(event_received, Event, event=event))
+    return str(event.id)
+
+
+def _now() -> Any:
+    from django.utils import timezone
+
+    return timezone.now()
+
+
+def _check_text(name: str, text: str, *, limit: int) -> None:
+    problem = ""
+    if not isinstance(text, str):
+        problem = f"must be text, not {type(text).__name__}"
+    elif len(text) > limit:
+        problem = f"is longer than {limit} characters"
+    elif "\x00" in text or any("\ud800" <= c <= "\udfff" for c in text):
+        problem = "holds a NUL or a lone surrogate"
+    if problem:
+        raise InvalidPayloadError(f"{name} {problem}.", context={"argument": name})
+
+
+def _depth(event_type: str, cause: Causation | None) -> int:
+    if cause is None:
+        return 0
+    limit = settings.current().events.max_causation_depth
+    if cause.depth + 1 > limit:
+        raise PolicyError(
+            f"{event_type!r} would be event {cause.depth + 1} of one chain of runs that cause each other; the limit is "
+            f"EVENTS.max_causation_depth = {limit}. Break the loop with a rule.",
+            context={"run_id": str(cause.run_id)},
+        )
+    return cause.depth + 1
+
+
+def _claim_key(event: Event, key: str) -> UUID | None:
+    """Take a dedupe key for an event, or return the event that has it."""
+    from automate.models import DedupeKey
+
+    digest = content_hash(event.payload)
+    mine = DedupeKey(
+        tenant=event.tenant,
+        source=event.source,
+        key=key,
+        event_id=event.id,
+        payload_hash=digest,
+        expires_at=event.created_at + timedelta(days=settings.current().events.dedupe_window_days),
+    )
+    # Insert first and look afterwards: a look beforehand could miss a key that another transaction is inserting.
+    DedupeKey.objects.bulk_create([mine], ignore_conflicts=True)
+    # The lock makes MySQL read the newest committed row rather than the one of the transaction's snapshot.
+    taken = DedupeKey.objects.select_for_update().get(tenant=event.tenant, source=event.source, key=key)
+    if taken.event_id == event.id:
+        return None
+    if taken.expires_at <= event.created_at:
+        DedupeKey.objects.filter(pk=taken.pk).update(event_id=event.id, payload_hash=digest, expires_at=mine.expires_at)
+        return None
+    if taken.payload_hash != digest:
+        _refuse_duplicate(taken, event)
+    return taken.event_id
+
+
+def _refuse_duplicate(taken: DedupeKey, event: Event) -> None:
+    raise DuplicateEventError(
+        f"dedupe_key {taken.key!r} was used by event {taken.event_id} with another payload. Use another key for "
+        f"another event, or send the same payload again.",
+        context={"event_id": str(taken.event_id), "key": taken.key, "type": event.type},
+    )
+
+
+def run_workflow(workflow_slug: str, payload: dict[str, Any], *, tenant: str | None = None) -> str:
+    """Start a workflow directly, without event and rules, within the caller's transaction.
+
+    Args:
+        workflow_slug: The workflow; its live version is run.
+        payload: What the workflow sees as ``event.payload``.
+        tenant: Whose run it is; within a run that run's tenant unless given.
+
+    Returns:
+        The id of the execution, as text.
+
+    Raises:
+        WorkflowNotFound: If the workflow does not exist, is disabled or has no live version.
+        InvalidPayloadError: If the payload cannot be stored.
+    """
+    from django.db import transaction
+
+    from automate.models import WorkflowVersion
+
+    check_payload(payload, max_bytes=settings.current().events.max_payload_bytes)
+    cause = causation.get()
+    owner = tenant if tenant is not None else (cause.tenant if cause else "")
+    _check_text("tenant", owner, limit=100)
+    with transaction.atomic():
+        version = WorkflowVersion.live_for(workflow_slug)
+        return str(_queue_execution(version, payload, owner))
+
+
+def _queue_execution(version: WorkflowVersion, payload: dict[str, Any], tenant: str) -> UUID:
+    from automate_outbox.store import get_store
+
+    from automate.models import Execution, ExecutionRun
+
+    execution = Execution.objects.create(version=version, context=payload, tenant=tenant)
+    run = ExecutionRun(execution=execution, trace_id=secrets.token_hex(16))
+    run.job_id = get_store().add([NewJob(RUN_JOB, {"run_id": str(run.id)}, tenant=tenant)])[0]
+    run.save(force_insert=True)
+    return execution.id
+
+
+async def aemit_event(
+    type: str,
+    payload: dict[str, Any],
+    dedupe_key: str | None = None,
+    *,
+    source: str = "",
+    subject: str = "",
+    tenant: str | None = None,
+    traceparent: str = "",
+) -> str:
+    """Write an event from asynchronous code; see :func:`emit_event`.
+
+    Args:
+        type: As in :func:`emit_event`.
+        payload: As in :func:`emit_event`.
+        dedupe_key: As in :func:`emit_event`.
+        source: As in :func:`emit_event`.
+        subject: As in :func:`emit_event`.
+        tenant: As in :func:`emit_event`.
+        traceparent: As in :func:`emit_event`.
+
+    Returns:
+        The id of the event, as text.
+    """
+    return await sync_to_async(emit_event)(
+        type, payload, dedupe_key, source=source, subject=subject, tenant=tenant, traceparent=traceparent
+    )
+
+
+async def arun_workflow(workflow_slug: str, payload: dict[str, Any], *, tenant: str | None = None) -> str:
+    """Start a workflow from asynchronous code; see :func:`run_workflow`.
+
+    Args:
+        workflow_slug: As in :func:`run_workflow`.
+        payload: As in :func:`run_workflow`.
+        tenant: As in :func:`run_workflow`.
+
+    Returns:
+        The id of the execution, as text.
+    """
+    return await sync_to_async(run_workflow)(workflow_slug, payload, tenant=tenant)

@@ -1,0 +1,79 @@
+"""``manage.py automate_sync``: publish the workflows of the installed apps' ``automations`` modules."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from automate_core.errors import InvalidDefinitionError
+from automate_core.workflow.catalogue import RegistryCatalogue
+from automate_core.workflow.checks import ensure_publishable
+from django.core.management.base import BaseCommand, CommandError
+
+from automate.builder import definitions
+from automate.models import WorkflowVersion
+from automate.publish import publish
+
+
+class Command(BaseCommand):
+    """Publish what has changed: a new version goes live, runs in flight stay on theirs."""
+
+    help = "Publish the workflows that the installed apps define in their automations modules."
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the options.
+
+        Args:
+            parser: The parser.
+        """
+        parser.add_argument(
+            "--check", action="store_true", help="publish nothing; exit with 1 where something would be"
+        )
+        parser.add_argument("--json", action="store_true", help="print JSON")
+
+    def handle(self, *, check: bool = False, **options: Any) -> None:
+        """Publish.
+
+        Args:
+            check: Whether only to look.
+            **options: The other options.
+
+        Raises:
+            CommandError: If a definition cannot be published (then none is), or on ``--check`` where one would be.
+        """
+        found = definitions.all()
+        problems = []
+        for builder in found:
+            try:
+                ensure_publishable(builder.definition(), RegistryCatalogue())
+            except InvalidDefinitionError as error:
+                problems.append(f"{builder.origin}: {error}")
+        if problems:
+            raise CommandError("\n".join(problems))
+        rows = []
+        for builder in found:
+            if check:
+                rows.append(_look(builder.definition()))
+            else:
+                version, new = publish(builder.definition(), name=builder.name, actor="automate_sync")
+                rows.append({"workflow": version.workflow.slug, "version": version.version_num, "changed": new})
+        self._print(rows, as_json=options["json"], check=check)
+        if check and any(row["changed"] for row in rows):
+            raise CommandError("Some workflows are not published as they are defined: run automate_sync.")
+
+    def _print(self, rows: list[dict[str, Any]], *, as_json: bool, check: bool) -> None:
+        if as_json:
+            self.stdout.write(json.dumps(rows, indent=2))
+            return
+        for row in rows:
+            word = ("to be published" if check else "published") if row["changed"] else "unchanged"
+            self.stdout.write(f"{row['workflow']}  v{row['version']}  {word}")
+        if not rows:
+            self.stdout.write("No workflows found: define them in automations.py of an installed app.")
+
+
+def _look(definition: Any) -> dict[str, Any]:
+    live = WorkflowVersion.objects.filter(workflow__slug=definition.slug, live=True).first()
+    changed = live is None or live.hash != definition.hash()
+    return {"workflow": definition.slug, "version": live.version_num if live else 0, "changed": changed}

@@ -1,0 +1,23 @@
+"""The tables of Automate."""
+
+from automate.models.audit import AuditLogEntry
+from automate.models.events import Decision, DedupeKey, Event
+from automate.models.executions import Execution, ExecutionRun, RunStatus, StepRun
+from automate.models.workflows import Workflow, WorkflowVersion
+
+Automation = Workflow
+"""The name that the specification also uses for a workflow."""
+
+__all__ = [
+    "AuditLogEntry",
+    "Automation",
+    "Decision",
+    "DedupeKey",
+    "Event",
+    "Execution",
+    "ExecutionRun",
+    "RunStatus",
+    "StepRun",
+    "Workflow",
+    "WorkflowVersion",
+]

@@ -1,0 +1,73 @@
+"""Events, the keys that make them unique, and what was decided about them."""
+
+from __future__ import annotations
+
+from automate_core.ids import uuid7
+from django.db import models
+
+from automate.models.immutable import AppendOnlyModel
+from automate.models.workflows import WorkflowVersion
+
+__all__ = ["Decision", "DedupeKey", "Event"]
+
+
+class Event(AppendOnlyModel):
+    """Something that happened. Immutable."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    type = models.CharField(max_length=200, db_index=True)
+    payload = models.JSONField()
+    source = models.CharField(max_length=100, blank=True, default="")
+    subject = models.CharField(max_length=200, blank=True, default="")
+    tenant = models.CharField(max_length=100, blank=True, default="")
+    traceparent = models.CharField(max_length=64, blank=True, default="")
+    causation_id = models.UUIDField(null=True, blank=True, help_text="The run that emitted it.")
+    causation_depth = models.PositiveSmallIntegerField(default=0)
+    created_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        """Newest first in the admin."""
+
+        ordering = ("-created_at",)
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.id}"
+
+
+class DedupeKey(models.Model):
+    """The event that a dedupe key stands for; kept apart from events, so that those can be partitioned."""
+
+    tenant = models.CharField(max_length=100, blank=True, default="")
+    source = models.CharField(max_length=100, blank=True, default="")
+    key = models.CharField(max_length=255)
+    event_id = models.UUIDField()
+    payload_hash = models.CharField(max_length=64)
+    expires_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        """One event for each key of a tenant and a source."""
+
+        constraints = (models.UniqueConstraint(fields=("tenant", "source", "key"), name="automate_dedupekey_unique"),)
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.key}"
+
+
+class Decision(AppendOnlyModel):
+    """What the rule of one workflow version said about one event, and why."""
+
+    event_id = models.UUIDField()
+    version = models.ForeignKey(WorkflowVersion, on_delete=models.CASCADE, related_name="decisions")
+    matched = models.BooleanField()
+    explanation = models.JSONField(null=True, blank=True)
+    error = models.TextField(blank=True, default="", help_text="Why the rule could not be evaluated; never a match.")
+    created_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        """One decision for each event and version, so that a repeated dispatch decides nothing twice."""
+
+        constraints = (models.UniqueConstraint(fields=("event_id", "version"), name="automate_decision_unique"),)
+        ordering = ("-id",)
+
+    def __str__(self) -> str:
+        return f"{self.event_id} {'matched' if self.matched else 'did not match'} {self.version}"

@@ -1,0 +1,127 @@
+"""Executions, their runs and the steps of those."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from automate_core.ids import uuid7
+from django.db import models
+
+from automate.models.workflows import Workflow, WorkflowVersion
+
+__all__ = ["Execution", "ExecutionRun", "RunStatus", "StepRun"]
+
+
+class RunStatus(models.TextChoices):
+    """Where an execution or a run stands. SUCCESS, FAILED and CANCELLED are final."""
+
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    WAITING = "WAITING"
+    SUCCESS = "SUCCESS"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+LIVE = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.WAITING)
+"""The statuses that may still change."""
+
+
+class Execution(models.Model):
+    """One request to run a workflow version with a context.
+
+    ``Execution(automation=workflow, context={…})`` pins the workflow's live version.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    version = models.ForeignKey(WorkflowVersion, on_delete=models.PROTECT, related_name="executions")
+    context = models.JSONField(default=dict)
+    event_id = models.UUIDField(null=True, blank=True, db_index=True)
+    status = models.CharField(max_length=10, choices=RunStatus.choices, default=RunStatus.QUEUED, db_index=True)
+    tenant = models.CharField(max_length=100, blank=True, default="")
+    created_at = models.DateTimeField(auto_now_add=True, db_index=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        """Newest first in the admin."""
+
+        ordering = ("-created_at",)
+
+    def __str__(self) -> str:
+        return f"{self.pk} {self.status}"
+
+    @property
+    def automation(self) -> Workflow:
+        """The workflow that it runs; setting it pins the workflow's live version."""
+        return self.version.workflow
+
+    @automation.setter
+    def automation(self, workflow: Workflow) -> None:
+        self.version = workflow.live_version
+
+
+class ExecutionRun(models.Model):
+    """One attempt or replay of an execution."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    execution = models.ForeignKey(Execution, on_delete=models.CASCADE, related_name="runs")
+    number = models.PositiveIntegerField(default=1)
+    trace_id = models.CharField(max_length=32, db_index=True)
+    status = models.CharField(max_length=10, choices=RunStatus.choices, default=RunStatus.QUEUED, db_index=True)
+    outputs = models.JSONField(default=dict, help_text="Redacted.")
+    error = models.JSONField(null=True, blank=True, help_text="Code, message and step of what failed it; redacted.")
+    job_id = models.BigIntegerField(null=True, blank=True, help_text="The outbox job that carries it on.")
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        """Newest first in the admin."""
+
+        constraints = (models.UniqueConstraint(fields=("execution", "number"), name="automate_run_number_unique"),)
+        ordering = ("-id",)
+
+    def __str__(self) -> str:
+        return f"{self.pk} {self.status}"
+
+
+class StepRun(models.Model):
+    """One attempt of one step of a run, written when it ended: the checkpoint that a crash resumes from."""
+
+    class Status(models.TextChoices):
+        """What became of the attempt. RETRY is followed by another one."""
+
+        SUCCESS = "SUCCESS"
+        FAILED = "FAILED"
+        RETRY = "RETRY"
+        SKIPPED = "SKIPPED"
+
+    run = models.ForeignKey(ExecutionRun, on_delete=models.CASCADE, related_name="steps")
+    step_id = models.CharField(max_length=100)
+    action = models.CharField(max_length=200)
+    attempt = models.PositiveIntegerField(default=1)
+    status = models.CharField(max_length=10, choices=Status.choices)
+    input = models.JSONField(null=True, blank=True, help_text="Rendered and redacted; secrets are references.")
+    output = models.JSONField(null=True, blank=True, help_text="Redacted.")
+    error = models.JSONField(null=True, blank=True, help_text="Code, message and whether it may be retried; redacted.")
+    reason = models.CharField(max_length=500, blank=True, default="", help_text="Why it was skipped.")
+    idempotency_key = models.CharField(max_length=200, blank=True, default="")
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    retry_at = models.DateTimeField(null=True, blank=True, help_text="When the next attempt is due.")
+
+    class Meta:
+        """One row for each attempt, whoever wrote it."""
+
+        constraints = (models.UniqueConstraint(fields=("run", "step_id", "attempt"), name="automate_step_unique"),)
+        ordering = ("id",)
+
+    def __str__(self) -> str:
+        return f"{self.step_id} #{self.attempt} {self.status}"
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the attempt took, in seconds; None where it did not run."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        seconds: Any = (self.finished_at - self.started_at).total_seconds()
+        return float(seconds)

@@ -1,0 +1,102 @@
+"""Workflows and their immutable versions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from automate_core.errors import WorkflowNotFound, nearby
+from django.db import models
+
+from automate.models.immutable import AppendOnlyModel
+
+__all__ = ["Workflow", "WorkflowVersion"]
+
+
+class Workflow(models.Model):
+    """A named workflow; what it does is in its versions."""
+
+    slug = models.SlugField(max_length=100, unique=True)
+    name = models.CharField(max_length=200, blank=True, default="")
+    enabled = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        """By slug."""
+
+        ordering = ("slug",)
+
+    def __str__(self) -> str:
+        return self.slug
+
+    @property
+    def live_version(self) -> WorkflowVersion:
+        """The version that new executions run.
+
+        Raises:
+            WorkflowNotFound: If none is live.
+        """
+        version = self.versions.filter(live=True).first()
+        if version is None:
+            raise WorkflowNotFound(f"Workflow {self.slug!r} has no live version: publish one.")
+        version.workflow = self
+        return version
+
+
+class WorkflowVersion(AppendOnlyModel):
+    """An immutable snapshot of what a workflow does."""
+
+    workflow = models.ForeignKey(Workflow, on_delete=models.CASCADE, related_name="versions")
+    version_num = models.PositiveIntegerField()
+    trigger_spec = models.JSONField()
+    steps = models.JSONField()
+    output = models.JSONField(null=True, blank=True)
+    hash = models.CharField(max_length=64, db_index=True, help_text="Of the canonical definition.")
+    lock = models.JSONField(default=dict, help_text="Version and schema hash of each action, taken at publish.")
+    trigger_event = models.CharField(max_length=200, blank=True, default="", help_text="Event type or pattern.")
+    # NULLs are distinct in a unique constraint on every database, so this allows one live version and any number of
+    # others, where a partial index would leave MySQL out.
+    live = models.BooleanField(null=True, default=None)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        """One live version for each workflow, enforced by the database."""
+
+        constraints = (
+            models.UniqueConstraint(fields=("workflow", "version_num"), name="automate_version_num_unique"),
+            models.UniqueConstraint(fields=("workflow", "live"), name="automate_version_live_unique"),
+        )
+        indexes = (models.Index(fields=("live", "trigger_event"), name="automate_version_trigger"),)
+        ordering = ("workflow", "-version_num")
+
+    def __str__(self) -> str:
+        return f"{self.workflow} v{self.version_num}"
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """The definition, in the workflow format."""
+        definition = {"slug": self.workflow.slug, "trigger": self.trigger_spec, "steps": self.steps}
+        if self.output is not None:
+            definition["output"] = self.output
+        return definition
+
+    @classmethod
+    def live_for(cls, slug: str) -> WorkflowVersion:
+        """Find the live version of a workflow.
+
+        Args:
+            slug: The workflow.
+
+        Returns:
+            The version, with its workflow loaded.
+
+        Raises:
+            WorkflowNotFound: If the workflow does not exist, is disabled or has no live version; the message names
+                what exists nearby.
+        """
+        version = cls.objects.select_related("workflow").filter(workflow__slug=slug, live=True).first()
+        if version is None:
+            live = cls.objects.filter(live=True).values_list("workflow__slug", flat=True)
+            raise WorkflowNotFound(f"No workflow {slug!r} has a live version.{nearby(slug, live)}")
+        if not version.workflow.enabled:
+            raise WorkflowNotFound(f"Workflow {slug!r} is disabled: enable it, or run another one.")
+        return version

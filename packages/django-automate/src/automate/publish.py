@@ -1,0 +1,80 @@
+"""Publishing: a checked definition becomes an immutable version, and goes live."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from automate_core.payload import content_hash
+from automate_core.registry import Registry, registry
+from automate_core.workflow.catalogue import RegistryCatalogue
+from automate_core.workflow.checks import ensure_publishable
+from automate_core.workflow.definition import WorkflowDefinition, parse
+from django.db import transaction
+
+from automate.models import AuditLogEntry, Workflow, WorkflowVersion
+
+__all__ = ["publish"]
+
+
+def publish(
+    definition: WorkflowDefinition | Mapping[str, Any],
+    *,
+    name: str = "",
+    actor: str = "system",
+    registry: Registry = registry,
+) -> tuple[WorkflowVersion, bool]:
+    """Publish a workflow definition and make it live.
+
+    Args:
+        definition: The definition, or its JSON form.
+        name: The workflow's name for people, where it is new.
+        actor: Who does it, for the audit log.
+        registry: Where its actions are looked up.
+
+    Returns:
+        The live version, and whether it is new: the same definition again changes nothing.
+
+    Raises:
+        InvalidDefinitionError: If it cannot run; ``context["problems"]`` lists why, each with a JSON pointer.
+    """
+    if not isinstance(definition, WorkflowDefinition):
+        definition = parse(definition)
+    ensure_publishable(definition, RegistryCatalogue(registry))
+    data, digest = definition.to_json(), definition.hash()
+    with transaction.atomic():
+        workflow, _ = Workflow.objects.get_or_create(slug=data["slug"], defaults={"name": name})
+        # The lock makes publishers of one workflow take turns; the unique constraint would only turn one away.
+        workflow = Workflow.objects.select_for_update().get(pk=workflow.pk)
+        live = workflow.versions.filter(live=True).first()
+        if live is not None and live.hash == digest:
+            return live, False
+        newest = workflow.versions.order_by("-version_num").values_list("version_num", flat=True).first() or 0
+        workflow.versions.filter(live=True).update(live=None)
+        version = WorkflowVersion.objects.create(
+            workflow=workflow,
+            version_num=newest + 1,
+            trigger_spec=data["trigger"],
+            steps=data["steps"],
+            output=data.get("output"),
+            hash=digest,
+            lock=_lock(definition, registry),
+            trigger_event=data["trigger"].get("event", ""),
+            live=True,
+        )
+        AuditLogEntry.objects.create(
+            actor=actor,
+            action="workflow.published",
+            resource=f"workflow:{workflow.slug}",
+            details={"version": version.version_num, "hash": digest},
+        )
+    return version, True
+
+
+def _lock(definition: WorkflowDefinition, registry: Registry) -> dict[str, Any]:
+    """Record what each action was when the version was published."""
+    lock = {}
+    for step in definition.steps:
+        _, spec = registry.get_action(step.action)
+        lock[step.action] = {"version": spec.version, "schema": content_hash(spec.input_json_schema())}
+    return lock

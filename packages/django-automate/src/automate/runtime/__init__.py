@@ -1,0 +1,126 @@
+"""Running workflows. ``emit_event`` and ``run_workflow`` are also found here."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from automate_core import settings
+from automate_core.errors import PolicyError
+from automate_core.registry import Registry, registry
+
+from automate.events import aemit_event, arun_workflow, emit_event, run_workflow
+
+if TYPE_CHECKING:
+    from automate_core.outbox import OutboxItem
+    from automate_outbox.store import DatabaseOutboxStore
+
+    from automate.models import Execution, ExecutionRun
+
+__all__ = ["Runtime", "aemit_event", "arun_workflow", "emit_event", "run_workflow"]
+
+
+class Runtime:
+    """Runs executions in the calling process.
+
+    Args:
+        registry: Where actions are looked up.
+        using: Alias of the database.
+    """
+
+    def __init__(self, *, registry: Registry = registry, using: str = "default") -> None:
+        self._registry = registry
+        self._using = using
+
+    def run_execution(self, execution_id: UUID | str) -> None:
+        """Run an execution to its end in the calling thread.
+
+        Steps are checkpointed as in a worker, and retries are rows with a time: where a worker takes one up, its
+        result is waited for; otherwise the call waits until it is due. An execution that has ended is left as it is.
+
+        Args:
+            execution_id: The execution.
+
+        Raises:
+            Execution.DoesNotExist: If there is none.
+            PolicyError: If automation is switched off (``ENABLED``).
+        """
+        from automate_outbox.store import get_store
+
+        if not settings.current().enabled:
+            raise PolicyError("Automation is switched off: DJANGO_AUTOMATE['ENABLED'] is False.")
+        worker_id = f"direct-{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}"
+        store = get_store(self._using)
+        while (execution := _live_execution(execution_id)) is not None:
+            claimed = self._claim(execution, store, worker_id)
+            if claimed is not None:
+                self._advance(*claimed, store, worker_id)
+            else:
+                self._wait(execution, store)
+
+    def _claim(
+        self, execution: Execution, store: DatabaseOutboxStore, worker_id: str
+    ) -> tuple[ExecutionRun, OutboxItem] | None:
+        from django.db import IntegrityError
+
+        from automate.runtime.runs import queue_run
+
+        run = execution.runs.order_by("-number").first()
+        if run is None:
+            try:
+                run, item = queue_run(execution, store, worker_id)
+            except IntegrityError:  # somebody else began it this moment; the next turn finds their run
+                return None
+        else:
+            found = None if run.job_id is None else store.claim_job(worker_id, run.job_id, due_only=True)
+            if found is None:
+                return None
+            item = found
+        run.execution = execution
+        return run, item
+
+    def _advance(self, run: ExecutionRun, item: OutboxItem, store: DatabaseOutboxStore, worker_id: str) -> None:
+        from automate_core.errors import LeaseLostError
+
+        from automate.runtime.advance import Advance, Stop
+        from automate.runtime.callers import InlineCaller
+        from automate.runtime.runs import DatabaseClock, Ledger
+        from automate.worker.leases import LeaseKeeper
+
+        stop = Stop()
+        clock = DatabaseClock(item, store.lease_seconds)
+        with LeaseKeeper(store, worker_id) as keeper, keeper.holding(item, stop.abandoned):
+            try:
+                Advance(Ledger(run, item, store, worker_id), InlineCaller(), self._registry, clock, stop).run()
+            except LeaseLostError:
+                return  # whoever holds it now carries it on; the caller's loop waits for that
+
+    def _wait(self, execution: Execution, store: DatabaseOutboxStore) -> None:
+        from automate_outbox.models import OutboxJob
+
+        run = execution.runs.order_by("-number").first()
+        due = None
+        if run is not None:
+            due = OutboxJob.objects.using(self._using).filter(pk=run.job_id).values_list("next_attempt_at", flat=True)
+        from django.utils import timezone
+
+        first = due.first() if due is not None else None
+        until_due = (first - timezone.now()).total_seconds() if first is not None else 0.0
+        time.sleep(min(max(until_due, 0.02), settings.current().worker.poll_seconds))
+
+
+def _live_execution(execution_id: UUID | str) -> Execution | None:
+    from django.core.exceptions import ValidationError
+
+    from automate.models import Execution
+    from automate.models.executions import LIVE
+
+    try:
+        execution = Execution.objects.select_related("version__workflow").get(pk=execution_id)
+    except ValidationError:
+        raise Execution.DoesNotExist(f"{execution_id!r} is not the id of an execution.") from None
+    return execution if execution.status in LIVE else None

@@ -1,0 +1,33 @@
+"""Compiled workflow versions, kept for as long as they are used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from automate_core.workflow.compiled import CompiledWorkflow, compile_workflow
+from automate_core.workflow.definition import parse
+
+if TYPE_CHECKING:
+    from automate.models import WorkflowVersion
+
+__all__ = ["compiled"]
+
+_MOST = 1024
+_cache: dict[str, CompiledWorkflow] = {}
+
+
+def compiled(version: WorkflowVersion) -> CompiledWorkflow:
+    """Compile a version, once for each definition.
+
+    Args:
+        version: The version.
+
+    Returns:
+        Its compiled form; versions are immutable, so it is found again by the hash of the definition.
+    """
+    found = _cache.get(version.hash)
+    if found is None:
+        if len(_cache) >= _MOST:
+            _cache.clear()
+        found = _cache[version.hash] = compile_workflow(parse(version.definition))
+    return found

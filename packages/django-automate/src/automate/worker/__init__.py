@@ -1,0 +1,1 @@
+"""The worker: claims items from the outbox and has them handled."""

@@ -1,0 +1,137 @@
+"""Process mode: a small parent that keeps its children running."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+
+__all__ = ["Supervisor", "child_command"]
+
+logger = logging.getLogger("automate.worker")
+
+_STEADY_SECONDS = 10.0
+"""A child that lives longer than this was not killed by its start."""
+
+
+@dataclass(slots=True)
+class _Child:
+    name: str
+    process: subprocess.Popen[bytes]
+    started: float
+    quick_deaths: int = 0
+    restart_at: float = field(default=0.0)
+
+
+class Supervisor:
+    """Runs children, replaces those that die, and passes on the signal to stop.
+
+    Args:
+        command: The command line of a child; ``--worker-id NAME`` is added.
+        worker_id: First part of the children's names.
+        count: How many.
+        grace: Seconds that children get to finish; those that need longer are killed.
+        replace: Whether a child that ends is replaced; False where children end by themselves.
+    """
+
+    def __init__(
+        self, command: Sequence[str], *, worker_id: str, count: int, grace: float, replace: bool = True
+    ) -> None:
+        self._command = list(command)
+        self._worker_id, self._count, self._grace, self._replace = worker_id, count, grace, replace
+        self._stopping = threading.Event()
+        self._children: list[_Child] = []
+
+    def stop(self) -> None:
+        """Pass the signal on to the children, and end when they have ended."""
+        self._stopping.set()
+
+    def install_signal_handlers(self) -> None:
+        """Stop on SIGTERM and SIGINT; the second signal kills the children."""
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            if self._stopping.is_set():
+                for child in self._children:
+                    child.process.kill()
+            self.stop()
+
+        signal.signal(signal.SIGTERM, handle)
+        signal.signal(signal.SIGINT, handle)
+
+    def run(self) -> int:
+        """Supervise until told to stop, or until every child has ended by itself.
+
+        Returns:
+            0, or 1 where a child ended with an error and was not replaced.
+        """
+        self._children = [self._start(f"{self._worker_id}.{number}") for number in range(1, self._count + 1)]
+        status = 0
+        while not self._stopping.is_set():
+            alive = False
+            for index, child in enumerate(self._children):
+                code = child.process.poll()
+                if code is None:
+                    alive = True
+                elif self._replace:
+                    alive = True
+                    self._children[index] = self._replaced(child, code)
+                else:
+                    status = status or int(code != 0)
+            if not alive:
+                return status
+            self._stopping.wait(0.2)
+        return self._shut_down()
+
+    def _start(self, name: str, quick_deaths: int = 0) -> _Child:
+        # The children get their own sessions, so that Ctrl-C reaches them once, through this process.
+        process = subprocess.Popen(  # noqa: S603 - this program's own command line
+            [*self._command, "--worker-id", name],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        )
+        return _Child(name, process, time.monotonic(), quick_deaths)
+
+    def _replaced(self, child: _Child, code: int) -> _Child:
+        """Start a child anew, after a wait where it keeps dying at once."""
+        now = time.monotonic()
+        if not child.restart_at:
+            steady = now - child.started > _STEADY_SECONDS
+            child.quick_deaths = 0 if steady else child.quick_deaths + 1
+            pause = min(0.1 * 2**child.quick_deaths, 10.0) if child.quick_deaths else 0.0
+            child.restart_at = now + pause
+            reason = f"signal {-code}" if code < 0 else f"status {code}"
+            logger.error("Worker %s died (%s); replacing it in %.1f s.", child.name, reason, pause)
+        return child if now < child.restart_at else self._start(child.name, child.quick_deaths)
+
+    def _shut_down(self) -> int:
+        for child in self._children:
+            if child.process.poll() is None:
+                child.process.terminate()
+        deadline = time.monotonic() + self._grace + 1.0
+        for child in self._children:
+            try:
+                child.process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                logger.error("Worker %s did not end within the grace; killing it.", child.name)
+                child.process.kill()
+                child.process.wait()
+        return 0
+
+
+def child_command(settings_module: str | None, *arguments: str) -> list[str]:
+    """Return the command line of a child of this process.
+
+    Args:
+        settings_module: Django's settings module; None leaves it to the environment.
+        *arguments: Arguments of ``automate_worker``.
+    """
+    command = [sys.executable, "-m", "django", "automate_worker", *arguments]
+    return command if settings_module is None else [*command, "--settings", settings_module]

@@ -1,0 +1,185 @@
+"""Emitting: one commit with the caller's work, or nothing; bad input changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from automate.errors import DuplicateEventError, InvalidPayloadError, WorkflowNotFound
+from automate.events import aemit_event, arun_workflow, emit_event, run_workflow
+from automate.models import DedupeKey, Event, Execution
+from automate.publish import publish
+from automate.signals import event_received
+from automate_outbox.models import OutboxJob
+from django.db import connection, transaction
+
+pytestmark = pytest.mark.usefixtures("db")
+
+MANUAL = {
+    "slug": "hello",
+    "trigger": {"type": "manual"},
+    "steps": [{"id": "a", "action": "flow.log", "params": {"message": "hi"}}],
+}
+
+
+def rows() -> tuple[int, int, int]:
+    return Event.objects.count(), OutboxJob.objects.count(), DedupeKey.objects.count()
+
+
+def test_an_event_and_its_job_share_the_callers_commit() -> None:
+    received: list[Event] = []
+    receiver = lambda sender, event, **_: received.append(event)  # noqa: E731
+    event_received.connect(receiver)
+    try:
+        with transaction.atomic():
+            event_id = emit_event("order.paid", {"amount": 3}, source="shop", subject="order 7", tenant="t1")
+            assert received == []
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            emit_event("order.paid", {"amount": 4}, "key")
+            raise ZeroDivisionError
+    finally:
+        event_received.disconnect(receiver)
+    event = Event.objects.get()
+    assert str(event.id) == event_id
+    assert (event.type, event.payload, event.source, event.tenant) == ("order.paid", {"amount": 3}, "shop", "t1")
+    assert [e.pk for e in received] == [event.pk]
+    job = OutboxJob.objects.get()
+    assert (job.kind, job.payload, job.tenant) == ("automate.event", {"event_id": event_id}, "t1")
+    assert rows() == (1, 1, 0)
+
+
+def test_emitting_costs_two_statements_and_one_commit() -> None:
+    from django.test.utils import CaptureQueriesContext
+
+    with CaptureQueriesContext(connection) as captured:
+        emit_event("order.paid", {"amount": 3})
+    writes = [q["sql"] for q in captured if q["sql"].upper().startswith("INSERT")]
+    assert len(writes) == 2
+    assert len([q for q in captured if q["sql"].upper().startswith(("SELECT", "UPDATE"))]) == 0
+
+
+def test_the_same_key_gives_the_first_event_and_says_when_the_payload_differs() -> None:
+    first = emit_event("payment.received", {"a": 1, "b": [1]}, dedupe_key="k")
+    assert emit_event("payment.received", {"b": [1], "a": 1}, dedupe_key="k") == first
+    assert emit_event("payment.received", {"a": 1, "b": [1]}, dedupe_key="k", tenant="other") != first
+    assert emit_event("payment.received", {"a": 1, "b": [1]}, dedupe_key="k", source="other") != first
+    with transaction.atomic():
+        with pytest.raises(DuplicateEventError, match=first):
+            emit_event("payment.received", {"a": 2}, dedupe_key="k")
+        emit_event("another", {})  # the caller's transaction is still usable
+    assert rows() == (4, 4, 3)
+
+
+def test_a_key_is_free_again_after_its_window() -> None:
+    from datetime import timedelta
+
+    from django.utils import timezone
+
+    first = emit_event("a.b", {}, dedupe_key="k")
+    DedupeKey.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    second = emit_event("a.b", {"x": 1}, dedupe_key="k")
+    assert second != first
+    assert emit_event("a.b", {"x": 1}, dedupe_key="k") == second
+
+
+def test_one_of_many_concurrent_emitters_of_a_key_wins() -> None:
+    barrier, ids = threading.Barrier(6), []
+
+    def emit() -> None:
+        barrier.wait()
+        try:
+            ids.append(emit_event("a.b", {"x": 1}, dedupe_key="k"))
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=emit) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(ids) == 6
+    assert len(set(ids)) == 1
+    assert rows() == (1, 1, 1)
+
+
+CYCLE: dict[str, Any] = {}
+CYCLE["self"] = CYCLE
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        pytest.param({"x": "a\x00b"}, id="NUL"),
+        pytest.param({"x": float("nan")}, id="NaN"),
+        pytest.param({"x": float("inf")}, id="infinity"),
+        pytest.param({"x": "\ud800"}, id="lone surrogate"),
+        pytest.param({"x": Decimal("1")}, id="Decimal"),
+        pytest.param({1: "x"}, id="key"),
+        pytest.param({"x": b"bytes"}, id="bytes"),
+        pytest.param([1], id="list"),
+        pytest.param("text", id="text"),
+        pytest.param({"x": "y" * 300_000}, id="too large"),
+        pytest.param({"x": 10**400}, id="huge integer"),
+        pytest.param(CYCLE, id="cycle"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused_before_anything_is_written(payload: Any) -> None:
+    publish(MANUAL)
+    OutboxJob.objects.all().delete()
+    with transaction.atomic():
+        with pytest.raises(InvalidPayloadError):
+            emit_event("a.b", payload)
+        with pytest.raises(InvalidPayloadError):
+            run_workflow("hello", payload)
+        assert rows() == (0, 0, 0)
+        emit_event("a.b", {"fine": True})
+    assert Event.objects.count() == 1
+
+
+@pytest.mark.parametrize("event_type", ["", "a b", ".a", "a..b", "a\x00", "x" * 201, "ä.b", 7])
+def test_a_bad_type_is_refused(event_type: Any) -> None:
+    with pytest.raises(InvalidPayloadError, match="type"):
+        emit_event(event_type, {})
+    assert rows() == (0, 0, 0)
+
+
+def test_an_unknown_workflow_is_refused_with_what_exists_nearby() -> None:
+    publish(MANUAL)
+    with pytest.raises(WorkflowNotFound, match="Did you mean 'hello'"):
+        run_workflow("helo", {})
+    assert Execution.objects.count() == 0
+
+
+def test_a_disabled_workflow_is_refused() -> None:
+    version, _ = publish(MANUAL)
+    version.workflow.enabled = False
+    version.workflow.save()
+    with pytest.raises(WorkflowNotFound, match="disabled"):
+        run_workflow("hello", {})
+
+
+def test_the_asynchronous_twins() -> None:
+    publish(MANUAL)
+
+    async def both() -> tuple[str, str]:
+        try:
+            return await aemit_event("a.b", {"x": 1}, "k"), await arun_workflow("hello", {"x": 1})
+        finally:
+            from asgiref.sync import sync_to_async
+
+            await sync_to_async(lambda: connection.close())()
+
+    event_id, execution_id = asyncio.run(both())
+    assert str(Event.objects.get().id) == event_id
+    assert str(Execution.objects.get().id) == execution_id
+
+
+def test_events_are_immutable() -> None:
+    emit_event("a.b", {})
+    event = Event.objects.get()
+    event.type = "c.d"
+    with pytest.raises(Exception, match="immutable"):
+        event.save()
