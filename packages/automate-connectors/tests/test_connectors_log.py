@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from automate_core.testing.connectors import ConnectorContract
 
 class TestLogContract(ConnectorContract):
     connector = Log
-    inputs = {"write": {"message": "hello"}}
+    inputs: Mapping[str, Any] = {"write": {"message": "hello"}}
 
 
 def test_a_line_carries_the_run_and_hides_secrets(caplog: pytest.LogCaptureFixture) -> None:

@@ -13,8 +13,8 @@ ORDERS = [
     "from automate_connectors import registry; from automate_connectors.registry import registry as other",
     "from automate_connectors.registry import registry; from automate_connectors import registry as other",
     "import automate_connectors.registry; from automate_connectors import registry, registry as other",
-    "import automate_connectors as a, automate_connectors.registry; registry = a.registry; from automate_connectors.registry "
-    "import registry as other",
+    "import automate_connectors as a, automate_connectors.registry; registry = a.registry; "
+    "from automate_connectors.registry import registry as other",
 ]
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from automate_connectors.slack import Slack
 from automate_core.errors import (
+    AutomateError,
     ConfigurationError,
     InvalidInputError,
     PermanentError,
@@ -34,7 +36,7 @@ def slack(server: Any) -> Any:
 class TestSlackContract(ConnectorContract):
     connector = Slack
     secrets = (TOKEN,)
-    inputs = {"post_message": {"channel": "#sales", "text": "hello"}}
+    inputs: Mapping[str, Any] = {"post_message": {"channel": "#sales", "text": "hello"}}
 
     @pytest.fixture(autouse=True)
     def _over_a_server(self, slack: Any) -> None:
@@ -73,7 +75,7 @@ def test_a_token_of_the_input_goes_first_and_none_is_an_error(slack: Any) -> Non
         ("service_unavailable", TransientError), ("request_timeout", TransientError),
     ],
 )  # fmt: skip
-def test_what_slack_calls_an_error_is_mapped(name: str, kind: type[Exception], server: Any) -> None:
+def test_what_slack_calls_an_error_is_mapped(name: str, kind: type[AutomateError], server: Any) -> None:
     body = {"ok": False, "error": name}
     server.routes["/api/chat.postMessage"] = server.answer(body=body, headers={"Retry-After": "30"})
     with pytest.raises(kind, match=name) as caught:
@@ -94,7 +96,7 @@ def test_what_slack_calls_an_error_is_mapped(name: str, kind: type[Exception], s
         ({"body": {"ok": "true"}}, PermanentError),
     ],
 )
-def test_any_other_answer_is_typed(answer: dict[str, Any], kind: type[Exception], server: Any) -> None:
+def test_any_other_answer_is_typed(answer: dict[str, Any], kind: type[AutomateError], server: Any) -> None:
     server.routes["/api/chat.postMessage"] = server.answer(**answer)
     with pytest.raises(kind) as caught:
         post(server)
