@@ -1,4 +1,4 @@
-"""Secret backends for Automate."""
+"""Secret backends for Automate: environment variables, and encrypted rows of the database."""
 
 from automate_secrets.__about__ import __version__
 

@@ -1,1 +1,17 @@
 """What automate-secrets registers with the core."""
+
+from __future__ import annotations
+
+from automate_core.hookspecs import hookimpl
+from automate_core.specs import Spec
+
+__all__ = ["automate_register_secret_backends"]
+
+
+@hookimpl
+def automate_register_secret_backends() -> list[Spec]:
+    """Register the secret backends."""
+    return [
+        Spec("env", "automate_secrets.env:EnvBackend", "Environment variables"),
+        Spec("db", "automate_secrets.db:DbBackend", "Encrypted rows of the database", requires="automate-secrets[db]"),
+    ]

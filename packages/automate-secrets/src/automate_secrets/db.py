@@ -1,0 +1,269 @@
+"""Secrets in encrypted rows of the database."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, ClassVar
+
+from automate_core.errors import (
+    AutomateError,
+    SecretBackendUnavailable,
+    SecretError,
+    SecretNotFoundError,
+    nearby,
+)
+from automate_core.secrets import SecretBackend
+from automate_core.settings import SecretSettings
+
+from automate_secrets.envelope import Binding, KeyRing, decrypt, encrypt
+
+if TYPE_CHECKING:
+    from automate_secrets.models import Secret
+
+__all__ = ["DbBackend"]
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./:+=\-]{0,199}")
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+_TENANT_LENGTH = 100
+_ATTEMPTS = 20
+
+
+class DbBackend(SecretBackend):
+    """Reads ``$secret:API_KEY`` from the table of the Django app ``automate_secrets``; ``@3`` is its third version.
+
+    Values are encrypted by the keys of the setting ``SECRETS.keys``. A tenant sees its own secrets alone.
+
+    Args:
+        config: The settings of secrets; left out, those in force.
+
+    Raises:
+        SecretBackendUnavailable: If Django or cryptography is not installed.
+    """
+
+    key: ClassVar[str] = "db"
+    supports_tenants: ClassVar[bool] = True
+    supports_versions: ClassVar[bool] = True
+
+    def __init__(self, config: SecretSettings | None = None) -> None:
+        super().__init__(config)
+        try:
+            import cryptography  # noqa: F401 - only whether it is there
+            import django  # noqa: F401 - likewise
+        except ImportError as error:
+            raise SecretBackendUnavailable(
+                f"The secret backend 'db' needs a module that is missing ({error}). "
+                "Install it: pip install 'automate-secrets[db]'",
+                retryable=False,
+            ) from error
+        self._lock = threading.Lock()
+        self._ring: KeyRing | None = None
+
+    @property
+    def ring(self) -> KeyRing:
+        """The keys, read at first use.
+
+        Raises:
+            ConfigurationError: If there are none, or one has another form than 32 bytes in base64.
+        """
+        with self._lock:
+            if self._ring is None:
+                self._ring = KeyRing.from_settings(self.config)
+            return self._ring
+
+    def get(self, path: str, *, field: str | None = None, version: str | None = None, tenant: str | None = None) -> str:
+        """Return the value of a secret.
+
+        Args:
+            path: Its name.
+            field: Not supported.
+            version: A number from 1; left out, the newest.
+            tenant: Whose it is.
+
+        Returns:
+            The value.
+
+        Raises:
+            SecretNotFoundError: If there is no such secret or version.
+            SecretDecryptionError: If the row was changed or moved, or its key is not configured.
+            SecretBackendUnavailable: If the database cannot be asked, or lacks the table.
+            SecretError: If the name or the version cannot be one.
+        """
+        tenant = _check(path, tenant)
+        if version is not None and not _VERSION.fullmatch(version):
+            raise SecretError(f"@{version} is not a version of this backend: versions are numbers from 1.")
+        with _asking() as model:
+            rows = model.objects.filter(tenant=tenant, name=path)
+            rows = rows if version is None else rows.filter(version=int(version))
+            row = rows.order_by("-version").first()
+        # A database that ignores case in comparisons finds what was not asked for.
+        if row is None or row.name != path or row.tenant != tenant:
+            raise SecretNotFoundError(_missing(path, version, tenant), context={"name": path, "tenant": tenant})
+        return decrypt(bytes(row.ciphertext), Binding(tenant, path, row.version), self.ring)
+
+    async def aget(
+        self, path: str, *, field: str | None = None, version: str | None = None, tenant: str | None = None
+    ) -> str:
+        """Like :meth:`get`, in the thread that Django's connections of this task belong to.
+
+        Args:
+            path: Its name.
+            field: Not supported.
+            version: A number from 1; left out, the newest.
+            tenant: Whose it is.
+
+        Returns:
+            The value.
+
+        Raises:
+            SecretError: As :meth:`get` does.
+        """
+        from asgiref.sync import sync_to_async
+
+        return await sync_to_async(self._get_and_close)(path, field=field, version=version, tenant=tenant)
+
+    def _get_and_close(self, path: str, **options: str | None) -> str:
+        """Outside of a request nobody else closes what the thread of asynchronous code has opened."""
+        from django.db import close_old_connections
+
+        close_old_connections()
+        try:
+            return self.get(path, **options)
+        finally:
+            close_old_connections()
+
+    def set(self, name: str, value: str, *, tenant: str | None = None) -> int:
+        """Store a value as the newest version of a secret; older versions stay readable by ``@version``.
+
+        Args:
+            name: Its name.
+            value: The value.
+            tenant: Whose it is.
+
+        Returns:
+            The version.
+
+        Raises:
+            SecretError: If the name cannot be one, or the value is empty.
+            ConfigurationError: If no keys are configured.
+            SecretBackendUnavailable: If the database cannot be asked, or lacks the table.
+        """
+        from django.db import IntegrityError, router, transaction
+
+        tenant = _check(name, tenant)
+        if not value:
+            raise SecretError("An empty value is no secret.")
+        ring = self.ring
+        for _ in range(_ATTEMPTS):
+            with _asking() as model:
+                newest = model.objects.filter(tenant=tenant, name=name).order_by("-version").first()
+                version = 1 if newest is None else newest.version + 1
+                envelope = encrypt(value, Binding(tenant, name, version), ring)
+                try:
+                    with transaction.atomic(using=router.db_for_write(model)):
+                        model.objects.create(tenant=tenant, name=name, version=version, ciphertext=envelope)
+                except IntegrityError:
+                    continue  # another process stored this version first
+                return version
+        raise SecretBackendUnavailable(f"The secret {name!r} is being stored by others at the same time. Try again.")
+
+    def delete(self, name: str, *, tenant: str | None = None) -> int:
+        """Delete every version of a secret.
+
+        Args:
+            name: Its name.
+            tenant: Whose it is.
+
+        Returns:
+            How many versions there were.
+
+        Raises:
+            SecretNotFoundError: If there is no such secret; the message names what exists nearby.
+            SecretBackendUnavailable: If the database cannot be asked, or lacks the table.
+        """
+        tenant = _check(name, tenant)
+        with _asking() as model:
+            rows = [row for row in model.objects.filter(tenant=tenant, name=name).only("name") if row.name == name]
+            model.objects.filter(pk__in=[row.pk for row in rows]).delete()
+        if not rows:
+            raise SecretNotFoundError(f"There is no secret {name!r}.{nearby(name, self.names(tenant=tenant))}")
+        return len(rows)
+
+    def names(self, *, tenant: str | None = None) -> list[str]:
+        """Return the sorted names of the secrets.
+
+        Args:
+            tenant: Whose; None is the installation's own.
+
+        Raises:
+            SecretBackendUnavailable: If the database cannot be asked, or lacks the table.
+        """
+        with _asking() as model:
+            return sorted(set(model.objects.filter(tenant=tenant or "").values_list("name", flat=True)))
+
+    def check(self) -> list[str]:
+        """Look for missing keys and tables, and for secrets that no configured key can decrypt.
+
+        Returns:
+            One sentence per problem.
+        """
+        try:
+            ring = self.ring
+            with _asking() as model:
+                used = sorted(set(model.objects.order_by().values_list("key_id", flat=True).distinct()))
+        except AutomateError as error:
+            return [error.message]
+        return [
+            f"Secrets are encrypted with the key {key_id!r}, which SECRETS.keys does not hold: they cannot be read. "
+            "Put the key back."
+            for key_id in used
+            if key_id not in ring.keys
+        ]
+
+
+def _check(name: str, tenant: str | None) -> str:
+    """Refuse a name that no reference could spell; return the tenant as it is stored."""
+    if not _NAME.fullmatch(name):
+        raise SecretError(
+            f"{name!r} cannot be the name of a secret: up to 200 letters, digits and _ . / : + = - are allowed."
+        )
+    if len(tenant or "") > _TENANT_LENGTH or "\0" in (tenant or ""):
+        raise SecretError(f"A tenant has up to {_TENANT_LENGTH} characters.")
+    return tenant or ""
+
+
+def _missing(name: str, version: str | None, tenant: str) -> str:
+    what = f"no secret {name!r}" if version is None else f"no version {version} of the secret {name!r}"
+    whose, option = (f" of the tenant {tenant!r}", f" --tenant {tenant}") if tenant else ("", "")
+    return f"The database holds {what}{whose}. Put it there: python manage.py automate_secret set {name}{option}"
+
+
+@contextmanager
+def _asking() -> Iterator[type[Secret]]:
+    """Give the model, and let what goes wrong with the database be a typed error."""
+    from django.core.exceptions import AppRegistryNotReady, ImproperlyConfigured
+    from django.db import Error, OperationalError, ProgrammingError
+
+    try:
+        yield _model()
+    except (AppRegistryNotReady, ImproperlyConfigured, LookupError) as error:
+        raise SecretBackendUnavailable(
+            "The secret backend 'db' needs Django's settings with 'automate_secrets' in INSTALLED_APPS.",
+            retryable=False,
+        ) from error
+    except Error as error:
+        missing = isinstance(error, ProgrammingError) or "no such table" in str(error)
+        remedy = " Run: python manage.py migrate automate_secrets" if missing else ""
+        raise SecretBackendUnavailable(
+            f"The database cannot be asked for secrets ({type(error).__name__}).{remedy}",
+            retryable=isinstance(error, OperationalError) and not missing,
+        ) from error
+
+
+def _model() -> type[Secret]:
+    from django.apps import apps
+
+    model: type[Secret] = apps.get_model("automate_secrets", "Secret")
+    return model

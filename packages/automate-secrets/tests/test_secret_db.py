@@ -1,0 +1,238 @@
+"""The backend of encrypted rows, its command and its admin page."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from automate_core import settings as settings_module
+from automate_core.errors import (
+    SecretBackendUnavailable,
+    SecretDecryptionError,
+    SecretError,
+    SecretNotFoundError,
+)
+from automate_core.registry import Registry
+from automate_core.secrets import Resolver, SecretBackend
+from automate_core.settings import SecretSettings, Settings
+from automate_core.testing.secrets import SecretBackendContract
+from automate_secrets.db import DbBackend
+from automate_secrets.models import Secret
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+pytestmark = pytest.mark.usefixtures("database")
+
+
+@pytest.fixture
+def backend(config: SecretSettings) -> DbBackend:
+    return DbBackend(config)
+
+
+class TestDbBackend(SecretBackendContract):
+    @pytest.fixture(autouse=True)
+    def _config(self, config: SecretSettings) -> None:
+        self.config = config
+
+    def make_config(self) -> SecretSettings:
+        return self.config
+
+    def make_backend(self, config: SecretSettings) -> SecretBackend:
+        return DbBackend(config)
+
+    def put(
+        self, backend: SecretBackend, path: str, value: str, *, field: str | None = None, tenant: str | None = None
+    ) -> None:
+        assert isinstance(backend, DbBackend)
+        backend.set(path, value, tenant=tenant)
+
+    def leave_thread(self) -> None:
+        connection.close()
+
+
+def test_it_is_found_through_the_installed_plugin(backend: DbBackend, config: SecretSettings) -> None:
+    backend.set("STRIPE_API_KEY", "sk_live_in_the_database")
+    backend.set("STRIPE_API_KEY", "sk_live_that_replaced_it")
+    resolver = Resolver(registry=Registry(), config=config)
+    assert resolver.resolve("$secret:STRIPE_API_KEY") == "sk_live_that_replaced_it"
+    assert resolver.resolve("$secret:STRIPE_API_KEY@1") == "sk_live_in_the_database"
+    assert asyncio.run(resolver.aresolve("$secret:STRIPE_API_KEY")) == "sk_live_that_replaced_it"
+    assert resolver.check() == []
+
+
+def test_no_row_holds_the_value(backend: DbBackend) -> None:
+    backend.set("API_KEY", "plainly visible")
+    row = Secret.objects.get()
+    assert b"plainly visible" not in bytes(row.ciphertext)
+    assert "visible" not in f"{row} {row!r}"
+
+
+@pytest.mark.parametrize(
+    "other", [("", "OTHER", 1), ("acme", "API_KEY", 1), ("", "API_KEY", 2)], ids=("name", "tenant", "version")
+)
+def test_a_row_cannot_stand_in_for_another(backend: DbBackend, other: tuple[str, str, int]) -> None:
+    tenant, name, version = other
+    backend.set("API_KEY", "the first secret")
+    backend.set(name, "the other secret", tenant=tenant)
+    first = Secret.objects.get(tenant="", name="API_KEY", version=1)
+    second = Secret.objects.get(tenant=tenant, name=name, version=version)
+    first.ciphertext, second.ciphertext = second.ciphertext, first.ciphertext
+    first.save()
+    second.save()
+    with pytest.raises(SecretDecryptionError, match="changed or moved"):
+        backend.get("API_KEY", version="1")
+    with pytest.raises(SecretDecryptionError, match="changed or moved"):
+        backend.get(name, version=str(version), tenant=tenant)
+
+
+def test_keys_are_rotated_without_losing_what_they_encrypted(backend: DbBackend, config: SecretSettings) -> None:
+    backend.set("OLD", "under the first key")
+    second = base64.b64encode(bytes([7] * 32)).decode()
+    both = DbBackend(config.model_copy(update={"keys": {**config.keys, "k2": second}}))
+    both.set("NEW", "under the second key")
+    assert sorted(Secret.objects.values_list("name", "key_id")) == [("NEW", "k2"), ("OLD", "k1")]
+    assert (both.get("OLD"), both.get("NEW")) == ("under the first key", "under the second key")
+    assert both.check() == []
+    with pytest.raises(SecretDecryptionError, match="'k2'"):
+        backend.get("NEW")
+    assert "'k2'" in backend.check()[0]
+
+
+def test_a_value_in_clear_is_refused_by_the_model() -> None:
+    with pytest.raises(SecretDecryptionError, match="not an encrypted secret"):
+        Secret.objects.create(name="API_KEY", ciphertext=b"a value in clear")
+    assert not Secret.objects.exists()
+
+
+def test_versions_are_unique_under_concurrency(backend: DbBackend) -> None:
+    def store(number: int) -> int:
+        try:
+            return backend.set("API_KEY", f"value number {number}")
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        versions = list(pool.map(store, range(8)))
+    assert sorted(versions) == list(range(1, 9))
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a#b", "a@b", "-a", "x" * 201, "a\0"])
+def test_a_name_that_no_reference_can_spell_is_refused(backend: DbBackend, name: str) -> None:
+    with pytest.raises(SecretError, match="cannot be the name"):
+        backend.set(name, "a value")
+    assert not Secret.objects.exists()
+
+
+def test_an_empty_value_is_refused(backend: DbBackend) -> None:
+    with pytest.raises(SecretError, match="empty"):
+        backend.set("API_KEY", "")
+
+
+def test_the_case_of_a_name_matters(backend: DbBackend) -> None:
+    backend.set("API_KEY", "in upper case")
+    with pytest.raises(SecretNotFoundError):
+        backend.get("api_key")
+
+
+def test_without_keys_it_says_how_to_make_one() -> None:
+    backend = DbBackend(SecretSettings(backend="db"))
+    assert "os.urandom(32)" in backend.check()[0]
+    Secret.objects.create(name="API_KEY", ciphertext=b"AS\x01\x02k1" + bytes(90))
+    resolver = Resolver(config=backend.config, backends={"secret": backend})
+    with pytest.raises(SecretBackendUnavailable, match=r"SECRETS\.keys is empty") as raised:
+        resolver.resolve("$secret:API_KEY")
+    assert not raised.value.retryable
+
+
+def test_without_its_table_it_says_to_migrate(backend: DbBackend) -> None:
+    call_command("migrate", "automate_secrets", "zero", verbosity=0)
+    try:
+        with pytest.raises(SecretBackendUnavailable, match=r"manage\.py migrate") as raised:
+            backend.get("API_KEY")
+        assert not raised.value.retryable
+        assert "migrate" in backend.check()[0]
+    finally:
+        call_command("migrate", "automate_secrets", verbosity=0)
+
+
+# -- the command ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def configured(config: SecretSettings) -> Any:
+    settings_module.configure(Settings(secrets=config))
+    yield
+    settings_module.configure(None)
+
+
+def run(*arguments: str) -> str:
+    out = io.StringIO()
+    call_command("automate_secret", *arguments, stdout=out)
+    return out.getvalue()
+
+
+@pytest.mark.usefixtures("configured")
+def test_the_command_stores_lists_and_deletes(backend: DbBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("from standard input\n"))
+    shown = run("set", "API_KEY")
+    monkeypatch.setattr("sys.stdin", io.StringIO("of the tenant"))
+    shown += run("set", "API_KEY", "--tenant", "acme") + run("list") + run("list", "--tenant", "acme")
+    assert shown == "Stored API_KEY, version 1, encrypted with the key k1.\n" * 2 + "API_KEY\n" * 2
+    assert backend.get("API_KEY") == "from standard input"
+    assert backend.get("API_KEY", tenant="acme") == "of the tenant"
+    assert run("delete", "API_KEY") == "Deleted API_KEY, 1 version.\n"
+    with pytest.raises(SecretNotFoundError):
+        backend.get("API_KEY")
+    assert backend.get("API_KEY", tenant="acme") == "of the tenant"
+
+
+@pytest.mark.usefixtures("configured")
+def test_the_command_takes_no_value_from_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CommandError, match="unrecognized arguments"):
+        run("set", "API_KEY", "a value in argv")
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+    with pytest.raises(CommandError, match="empty"):
+        run("set", "API_KEY")
+
+
+@pytest.mark.usefixtures("configured")
+def test_the_command_names_what_exists_nearby(backend: DbBackend) -> None:
+    backend.set("STRIPE_KEY", "a value")
+    with pytest.raises(CommandError, match="Did you mean 'STRIPE_KEY'"):
+        run("delete", "STRIPE_KEYS")
+
+
+# -- the admin --------------------------------------------------------------------------------------------------------
+
+
+def test_the_admin_shows_neither_value_nor_ciphertext_and_changes_nothing(backend: DbBackend) -> None:
+    from django.contrib.auth.models import User
+    from django.test import Client
+
+    backend.set("API_KEY", "not for the admin")
+    row = Secret.objects.get()
+    raw = bytes(row.ciphertext)
+    user = User.objects.create_superuser("root", password="root")
+    client = Client()
+    client.force_login(user)
+    pages = [
+        client.get("/admin/automate_secrets/secret/"),
+        client.get("/admin/automate_secrets/secret/?q=API"),
+        client.get(f"/admin/automate_secrets/secret/{row.pk}/change/"),
+    ]
+    for page in pages:
+        assert page.status_code == 200
+        text = page.content.decode()
+        assert "API_KEY" in text
+        assert "ciphertext" not in text
+        assert "not for the admin" not in text
+        assert raw.hex() not in text
+        assert repr(raw)[2:20] not in text
+    assert client.get("/admin/automate_secrets/secret/add/").status_code == 403
+    assert client.post(f"/admin/automate_secrets/secret/{row.pk}/change/", {"name": "X"}).status_code == 403
+    assert client.post(f"/admin/automate_secrets/secret/{row.pk}/delete/", {"post": "yes"}).status_code == 403
+    user.delete()
