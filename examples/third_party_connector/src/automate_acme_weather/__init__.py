@@ -1,0 +1,1 @@
+"""Acme Weather for Automate."""
