@@ -124,26 +124,26 @@ def _trim(work: Work, value: Any, chars: Any = None) -> str:
     return text.strip(unwanted)
 
 
-def _replace(work: Work, value: Any, old: Any, new: Any, count: Any = None) -> Any:
-    text, old, new = _text(work, value, "replace"), _text(work, old, "replace"), _text(work, new, "replace")
+def _replace(work: Work, value: Any, old: Any, new: Any, count: Any = None) -> str:
+    text, before, after = (_text(work, given, "replace") for given in (value, old, new))
     limit = -1 if count is None else _count(count, "replace", low=0, high=2**31)
-    found = text.count(old)
+    found = text.count(before)
     times = found if limit < 0 else min(found, limit)
     work.charge(times)
-    work.charge_text(len(text) + times * max(0, len(new) - len(old)))
-    return text.replace(old, new, limit)
+    work.charge_text(len(text) + times * max(0, len(after) - len(before)))
+    return text.replace(before, after, limit)
 
 
 def _truncate(
     work: Work, value: Any, length: Any = 255, killwords: Any = False, end: Any = "...", leeway: Any = 5
 ) -> str:
-    text, end = _text(work, value, "truncate"), _text(work, end, "truncate")
-    leeway = _count(leeway, "truncate", low=0, high=2**31)
-    length = _count(length, "truncate", low=len(end), high=2**31)
-    if len(text) <= length + leeway:
+    text, ending = _text(work, value, "truncate"), _text(work, end, "truncate")
+    slack = _count(leeway, "truncate", low=0, high=2**31)
+    longest = _count(length, "truncate", low=len(ending), high=2**31)
+    if len(text) <= longest + slack:
         return text
-    kept = text[: length - len(end)]
-    return (kept if _flag(killwords, "truncate") else kept.rsplit(" ", 1)[0]) + end
+    kept = text[: longest - len(ending)]
+    return (kept if _flag(killwords, "truncate") else kept.rsplit(" ", 1)[0]) + ending
 
 
 # -- numbers ----------------------------------------------------------------------------------------------------------

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from automate_core.errors import TemplateError, nearby
 
-MAX_WORK = 1_000_000
-"""Units of work of one rendering; a node of data or of a template is one, eight characters of text are one."""
+MAX_WORK = 500_000
+"""Units of work of one rendering: a node of a template or of data costs one or two, eight characters cost one."""
 
 _MAX_DEPTH = 100
 _MAX_BITS = 1100
@@ -74,20 +75,24 @@ class Work:
         while pending:
             current, depth = pending.pop()
             self.charge(1)
-            if depth > _MAX_DEPTH:
-                raise TemplateError(f"A value is nested deeper than {_MAX_DEPTH} levels.")
             size += 4
-            if isinstance(current, str):
+            if isinstance(current, (dict, list, tuple)):
+                if depth >= _MAX_DEPTH:
+                    raise TemplateError(f"A value is nested deeper than {_MAX_DEPTH} levels.")
+                self.charge(len(current))
+                if isinstance(current, dict):
+                    pending += [(key, depth) for key in current]
+                pending += [(child, depth + 1) for child in _children(current)]
+            elif isinstance(current, str):
                 size += len(current)
                 self.charge(len(current) // 8)
-            elif isinstance(current, dict):
-                pending += [(key, depth) for key in current]
-                pending += [(child, depth + 1) for child in current.values()]
-            elif isinstance(current, (list, tuple)):
-                pending += [(child, depth + 1) for child in current]
-            else:
+            elif current is not None and current is not True and current is not False:
                 check_scalar(current)
         return size
+
+
+def _children(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def check_scalar(value: Any) -> None:

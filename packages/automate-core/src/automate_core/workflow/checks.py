@@ -26,7 +26,7 @@ _WAITING_ACTIONS = frozenset({"flow.approve", "flow.run_workflow", "flow.sleep",
 _RUNNABLE_TRIGGERS = frozenset({"event", "manual"})
 _ROOTS = frozenset({"event", "execution", "item", "steps"})
 _OF_A_STEP = frozenset({"error", "output", "status"})
-_SECRET = re.compile(r"\$(secret|env|vault|aws):[^\s{]")
+_EMBEDDED_SECRET = re.compile(r"\$(secret|env|vault|aws):[^\s{]")
 _SCOPED = frozenset({"all", "filter", "map", "none", "reduce", "some"})
 
 
@@ -103,10 +103,10 @@ def _check_trigger(definition: WorkflowDefinition) -> Iterator[Problem]:
 
 
 def _check_rule(rule: Any, path: Path) -> Iterator[Problem]:
-    from automate_core.rules import compile_rule
-
     if rule is None:
         return
+    from automate_core.rules import compile_rule
+
     try:
         compile_rule(rule)
     except AutomateError as error:
@@ -148,12 +148,19 @@ def _check_texts(value: Mapping[str, Any], path: Path, graph: Graph, index: int 
         here = (*path, *inner)
         if is_template(text):
             yield from _check_template(text, here, graph, index)
-        elif _SECRET.search(text):
+        elif _names_secret(text):
             yield from _check_secret(text, here, in_output=index is None)
 
 
+def _names_secret(text: str) -> bool:
+    """Whether a text is, or somewhere holds, what looks like a secret reference."""
+    from automate_core.secrets import is_reference
+
+    return "$" in text and (is_reference(text) or _EMBEDDED_SECRET.search(text) is not None)
+
+
 def _check_template(text: str, path: Path, graph: Graph, index: int | None) -> Iterator[Problem]:
-    if _SECRET.search(text) or text.startswith(("$secret:", "$env:", "$vault:", "$aws:")):
+    if _names_secret(text):
         yield Problem(json_pointer(path), "a secret reference must be the whole text, without a template")
     try:
         references = compile_template(text).references
@@ -235,6 +242,6 @@ def _known_part(value: Any) -> Any:
         return {key: _known_part(child) for key, child in value.items()}
     if isinstance(value, list):
         return [_known_part(child) for child in value]
-    if isinstance(value, str) and (is_template(value) or value.startswith(("$secret:", "$env:", "$vault:", "$aws:"))):
+    if isinstance(value, str) and (is_template(value) or _names_secret(value)):
         return UNKNOWN
     return value

@@ -101,10 +101,10 @@ def _compile_conditions(definition: WorkflowDefinition) -> dict[str, Any]:
 
 
 def _compile_rule(spec: dict[str, Any] | None, path: tuple[str | int, ...]) -> Any:
-    from automate_core.rules import compile_rule
-
     if spec is None:
         return None
+    from automate_core.rules import compile_rule
+
     try:
         return compile_rule(spec)
     except AutomateError as error:

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import importlib.resources
+import json
+
+import jsonschema
+import pytest
+from automate_core.errors import InvalidDefinitionError
+from automate_core.retry import RetryPolicy
+from automate_core.workflow import StepDefinition, WorkflowDefinition, parse
+from hypothesis import given
+from hypothesis import strategies as st
+
+MINIMAL = {"slug": "a", "trigger": {"type": "manual"}, "steps": [{"id": "one", "action": "log.write"}]}
+FULL = {
+    "slug": "thank-big-spender",
+    "trigger": {"type": "event", "event": "order.paid", "rule": {">=": [{"var": "amount"}, 100]}},
+    "steps": [
+        {
+            "id": "invoice",
+            "action": "http.request",
+            "connection": "billing",
+            "params": {"method": "POST", "url": "/invoices", "json": {"order": "{{ event.payload.order_id }}"}},
+            "retry": {"max_attempts": 5, "initial": 1.0, "factor": 2.0, "max": 300.0, "jitter": True},
+            "timeout": 30.0,
+        },
+        {
+            "id": "lines",
+            "action": "slack.post_message",
+            "foreach": "{{ steps.invoice.output.lines }}",
+            "concurrency": 4,
+            "params": {"channel": "#sales", "text": "{{ item.name }}"},
+            "on_error": "continue",
+        },
+        {
+            "id": "check",
+            "action": "flow.approve",
+            "needs": ["invoice"],
+            "if": {">": [{"var": "event.payload.amount"}, 5000]},
+            "params": {"group": "finance", "expires": "P2D"},
+        },
+        {"id": "void", "action": "http.request", "compensates": "invoice", "params": {"method": "DELETE"}},
+    ],
+    "output": {"invoice": "{{ steps.invoice.output.id }}"},
+    "concurrency": {"key": "{{ event.payload.customer }}", "mode": "queue"},
+}
+
+
+def problems_of(data):
+    with pytest.raises(InvalidDefinitionError) as caught:
+        parse(data)
+    return {problem["pointer"]: problem["message"] for problem in caught.value.context["problems"]}
+
+
+@pytest.mark.parametrize("data", [MINIMAL, FULL])
+def test_the_canonical_form_is_the_format_itself(data):
+    definition = parse(data)
+    assert definition.to_json() == data
+    assert parse(definition.to_json()).hash() == definition.hash()
+
+
+def test_what_means_the_same_has_the_same_hash():
+    steps = [
+        {"id": "a", "action": "log.write"},
+        {"id": "b", "action": "log.write", "needs": []},
+        {"id": "c", "action": "log.write", "needs": ["a", "b"]},
+        {"id": "d", "action": "log.write", "timeout": 3},
+    ]
+    spelt_out = [
+        {"id": "a", "action": "log.write", "needs": [], "params": {}, "on_error": "fail", "if": None, "retry": None},
+        {"id": "b", "action": "log.write", "needs": ()},
+        {"id": "c", "action": "log.write", "needs": ["b", "a"]},
+        {"id": "d", "action": "log.write", "timeout": 3.0, "needs": ["c"]},
+    ]
+    short = parse({"slug": "x", "steps": steps})
+    long = parse({"output": {}, "steps": spelt_out, "trigger": {"type": "manual"}, "slug": "x"})
+    assert short.hash() == long.hash()
+    assert short.to_json() == long.to_json()
+    assert short.needs == {"a": (), "b": (), "c": ("a", "b"), "d": ("c",)}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"slug": "other"},
+        {"trigger": {"type": "event", "event": "x"}},
+        {"output": {"a": 1}},
+        {"steps": [{"id": "one", "action": "log.write", "params": {"a": None}}]},
+        {"steps": [{"id": "one", "action": "log.write", "on_error": "continue"}]},
+    ],
+)
+def test_what_means_something_else_has_another_hash(change):
+    assert parse({**MINIMAL, **change}).hash() != parse(MINIMAL).hash()
+
+
+def test_every_problem_of_the_form_has_a_pointer():
+    data = {
+        "slug": "A b",
+        "trigger": {"type": "event", "event": 1, "x": 1},
+        "steps": [
+            {
+                "id": "a-b",
+                "action": "http",
+                "timeout": "3",
+                "needs": [1],
+                "if": True,
+                "retry": {"max_attempts": 0},
+                "on_error": "ignore",
+                "when": 1,
+                "params": [],
+            },
+            {},
+        ],
+        "concurrency": {"mode": "x"},
+        "extra": 1,
+    }
+    found = problems_of(data)
+    step = "/steps/0"
+    assert set(found) == {
+        *("/slug", "/trigger/event", "/trigger/x", "/concurrency/key", "/concurrency/mode", "/extra"),
+        *(f"{step}/{name}" for name in ("id", "action", "timeout", "needs/0", "if", "on_error", "when", "params")),
+        *(f"{step}/retry/max_attempts", "/steps/1/id", "/steps/1/action"),
+    }
+    assert found["/steps/1/id"] == "field required"
+
+
+@pytest.mark.parametrize(
+    ("data", "pointer", "says"),
+    [
+        ([], "", "must be an object"),
+        ({"slug": "a"}, "/steps", "field required"),
+        ({"slug": "a", "steps": []}, "/steps", "at least 1 item"),
+        ({**MINIMAL, "trigger": {"type": "cron"}}, "/trigger", "tag 'cron'"),
+        ({**MINIMAL, "output": {"x": float("nan")}}, "/output/x", "nan"),
+        ({**MINIMAL, "output": {"x": {1, 2}}}, "/output/x", "set is not JSON"),
+        ({**MINIMAL, "output": {"x": "y" * 2**21}}, "", "larger than 1048576 bytes"),
+        ({**MINIMAL, "steps": MINIMAL["steps"] * 1001}, "/steps", "at most 1000 items"),
+        ({**MINIMAL, "slug": "a\n"}, "/slug", "pattern"),
+    ],
+)
+def test_what_is_no_definition_is_refused(data, pointer, says):
+    assert says in problems_of(data)[pointer]
+
+
+def test_a_definition_does_not_change_with_what_it_was_made_from():
+    data = json.loads(json.dumps(MINIMAL))
+    data["steps"][0]["params"] = {"a": [1]}
+    definition = parse(data)
+    data["steps"][0]["params"]["a"].append(2)
+    assert definition.steps[0].params == {"a": [1]}
+
+
+def test_a_step_sets_what_it_wants_of_the_retry_policy():
+    default = RetryPolicy(max_attempts=4, initial=1, factor=2, max=300, jitter=True)
+    step = StepDefinition.model_validate({"id": "a", "action": "b.c", "retry": {"max_attempts": 9, "jitter": False}})
+    assert step.retry_policy(default) == RetryPolicy(max_attempts=9, initial=1, factor=2, max=300, jitter=False)
+    assert parse(MINIMAL).steps[0].retry_policy(default) is default
+
+
+def test_the_shipped_json_schema_is_current():
+    shipped = json.loads(importlib.resources.files("automate_core.workflow").joinpath("schema.json").read_text("utf-8"))
+    assert shipped == WorkflowDefinition.json_schema()
+    assert shipped["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    jsonschema.Draft202012Validator.check_schema(shipped)
+
+
+names = st.sampled_from(["slug", "trigger", "steps", "output", "concurrency", "x"])
+pieces = st.sampled_from(
+    [
+        *("a", "A", 1, None, {}, [], {"type": "manual"}, {"type": "event", "event": "a"}, {"type": "event"}),
+        *({"key": "k"}, [{"id": "a", "action": "b.c"}], [{"id": "a"}], [{"id": "a", "action": "b.c", "if": 1}]),
+        [{"id": "a", "action": "b.c", "needs": ["z"], "timeout": 1, "foreach": [1], "retry": {"max": 3}}],
+    ]
+)
+
+
+@given(st.dictionaries(names, pieces).map(lambda extra: {**MINIMAL, **extra}) | st.dictionaries(names, pieces))
+def test_the_json_schema_and_the_parser_agree(data):
+    schema = WorkflowDefinition.json_schema()
+    fits = jsonschema.Draft202012Validator(schema).is_valid(data)
+    try:
+        parse(data)
+    except InvalidDefinitionError:
+        assert not fits
+    else:
+        assert fits
