@@ -6,6 +6,7 @@ import decimal
 import enum
 import json
 import uuid
+from typing import Any
 
 import pytest
 from automate_core.errors import InvalidPayloadError
@@ -22,22 +23,22 @@ values = st.recursive(
 )
 
 
-def nested(levels):
-    value = 1
+def nested(levels: int) -> Any:
+    value: Any = 1
     for _ in range(levels - 1):
         value = [value]
     return value
 
 
-def laughing():
-    value = ["ha"] * 10
+def laughing() -> Any:
+    value: Any = ["ha"] * 10
     for _ in range(90):
         value = [value] * 10
     return value
 
 
-def cyclic():
-    value = {"a": [1]}
+def cyclic() -> Any:
+    value: Any = {"a": [1]}
     value["a"].append(value)
     return value
 
@@ -47,14 +48,14 @@ class Colour(enum.StrEnum):
 
 
 @given(values)
-def test_every_json_value_survives_and_is_left_alone(value):
+def test_every_json_value_survives_and_is_left_alone(value: Any) -> None:
     before = copy.deepcopy(value)
     encoded = check_payload(value, max_bytes=10_000_000, require_object=False)
     assert json.loads(encoded) == value == before
     assert canonical_json(json.loads(encoded)) == encoded
 
 
-def test_the_text_is_canonical():
+def test_the_text_is_canonical() -> None:
     assert canonical_json({"b": (1, 2), "a": {"é": Colour.RED}}) == '{"a":{"é":"red"},"b":[1,2]}'.encode()
     assert content_hash({"a": 1, "b": 2}) == content_hash({"b": 2, "a": 1}) != content_hash({"a": 1, "b": 2.0})
 
@@ -87,13 +88,13 @@ def test_the_text_is_canonical():
         ({"a": "\n" * 60_000}, "", "larger than 100000 bytes"),
     ],
 )
-def test_what_databases_refuse_is_refused_with_a_place_and_a_remedy(value, pointer, says):
+def test_what_databases_refuse_is_refused_with_a_place_and_a_remedy(value: Any, pointer: Any, says: Any) -> None:
     with pytest.raises(InvalidPayloadError, match=says) as caught:
         check_payload(value, max_bytes=100_000)
     assert caught.value.context["pointer"] == pointer
 
 
-def test_the_limits_themselves_are_allowed():
+def test_the_limits_themselves_are_allowed() -> None:
     value = {"a": nested(MAX_DEPTH - 1), "b": 10**300 - 1, "c": [nested(3)] * 2}
     encoded = check_payload(value, max_bytes=len(canonical_json(value)))
     assert json.loads(encoded) == value
@@ -103,12 +104,12 @@ def test_the_limits_themselves_are_allowed():
         check_payload(value, max_bytes=10**6, max_depth=32)
 
 
-def test_no_value_is_repeated_in_the_message():
+def test_no_value_is_repeated_in_the_message() -> None:
     with pytest.raises(InvalidPayloadError) as caught:
         check_payload({"password": "hunter2\x00"}, max_bytes=100)
     assert "hunter2" not in str(caught.value) + repr(caught.value.context)
 
 
-def test_pointers_are_escaped():
+def test_pointers_are_escaped() -> None:
     assert json_pointer(("a/b", 0, "~")) == "/a~1b/0/~0"
     assert json_pointer(()) == ""

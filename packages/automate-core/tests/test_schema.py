@@ -3,8 +3,9 @@ from __future__ import annotations
 import datetime
 import decimal
 import enum
+from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped] # has no types, and the stubs would be one more pin
 import pytest
 from automate_core.connectors import ActionSpec
 from automate_core.errors import ConfigurationError, InvalidInputError
@@ -25,8 +26,8 @@ counts = st.integers(0, 3)
 types = st.sampled_from(["null", "boolean", "integer", "number", "string", "array", "object"])
 
 
-def schemas():
-    def compose(inner):
+def schemas() -> Any:
+    def compose(inner: Any) -> Any:
         several = st.lists(inner, min_size=1, max_size=3)
         keywords = {
             "type": types | st.lists(types, min_size=1, max_size=3, unique=True),
@@ -64,7 +65,7 @@ def schemas():
             lambda chosen: st.fixed_dictionaries({keyword: keywords[keyword] for keyword in chosen})
         )
 
-    def rooted(schema):
+    def rooted(schema: Any) -> Any:
         definitions = {"x": {"type": ["string", "integer"]}, "y/z": {"items": {"$ref": "#/$defs/x"}}}
         return schema if isinstance(schema, bool) else {**schema, "$defs": definitions}
 
@@ -78,12 +79,12 @@ def schemas():
 @example({"uniqueItems": True}, [1, True, [1], [True]])
 @example({"uniqueItems": True}, [1, 1.0])
 @example({"type": "integer"}, 1.0)
-def test_the_verdict_is_that_of_jsonschema(schema, value):
+def test_the_verdict_is_that_of_jsonschema(schema: Any, value: Any) -> None:
     expected = jsonschema.Draft202012Validator(schema).is_valid(value)
     assert (check(schema, value) is None) is expected
 
 
-def hide(value, draw):
+def hide(value: Any, draw: Any) -> Any:
     if draw(st.integers(0, 3)) == 0:
         return UNKNOWN
     if isinstance(value, dict):
@@ -93,13 +94,13 @@ def hide(value, draw):
 
 @settings(max_examples=400, deadline=None)
 @given(schemas(), values, st.data())
-def test_what_is_unknown_yet_breaks_nothing(schema, value, data):
+def test_what_is_unknown_yet_breaks_nothing(schema: Any, value: Any, data: Any) -> None:
     partly = hide(value, data.draw)
     if check(schema, value) is None:
         assert check(schema, partly) is None
 
 
-def test_problems_carry_pointers_and_no_values():
+def test_problems_carry_pointers_and_no_values() -> None:
     schema = {
         "type": "object",
         "required": ["url"],
@@ -117,7 +118,7 @@ def test_problems_carry_pointers_and_no_values():
     }
 
 
-def test_an_optional_value_is_judged_by_its_other_branch():
+def test_an_optional_value_is_judged_by_its_other_branch() -> None:
     problem = check({"anyOf": [{"type": "object", "required": ["a"]}, {"type": "null"}]}, {})
     assert str(problem) == "/: lacks 'a', which is required"
 
@@ -150,30 +151,29 @@ def test_an_optional_value_is_judged_by_its_other_branch():
         (None, "must be an object or a boolean, not NoneType"),
     ],
 )
-def test_a_malformed_schema_is_a_configuration_error(schema, says):
+def test_a_malformed_schema_is_a_configuration_error(schema: Any, says: Any) -> None:
     with pytest.raises(ConfigurationError) as caught:
         check(schema, {"a": "x"})
     assert says in str(caught.value)
 
 
-def test_endless_schemas_and_values_end():
-    endless = {}
+def test_endless_schemas_and_values_end() -> None:
+    endless: dict[str, Any] = {}
     endless["not"] = endless
     with pytest.raises(ConfigurationError):
         check(endless, 1)
-    deep = {}
+    deep: dict[str, Any] = {}
     for _ in range(10_000):
         deep = {"not": deep}
     with pytest.raises(ConfigurationError, match="deeper"):
         supported(deep)
-    value = []
+    value: list[Any] = []
     value.append(value)
-    assert check({"$defs": {"l": {"items": {"$ref": "#/$defs/l"}}}, "$ref": "#/$defs/l"}, value).message == (
-        "is nested deeper than 100 levels"
-    )
+    schema = {"$defs": {"l": {"items": {"$ref": "#/$defs/l"}}}, "$ref": "#/$defs/l"}
+    assert str(check(schema, value)) == "/: is nested deeper than 100 levels"
 
 
-def test_an_action_with_a_malformed_schema_can_be_declared_but_not_used():
+def test_an_action_with_a_malformed_schema_can_be_declared_but_not_used() -> None:
     spec = ActionSpec(name="send_message", input_schema={"type": "object", "properties": {...}}, idempotent=True)
     with pytest.raises(ConfigurationError, match="/properties"):
         spec.validate_input({})
@@ -203,7 +203,7 @@ class Everything(BaseModel, extra="forbid"):
     count: int = Field(1, ge=0, lt=10, multiple_of=1)
 
 
-def test_what_pydantic_generates_is_understood():
+def test_what_pydantic_generates_is_understood() -> None:
     schema = Everything.model_json_schema()
     right = {
         "leaf": {"name": "a", "children": [{"name": "b"}]},
@@ -212,6 +212,8 @@ def test_what_pydantic_generates_is_understood():
         "amount": "1.50",
     }
     assert check(schema, right) is None
-    assert check(schema, {"leaf": {"name": "a", "children": [{"name": "B"}]}}).pointer == "/leaf/children/0/name"
-    assert check(schema, {**right, "colour": "blue"}).pointer == "/colour"
-    assert check(schema, {**right, "extra": 1}).pointer == "/extra"
+    assert [
+        problem.pointer for problem in find_problems(schema, {"leaf": {"name": "a", "children": [{"name": "B"}]}})
+    ] == ["/leaf/children/0/name"]
+    assert [problem.pointer for problem in find_problems(schema, {**right, "colour": "blue"})] == ["/colour"]
+    assert [problem.pointer for problem in find_problems(schema, {**right, "extra": 1})] == ["/extra"]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from automate_core.connectors import ActionSpec, Connector
 from automate_core.errors import InvalidDefinitionError
@@ -22,7 +24,7 @@ class Shop(Connector):
     key = "shop"
 
     @classmethod
-    def actions(cls):
+    def actions(cls) -> Any:
         return [
             ActionSpec("anything"),
             ActionSpec(
@@ -44,22 +46,22 @@ class Shop(Connector):
 
 
 @pytest.fixture(name="catalogue")
-def make_catalogue():
+def make_catalogue() -> Any:
     registry = Registry(load_entry_points=False, blocked=(), prefer={})
     registry.register("shop", Shop)
     return RegistryCatalogue(registry)
 
 
-def define(*steps, **rest):
+def define(*steps: Any, **rest: Any) -> Any:
     filled = [{"id": f"s{index}", "action": "shop.anything", **step} for index, step in enumerate(steps)]
     return parse({"slug": "w", "steps": filled or [{"id": "s0", "action": "shop.anything"}], **rest})
 
 
-def problems_of(definition, catalogue):
+def problems_of(definition: Any, catalogue: Any) -> Any:
     return [(problem.pointer, problem.message) for problem in check_definition(definition, catalogue)]
 
 
-def test_a_good_definition_has_no_problems(catalogue):
+def test_a_good_definition_has_no_problems(catalogue: Any) -> None:
     definition = define(
         {"action": "shop.pay", "params": {"amount": "{{ event.payload.amount }}", "tags": ["a", "{{ event.x }}"]}},
         {"needs": [], "params": {"key": "$secret:API_KEY", "text": "costs $5: {{ execution.id }}"}},
@@ -77,6 +79,7 @@ def test_a_good_definition_has_no_problems(catalogue):
     compiled = compile_workflow(definition)
     assert compiled.wants("order.paid")
     assert not compiled.wants("user.created")
+    assert compiled.rule is not None
     assert compiled.rule.evaluate({"amount": 2})
     assert compiled.ancestors("s3") == {"s0", "s1", "s2"}
 
@@ -122,7 +125,7 @@ def test_a_good_definition_has_no_problems(catalogue):
         ([{"params": {"a": "$secret:KEY_{{ event.x }}"}}], "/steps/0/params/a", "without a template"),
     ],
 )
-def test_each_problem_is_found_where_it_is(catalogue, steps, pointer, says):
+def test_each_problem_is_found_where_it_is(catalogue: Any, steps: Any, pointer: Any, says: Any) -> None:
     found = problems_of(define(*steps), catalogue)
     assert [place for place, _ in found] == [pointer]
     assert says in found[0][1]
@@ -137,7 +140,7 @@ def test_each_problem_is_found_where_it_is(catalogue, steps, pointer, says):
         ({"output": {"a": "$secret:KEY"}}, "/output/a", "cannot hold a secret"),
     ],
 )
-def test_problems_beside_the_steps(catalogue, rest, pointer, says):
+def test_problems_beside_the_steps(catalogue: Any, rest: Any, pointer: Any, says: Any) -> None:
     found = problems_of(define(**rest), catalogue)
     assert [place for place, _ in found] == [pointer]
     assert says in found[0][1]
@@ -161,14 +164,14 @@ def test_problems_beside_the_steps(catalogue, rest, pointer, says):
         (define(trigger={"type": "model", "model": "auth.User"}), "/trigger/type", "'model'"),
     ],
 )
-def test_what_does_not_run_yet_is_refused_by_name(catalogue, definition, pointer, names):
+def test_what_does_not_run_yet_is_refused_by_name(catalogue: Any, definition: Any, pointer: Any, names: Any) -> None:
     ((place, message),) = problems_of(definition, catalogue)
     assert place == pointer
     assert names in message
     assert "is not supported yet" in message
 
 
-def test_all_problems_are_reported_at_once(catalogue):
+def test_all_problems_are_reported_at_once(catalogue: Any) -> None:
     definition = define({"action": "shop.pay"}, {"foreach": [1]}, output={"a": "{{ x }}"})
     with pytest.raises(InvalidDefinitionError) as caught:
         ensure_publishable(definition, catalogue)
@@ -178,6 +181,6 @@ def test_all_problems_are_reported_at_once(catalogue):
 
 
 @pytest.mark.parametrize("wrong", [define({"if": {"foo": 1}}), define({"needs": ["s1"]}, {}), define({"needs": ["x"]})])
-def test_what_cannot_be_published_cannot_be_compiled(wrong):
+def test_what_cannot_be_published_cannot_be_compiled(wrong: Any) -> None:
     with pytest.raises(InvalidDefinitionError):
         compile_workflow(wrong)

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import importlib.resources
 import json
+from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped] # has no types, and the stubs would be one more pin
 import pytest
 from automate_core.errors import InvalidDefinitionError
 from automate_core.retry import RetryPolicy
@@ -11,7 +12,7 @@ from automate_core.workflow import StepDefinition, WorkflowDefinition, parse
 from hypothesis import given
 from hypothesis import strategies as st
 
-MINIMAL = {"slug": "a", "trigger": {"type": "manual"}, "steps": [{"id": "one", "action": "log.write"}]}
+MINIMAL: dict[str, Any] = {"slug": "a", "trigger": {"type": "manual"}, "steps": [{"id": "one", "action": "log.write"}]}
 FULL = {
     "slug": "thank-big-spender",
     "trigger": {"type": "event", "event": "order.paid", "rule": {">=": [{"var": "amount"}, 100]}},
@@ -46,20 +47,20 @@ FULL = {
 }
 
 
-def problems_of(data):
+def problems_of(data: Any) -> Any:
     with pytest.raises(InvalidDefinitionError) as caught:
         parse(data)
     return {problem["pointer"]: problem["message"] for problem in caught.value.context["problems"]}
 
 
 @pytest.mark.parametrize("data", [MINIMAL, FULL])
-def test_the_canonical_form_is_the_format_itself(data):
+def test_the_canonical_form_is_the_format_itself(data: Any) -> None:
     definition = parse(data)
     assert definition.to_json() == data
     assert parse(definition.to_json()).hash() == definition.hash()
 
 
-def test_what_means_the_same_has_the_same_hash():
+def test_what_means_the_same_has_the_same_hash() -> None:
     steps = [
         {"id": "a", "action": "log.write"},
         {"id": "b", "action": "log.write", "needs": []},
@@ -89,11 +90,11 @@ def test_what_means_the_same_has_the_same_hash():
         {"steps": [{"id": "one", "action": "log.write", "on_error": "continue"}]},
     ],
 )
-def test_what_means_something_else_has_another_hash(change):
+def test_what_means_something_else_has_another_hash(change: Any) -> None:
     assert parse({**MINIMAL, **change}).hash() != parse(MINIMAL).hash()
 
 
-def test_every_problem_of_the_form_has_a_pointer():
+def test_every_problem_of_the_form_has_a_pointer() -> None:
     data = {
         "slug": "A b",
         "trigger": {"type": "event", "event": 1, "x": 1},
@@ -138,11 +139,11 @@ def test_every_problem_of_the_form_has_a_pointer():
         ({**MINIMAL, "slug": "a\n"}, "/slug", "pattern"),
     ],
 )
-def test_what_is_no_definition_is_refused(data, pointer, says):
+def test_what_is_no_definition_is_refused(data: Any, pointer: Any, says: Any) -> None:
     assert says in problems_of(data)[pointer]
 
 
-def test_a_definition_does_not_change_with_what_it_was_made_from():
+def test_a_definition_does_not_change_with_what_it_was_made_from() -> None:
     data = json.loads(json.dumps(MINIMAL))
     data["steps"][0]["params"] = {"a": [1]}
     definition = parse(data)
@@ -150,14 +151,14 @@ def test_a_definition_does_not_change_with_what_it_was_made_from():
     assert definition.steps[0].params == {"a": [1]}
 
 
-def test_a_step_sets_what_it_wants_of_the_retry_policy():
+def test_a_step_sets_what_it_wants_of_the_retry_policy() -> None:
     default = RetryPolicy(max_attempts=4, initial=1, factor=2, max=300, jitter=True)
     step = StepDefinition.model_validate({"id": "a", "action": "b.c", "retry": {"max_attempts": 9, "jitter": False}})
     assert step.retry_policy(default) == RetryPolicy(max_attempts=9, initial=1, factor=2, max=300, jitter=False)
     assert parse(MINIMAL).steps[0].retry_policy(default) is default
 
 
-def test_the_shipped_json_schema_is_current():
+def test_the_shipped_json_schema_is_current() -> None:
     shipped = json.loads(importlib.resources.files("automate_core.workflow").joinpath("schema.json").read_text("utf-8"))
     assert shipped == WorkflowDefinition.json_schema()
     assert shipped["$schema"] == "https://json-schema.org/draft/2020-12/schema"
@@ -175,7 +176,7 @@ pieces = st.sampled_from(
 
 
 @given(st.dictionaries(names, pieces).map(lambda extra: {**MINIMAL, **extra}) | st.dictionaries(names, pieces))
-def test_the_json_schema_and_the_parser_agree(data):
+def test_the_json_schema_and_the_parser_agree(data: Any) -> None:
     schema = WorkflowDefinition.json_schema()
     fits = jsonschema.Draft202012Validator(schema).is_valid(data)
     try:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from automate_core.errors import AutomateError, PermanentError, RateLimited, TransientError
@@ -31,19 +32,19 @@ SKIPPED = StepState(StepStatus.SKIPPED)
 POLICY = RetryPolicy(max_attempts=3, initial=10, factor=2, max=300, jitter=False)
 
 
-def compiled(*steps, **rest):
+def compiled(*steps: Any, **rest: Any) -> Any:
     filled = [{"id": f"s{index}", "action": "a.b", **step} for index, step in enumerate(steps)]
     return compile_workflow(parse({"slug": "w", "steps": filled, **rest}))
 
 
-def decide(workflow, running=(), event=None, **steps):
+def decide(workflow: Any, running: Any = (), event: Any = None, **steps: Any) -> Any:
     return plan(workflow, RunState(event=event or {}, steps=steps), NOW, running=running)
 
 
 DIAMOND = compiled({}, {"needs": ["s0"]}, {"needs": ["s0"]}, {"needs": ["s1", "s2"]})
 
 
-def test_steps_follow_one_another_and_end_with_the_output():
+def test_steps_follow_one_another_and_end_with_the_output() -> None:
     workflow = compiled({}, {}, output={"id": "{{ steps.s1.output.id }}", "was": "{{ steps.s0.status }}"})
     assert decide(workflow) == Plan(ready=("s0",))
     assert decide(workflow, running=["s0"]) == Plan()
@@ -52,7 +53,7 @@ def test_steps_follow_one_another_and_end_with_the_output():
     assert done == Plan(outcome=Outcome.SUCCESS, output={"id": 7, "was": "SUCCESS"})
 
 
-def test_branches_run_side_by_side_and_join():
+def test_branches_run_side_by_side_and_join() -> None:
     assert decide(DIAMOND, s0=SUCCESS).ready == ("s1", "s2")
     assert decide(DIAMOND, s0=SUCCESS, running=["s1"]).ready == ("s2",)
     assert decide(DIAMOND, s0=SUCCESS, s1=SUCCESS, running=["s2"]).ready == ()
@@ -60,7 +61,7 @@ def test_branches_run_side_by_side_and_join():
     assert decide(compiled({}, {"needs": []}, {})).ready == ("s0", "s1")
 
 
-def test_a_false_condition_skips_the_step_and_what_needs_it():
+def test_a_false_condition_skips_the_step_and_what_needs_it() -> None:
     workflow = compiled(
         {"if": {">": [{"var": "event.payload.n"}, 5]}}, {"needs": ["s0"]}, {"needs": []}, {"needs": ["s1", "s2"]}
     )
@@ -77,13 +78,13 @@ def test_a_false_condition_skips_the_step_and_what_needs_it():
     assert (last.skipped, last.outcome) == ({"s3": "step 's1', which it needs, was skipped"}, Outcome.SUCCESS)
 
 
-def test_a_condition_sees_the_steps_before_it():
+def test_a_condition_sees_the_steps_before_it() -> None:
     workflow = compiled({}, {"if": {"==": [{"var": "steps.s0.output.kind"}, "big"]}})
     assert decide(workflow, s0=replace(SUCCESS, output={"kind": "big"})).ready == ("s1",)
     assert decide(workflow, s0=replace(SUCCESS, output={"kind": "small"})).skipped == {"s1": "its condition is false"}
 
 
-def test_a_failure_starts_nothing_more_and_waits_for_what_is_in_flight():
+def test_a_failure_starts_nothing_more_and_waits_for_what_is_in_flight() -> None:
     states = {"s0": SUCCESS, "s1": FAILED}
     assert decide(DIAMOND, running=["s2"], **states) == Plan()
     ended = decide(DIAMOND, s2=SUCCESS, **states)
@@ -92,7 +93,7 @@ def test_a_failure_starts_nothing_more_and_waits_for_what_is_in_flight():
     assert decide(DIAMOND, s2=waiting, **states).outcome is Outcome.FAILED
 
 
-def test_a_failure_that_does_not_matter_is_an_end_like_any_other():
+def test_a_failure_that_does_not_matter_is_an_end_like_any_other() -> None:
     workflow = compiled(
         {"on_error": "continue"},
         {"if": {"==": [{"var": "steps.s0.status"}, "FAILED"]}},
@@ -102,7 +103,7 @@ def test_a_failure_that_does_not_matter_is_an_end_like_any_other():
     assert decide(workflow, s0=FAILED, s1=SUCCESS) == Plan(outcome=Outcome.SUCCESS, output={"why": "no", "out": None})
 
 
-def test_a_retry_is_waited_for_and_then_due():
+def test_a_retry_is_waited_for_and_then_due() -> None:
     workflow = compiled({}, {"needs": []})
     later = StepState(StepStatus.RETRY, attempts=1, retry_at=NOW + timedelta(seconds=30))
     latest = replace(later, retry_at=NOW + timedelta(seconds=60))
@@ -113,11 +114,11 @@ def test_a_retry_is_waited_for_and_then_due():
 
 
 class Explosive:
-    def evaluate(self, context):
+    def evaluate(self, context: Any) -> None:
         raise AutomateError("the rule did too much")
 
 
-def test_a_condition_that_cannot_be_evaluated_fails_its_step():
+def test_a_condition_that_cannot_be_evaluated_fails_its_step() -> None:
     for on_error, outcome in (("fail", Outcome.FAILED), ("continue", Outcome.SUCCESS)):
         workflow = compiled({"if": {"var": "event"}, "on_error": on_error})
         planned = decide(replace(workflow, conditions={"s0": Explosive()}))
@@ -125,13 +126,13 @@ def test_a_condition_that_cannot_be_evaluated_fails_its_step():
         assert (planned.ready, planned.outcome) == ((), outcome)
 
 
-def test_an_output_that_cannot_be_rendered_fails_the_run():
+def test_an_output_that_cannot_be_rendered_fails_the_run() -> None:
     ended = decide(compiled({}, output={"a": "{{ event.payload.x }}"}), event={"payload": {}}, s0=SUCCESS)
     assert (ended.outcome, ended.failed_step, ended.error["code"]) == (Outcome.FAILED, None, "template")
     assert "/a: event.payload.x is not defined" in ended.error["message"]
 
 
-def test_a_step_sees_what_it_needs_and_nothing_of_a_parallel_branch():
+def test_a_step_sees_what_it_needs_and_nothing_of_a_parallel_branch() -> None:
     state = RunState(
         event={"payload": {"a": 1}},
         execution={"id": "x"},
@@ -147,7 +148,7 @@ def test_a_step_sees_what_it_needs_and_nothing_of_a_parallel_branch():
     assert context_for(DIAMOND, state, "s3")["steps"]["s1"]["error"] == FAILED.error
 
 
-def test_what_follows_a_failed_attempt():
+def test_what_follows_a_failed_attempt() -> None:
     step = parse({"slug": "w", "steps": [{"id": "a", "action": "b.c", "retry": {"max_attempts": 2}}]}).steps[0]
     again = after_failure(step, TransientError("busy"), 1, policy=POLICY, now=NOW, random=0.0)
     assert again == Retry(NOW + timedelta(seconds=10), 10.0)
@@ -159,7 +160,7 @@ def test_what_follows_a_failed_attempt():
     assert isinstance(never, Failed)
 
 
-def test_the_text_of_a_foreign_error_is_not_recorded():
+def test_the_text_of_a_foreign_error_is_not_recorded() -> None:
     assert error_json(ValueError("password=hunter2")) == {
         "code": "internal",
         "message": "ValueError was raised.",
@@ -172,7 +173,7 @@ def test_the_text_of_a_foreign_error_is_not_recorded():
 
 
 @st.composite
-def graphs(draw):
+def graphs(draw: Any) -> Any:
     steps = []
     for index in range(draw(st.integers(1, 8))):
         earlier = st.lists(st.sampled_from([f"s{i}" for i in range(index)]), unique=True) if index else st.just([])
@@ -189,18 +190,20 @@ def graphs(draw):
 class Driver:
     """Carries plans out as a runtime would, with the chances that hypothesis draws."""
 
-    def __init__(self, workflow, draw):
+    def __init__(self, workflow: Any, draw: Any) -> None:
         self.workflow, self.draw = workflow, draw
         self.now = NOW
-        self.steps, self.attempts, self.running = {}, {}, []
+        self.steps: dict[str, StepState] = {}
+        self.attempts: dict[str, int] = {}
+        self.running: list[str] = []
 
-    def plan(self):
+    def plan(self) -> Any:
         state = RunState(steps=dict(self.steps))
         planned = plan(self.workflow, state, self.now, running=tuple(self.running))
         assert planned == plan(self.workflow, state, self.now, running=tuple(reversed(self.running)))
         return planned
 
-    def start(self, step_id):
+    def start(self, step_id: Any) -> None:
         assert step_id not in self.running
         assert self.steps.get(step_id) is None or self.steps[step_id].status is StepStatus.RETRY
         for needed in self.workflow.needs[step_id]:
@@ -209,7 +212,7 @@ class Driver:
             assert state.status is StepStatus.SUCCESS or (state.status is StepStatus.FAILED and tolerated)
         self.running.append(step_id)
 
-    def end_one(self):
+    def end_one(self) -> None:
         step_id = self.running.pop(self.draw(st.integers(0, len(self.running) - 1)))
         attempt = self.attempts[step_id] = self.attempts.get(step_id, 0) + 1
         error = self.draw(st.sampled_from([None, None, TransientError("busy"), PermanentError("no")]))
@@ -223,7 +226,7 @@ class Driver:
         else:
             self.steps[step_id] = StepState(StepStatus.FAILED, error=follows.error)
 
-    def run(self):
+    def run(self) -> Any:
         for _ in range(500):
             planned = self.plan()
             for step_id in planned.skipped:
@@ -245,9 +248,9 @@ class Driver:
         raise AssertionError("the run does not end")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(graphs(), st.data())
-def test_every_run_ends_and_every_step_keeps_its_place(workflow, data):
+def test_every_run_ends_and_every_step_keeps_its_place(workflow: Any, data: Any) -> None:
     driver = Driver(workflow, data.draw)
     ended = driver.run()
     guilty = [
@@ -265,7 +268,7 @@ def test_every_run_ends_and_every_step_keeps_its_place(workflow, data):
 
 
 @pytest.mark.parametrize("count", [1000])
-def test_a_long_workflow_is_planned(count):
+def test_a_long_workflow_is_planned(count: Any) -> None:
     workflow = compiled(*({} for _ in range(count)))
     states = {f"s{index}": SUCCESS for index in range(count)}
     assert decide(workflow, **states).outcome is Outcome.SUCCESS

@@ -17,7 +17,7 @@ from automate_core.workflow.definition import (
     invalid_definition,
     parse,
 )
-from automate_core.workflow.events import is_event_pattern, is_event_type, matches
+from automate_core.workflow.events import is_event_pattern, is_event_type, matches, patterns_for
 from automate_core.workflow.planner import (
     Failed,
     Outcome,
@@ -68,6 +68,7 @@ __all__ = [
     "is_event_type",
     "matches",
     "parse",
+    "patterns_for",
     "plan",
     "render",
 ]
