@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import traceback
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -16,6 +17,7 @@ from automate_core.errors import ContextTooLong, LLMError, ProviderUnavailable, 
 from automate_core.llm import ChatResult, LLMProvider, Usage
 from automate_core.settings import ProviderSettings
 from automate_core.testing.llm import LLMProviderContract
+from automate_llm.providers._sdk import SDKProvider
 from automate_llm.providers.anthropic import AnthropicProvider
 from automate_llm.providers.openai import OpenAIProvider
 from llm_server import Answer, LoopbackLLM, MockAI, anthropic_message, openai_completion
@@ -32,6 +34,21 @@ def refused_url() -> str:
         return f"http://127.0.0.1:{probe.getsockname()[1]}/v1"
 
 
+_open: list[SDKProvider] = []
+
+
+@pytest.fixture(autouse=True)
+def _close_what_was_opened() -> Iterator[None]:
+    yield
+    while _open:
+        _open.pop().close()
+
+
+def opened(kind: type[SDKProvider], url: str) -> LLMProvider:
+    _open.append(kind(ProviderSettings(base_url=url)))
+    return _open[-1]
+
+
 class TestOpenAIAgainstMockAI(LLMProviderContract):
     supports_unavailable = True
 
@@ -40,10 +57,10 @@ class TestOpenAIAgainstMockAI(LLMProviderContract):
         self.url = mock_ai.openai_url
 
     def make_provider(self) -> LLMProvider:
-        return OpenAIProvider(ProviderSettings(base_url=self.url))
+        return opened(OpenAIProvider, self.url)
 
     def make_unavailable(self) -> LLMProvider:
-        return OpenAIProvider(ProviderSettings(base_url=refused_url()))
+        return opened(OpenAIProvider, refused_url())
 
 
 class TestAnthropicAgainstMockAI(LLMProviderContract):
@@ -54,16 +71,16 @@ class TestAnthropicAgainstMockAI(LLMProviderContract):
         self.url = mock_ai.anthropic_url
 
     def make_provider(self) -> LLMProvider:
-        return AnthropicProvider(ProviderSettings(base_url=self.url))
+        return opened(AnthropicProvider, self.url)
 
     def make_unavailable(self) -> LLMProvider:
-        return AnthropicProvider(ProviderSettings(base_url=refused_url()))
+        return opened(AnthropicProvider, refused_url())
 
 
 def make(name: str, server: LoopbackLLM) -> LLMProvider:
     if name == "openai":
-        return OpenAIProvider(ProviderSettings(base_url=f"{server.address}/v1"))
-    return AnthropicProvider(ProviderSettings(base_url=server.address))
+        return opened(OpenAIProvider, f"{server.address}/v1")
+    return opened(AnthropicProvider, server.address)
 
 
 def call(provider: LLMProvider, way: str, **kwargs: Any) -> ChatResult:

@@ -76,9 +76,7 @@ class DjangoLedger(Ledger):
         Raises:
             BudgetExceeded: If it would pass the cap.
         """
-        from asgiref.sync import sync_to_async
-
-        await sync_to_async(self.reserve)(reservation, cap)
+        await self._in_thread(lambda: self.reserve(reservation, cap))
 
     async def asettle(self, reservation: Reservation, settlement: Settlement) -> None:
         """Do what :meth:`settle` does, in Django's thread for database work.
@@ -87,9 +85,20 @@ class DjangoLedger(Ledger):
             reservation: The reservation.
             settlement: The outcome.
         """
-        from asgiref.sync import sync_to_async
+        await self._in_thread(lambda: self.settle(reservation, settlement))
 
-        await sync_to_async(self.settle)(reservation, settlement)
+    async def _in_thread(self, write: Callable[[], None]) -> None:
+        from asgiref.sync import sync_to_async
+        from django.db import connections
+
+        def run() -> None:
+            # Outside a request nobody else closes the connection of this thread when it is too old.
+            try:
+                write()
+            finally:
+                connections[self.using].close_if_unusable_or_obsolete()
+
+        await sync_to_async(run)()
 
     def _reserve(self, reservation: Reservation, cap: int) -> None:
         from django.db import transaction

@@ -20,7 +20,7 @@ def _tls() -> ssl.SSLContext:
 
 def sync_client() -> httpx2.Client:
     """Return a client that follows no redirect, which could carry a key elsewhere, and that keeps to its deadline."""
-    return _Client(verify=_tls(), follow_redirects=False, event_hooks={"request": [_start], "response": [_bound]})
+    return httpx2.Client(verify=_tls(), follow_redirects=False, event_hooks={"request": [_start], "response": [_bound]})
 
 
 def async_client() -> httpx2.AsyncClient:
@@ -38,13 +38,6 @@ def never_reached(error: BaseException) -> bool:
     return isinstance(
         cause, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
     )
-
-
-class _Client(httpx2.Client):
-    """A client that nobody closes, because calls of other threads may still use it: it closes with its last user."""
-
-    def __del__(self) -> None:
-        self.close()
 
 
 def _start(request: httpx2.Request) -> None:

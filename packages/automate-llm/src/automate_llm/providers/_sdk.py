@@ -27,6 +27,20 @@ MAYBE_BILLED = frozenset({408, 502, 504, 524})
 """Statuses that something in between may give while the vendor goes on and charges."""
 
 
+class _Kept:
+    """A client that is closed with its last user: calls of other threads may outlive a change of the key."""
+
+    def __init__(self, key: str, client: Any) -> None:
+        self.client = client
+        self._for = (os.getpid(), key)
+
+    def serves(self, key: str) -> bool:
+        return self._for == (os.getpid(), key)
+
+    def __del__(self) -> None:
+        self.client.close()
+
+
 class SDKProvider(LLMProvider):
     """A provider over a vendor's SDK.
 
@@ -43,7 +57,7 @@ class SDKProvider(LLMProvider):
     def __init__(self, settings: ProviderSettings | None = None) -> None:
         super().__init__(settings)
         self._lock = threading.Lock()
-        self._kept: tuple[tuple[int, str], Any] | None = None
+        self._kept: _Kept | None = None
 
     @abstractmethod
     def _sdk(self) -> ModuleType:
@@ -80,9 +94,9 @@ class SDKProvider(LLMProvider):
             LLMError: For everything else that the vendor refuses.
         """
         key = resolve(self._reference)
-        client = self._client(key)
+        kept = self._keep(key)
         try:
-            answer = self._send(client, request)
+            answer = self._send(kept.client, request)
         except AutomateError:
             raise
         except Exception as error:
@@ -113,16 +127,20 @@ class SDKProvider(LLMProvider):
                 raise self._failure(error, key, request) from error
         return self._result(answer)
 
+    def close(self) -> None:
+        """Close the kept connections when the calls under way are done; the next call opens new ones."""
+        with self._lock:
+            self._kept = None
+
     @property
     def _reference(self) -> str:
         return self.settings.api_key or self.default_api_key
 
-    def _client(self, key: str) -> Any:
-        wanted = (os.getpid(), key)
+    def _keep(self, key: str) -> _Kept:
         with self._lock:
-            if self._kept is None or self._kept[0] != wanted:
-                self._kept = (wanted, self._new_client(key))
-            return self._kept[1]
+            if self._kept is None or not self._kept.serves(key):
+                self._kept = _Kept(key, self._new_client(key))
+            return self._kept
 
     def _result(self, answer: Any) -> ChatResult:
         try:
