@@ -11,7 +11,10 @@ from automate_core.errors import ConfigurationError, SecretDecryptionError, Secr
 from automate_core.settings import SecretSettings
 from automate_secrets.envelope import Binding, KeyRing, decrypt, encrypt, key_id_of
 from hypothesis import assume, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+
+unhurried = hypothesis_settings(deadline=None)
 
 RING = KeyRing({"k1": bytes(range(32)), "k2": bytes(range(32, 64))}, "k1")
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -19,6 +22,7 @@ bindings = st.builds(Binding, tenant=names, name=names, version=st.integers(1, 1
 values = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 
 
+@unhurried
 @given(values, bindings)
 def test_a_value_comes_back_and_is_not_seen_in_its_envelope(value: str, binding: Binding) -> None:
     envelope = encrypt(value, binding, RING)
@@ -28,6 +32,7 @@ def test_a_value_comes_back_and_is_not_seen_in_its_envelope(value: str, binding:
     assert key_id_of(envelope) == "k1"
 
 
+@unhurried
 @given(values, bindings, st.data())
 def test_one_changed_bit_anywhere_is_refused(value: str, binding: Binding, data: st.DataObject) -> None:
     envelope = bytearray(encrypt(value, binding, RING))
@@ -50,6 +55,7 @@ def test_every_changed_byte_is_refused() -> None:
         decrypt(envelope + b"\0", binding, RING)
 
 
+@unhurried
 @given(values, bindings, bindings)
 def test_an_envelope_of_another_place_is_refused(value: str, here: Binding, there: Binding) -> None:
     assume(here != there)

@@ -165,13 +165,18 @@ def _redact_named(text: str) -> str:
     match = _NAME.search(text)
     while match:
         end = match.end()
-        if is_secret_key(match.group(1)):
+        if is_secret_key(match.group(1)) and not _is_part_of_path(text, match):
             start, end = _value(text, match)
             if start < end and not _is_shown(text[start:end]):
                 parts += [text[done:start], REDACTED]
                 done = end
         match = _NAME.search(text, end)
     return "".join([*parts, text[done:]]) if parts else text
+
+
+def _is_part_of_path(text: str, name: re.Match[str]) -> bool:
+    """Whether a name stands between colons, as in ``arn:aws:secretsmanager:eu-west-1:1:secret:shop``."""
+    return name.group(2) == ":" and name.start() > 0 and text[name.start() - 1] == ":"
 
 
 def _value(text: str, name: re.Match[str]) -> tuple[int, int]:

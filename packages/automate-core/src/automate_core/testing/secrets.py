@@ -1,4 +1,4 @@
-"""The contract of secret backends. Needs pytest.
+"""The contract of secret backends, and a backend in memory. Needs pytest.
 
 A plugin's tests subclass the contract and say how its backend is made and filled::
 
@@ -13,8 +13,9 @@ A plugin's tests subclass the contract and say how its backend is made and fille
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
 
 import pytest
 
@@ -23,7 +24,7 @@ from automate_core.errors import SecretAccessDenied, SecretError, SecretNotFound
 from automate_core.secrets import Resolver, SecretBackend
 from automate_core.settings import SecretSettings
 
-__all__ = ["SecretBackendContract"]
+__all__ = ["MemoryBackend", "SecretBackendContract"]
 
 _VALUES = (
     "correct horse battery staple",
@@ -31,6 +32,55 @@ _VALUES = (
     "ключ-ключ-鍵-🔑",
     "x" * 5000,
 )
+
+
+class MemoryBackend(SecretBackend):
+    """A backend for tests: keeps fields, versions and tenants in a dict.
+
+    Args:
+        config: The settings of secrets.
+        values: Secrets of the installation to begin with, by path.
+    """
+
+    key: ClassVar[str] = "memory"
+    supports_tenants: ClassVar[bool] = True
+    supports_fields: ClassVar[bool] = True
+    supports_versions: ClassVar[bool] = True
+
+    def __init__(self, config: SecretSettings | None = None, values: Mapping[str, str] | None = None) -> None:
+        super().__init__(config)
+        self._versions: dict[tuple[str | None, str, str | None], list[str]] = {}
+        for path, value in (values or {}).items():
+            self.put(path, value)
+
+    def put(self, path: str, value: str, *, field: str | None = None, tenant: str | None = None) -> None:
+        """Store a value as the newest version.
+
+        Args:
+            path: The path.
+            value: The secret.
+            field: Which of its values.
+            tenant: Whose it is.
+        """
+        self._versions.setdefault((tenant, path, field), []).append(value)
+
+    def get(self, path: str, *, field: str | None = None, version: str | None = None, tenant: str | None = None) -> str:
+        """Return a value.
+
+        Args:
+            path: The path.
+            field: Which of its values.
+            version: A number from 1; left out, the newest.
+            tenant: Whose it is.
+
+        Raises:
+            SecretNotFoundError: If it was not put here.
+        """
+        versions = dict(enumerate(self._versions.get((tenant, path, field), []), start=1))
+        number = len(versions) if version is None else int(version) if version.isdecimal() else 0
+        if number not in versions:
+            raise SecretNotFoundError(f"{path!r} was not put into this backend in memory.")
+        return versions[number]
 
 
 class SecretBackendContract:
