@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import socket
-from ipaddress import IPv4Address, IPv6Address
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 import pytest
+from automate_connectors.egress import EgressClient
 from automate_core.egress import EgressPolicy
-from automate_core.errors import SSRFBlocked
+from automate_core.errors import AutomateError, SSRFBlocked
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 V4 = [
     "0.0.0.0", "0.0.0.1", "10.0.0.1", "10.255.255.255", "100.64.0.1", "100.100.100.200", "100.127.255.254", "127.0.0.1",
@@ -177,3 +181,26 @@ def test_allow_ssrf_opens_everything(internet: Any) -> None:
     with internet.client(EgressPolicy(allow_private=True)) as client:
         assert client.request("GET", "http://intranet.example:81/").status == 200
     assert internet.connected == [("10.0.0.1", 81)]
+
+
+PIECES = st.sampled_from(
+    ["http:", "https:", "//", "/", "\\", "@", ":", "#", "?", ".", "80", "127.0.0.1", "[::1]", "ok.example",
+     "evil.example", "1.1.1.1", "%2e", "%00", "\t", "\n", " ", "。", "①", "u:p", "[", "]", "0x7f.1", "::ffff:127.0.0.1",
+     "localhost", "x"]
+)  # fmt: skip
+
+
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(text=st.lists(PIECES, max_size=9).map("".join), redirected=st.booleans())
+def test_no_combination_of_pieces_leads_elsewhere(text: str, redirected: bool, internet: Any) -> None:
+    def resolver(host: str, port: int) -> list[str]:
+        return ["1.1.1.1"] if host.rstrip(".") == "ok.example" else ["127.0.0.1"]
+
+    before = len(internet.connected)
+    location = f"HTTP/1.1 302 X\r\nLocation: {text}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    internet.answers["/jump"] = location.encode()
+    url = "http://ok.example/jump" if redirected else f"http://{text}"
+    client = EgressClient(EgressPolicy(), resolver=resolver, connect=internet.connect, timeout=5)
+    with client, suppress(AutomateError):  # what counts is where a socket went
+        client.request("GET", url)
+    assert all(ip_address(address).is_global for address, _ in internet.connected[before:])
