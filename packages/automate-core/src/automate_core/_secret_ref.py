@@ -122,5 +122,5 @@ def _why_not(text: str) -> str:
         return f"${scheme}: is not a kind of secret reference.{nearby(scheme, SCHEMES)}"
     return (
         f"What follows ${scheme}: is not the path of a secret: letters, digits and _ . / : + = - are allowed, "
-        f"then #field and @version."
+        f"without '..' and '//', then #field and @version."
     )
