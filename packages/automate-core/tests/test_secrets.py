@@ -47,7 +47,8 @@ GOOD = {
 BAD = [
     "", "API_KEY", "secret:API_KEY", "$secret", "$secret:", "$secret: API_KEY", "$secret:API_KEY ", "$SECRET:API_KEY",
     "$secret:a b", "$secret:API_KEY\n", "$secret:#f", "$secret:a#", "$secret:a@", "$secret:a#f#g", "$secret:a@1@2",
-    "$vault:kv/a/../b", "$vault:kv//a", "$vault:kv/./a", "$vault:kv/.", "$vault:kv/a/..#f", "$secret:a@1#f", "$valt:a", "$:a", "${secret:a}", "sk-an-actual-secret", "$secret:ä", "$env:" + "x" * 600,
+    "$vault:kv/a/../b", "$vault:kv//a", "$vault:kv/./a", "$vault:kv/.", "$vault:kv/a/..#f",
+    "$secret:a@1#f", "$valt:a", "$:a", "${secret:a}", "sk-an-actual-secret", "$secret:ä", "$env:" + "x" * 600,
 ]  # fmt: skip
 
 
