@@ -10,7 +10,14 @@ from typing import Any
 
 import pytest
 from automate_core.errors import InvalidPayloadError
-from automate_core.payload import MAX_DEPTH, canonical_json, check_payload, content_hash, json_pointer
+from automate_core.payload import (
+    MAX_DEPTH,
+    MAX_DEPTH_MARIADB,
+    canonical_json,
+    check_payload,
+    content_hash,
+    json_pointer,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -101,7 +108,7 @@ def test_the_limits_themselves_are_allowed() -> None:
     with pytest.raises(InvalidPayloadError):
         check_payload(value, max_bytes=len(encoded) - 1)
     with pytest.raises(InvalidPayloadError, match="deeper than 32"):
-        check_payload(value, max_bytes=10**6, max_depth=32)
+        check_payload(value, max_bytes=10**6, max_depth=MAX_DEPTH_MARIADB)
 
 
 def test_no_value_is_repeated_in_the_message() -> None:

@@ -13,10 +13,21 @@ from typing import Any, NoReturn
 
 from automate_core.errors import InvalidPayloadError
 
-__all__ = ["MAX_DEPTH", "MAX_DIGITS", "canonical_json", "check_payload", "content_hash", "json_pointer"]
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_DEPTH_MARIADB",
+    "MAX_DIGITS",
+    "canonical_json",
+    "check_payload",
+    "content_hash",
+    "json_pointer",
+]
 
 MAX_DEPTH = 100
-"""Levels of nesting, a scalar counting as one: what MySQL takes; other databases take more."""
+"""Levels of nesting, a scalar counting as one: what MySQL takes. PostgreSQL and SQLite take more, MariaDB less."""
+
+MAX_DEPTH_MARIADB = 32
+"""The same on MariaDB, whose ``JSON_VALID``, and with it the constraint of a JSON column, refuses deeper values."""
 
 MAX_DIGITS = 300
 """Digits of an integer: what every JSON column and every double can hold."""
@@ -53,14 +64,14 @@ def json_pointer(parts: Iterable[str | int]) -> str:
 def check_payload(
     value: Any, *, max_bytes: int, what: str = "payload", require_object: bool = True, max_depth: int = MAX_DEPTH
 ) -> bytes:
-    """Refuse what cannot be stored as JSON on every supported database.
+    """Refuse what a JSON column cannot store.
 
     Args:
         value: The value; it is not changed. Tuples count as lists.
         max_bytes: Largest size of its canonical text.
         what: What it is, for the message.
         require_object: Whether the top must be a JSON object.
-        max_depth: Levels of nesting, a scalar counting as one.
+        max_depth: Levels of nesting, a scalar counting as one; :data:`MAX_DEPTH_MARIADB` where it goes there.
 
     Returns:
         The canonical text.
