@@ -35,7 +35,6 @@ settings.configure(
             },
         }
     ],
-    ROOT_URLCONF="outbox_urls",
     SECRET_KEY="for tests alone",
     STATIC_URL="/static/",
     USE_TZ=True,

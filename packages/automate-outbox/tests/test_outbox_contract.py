@@ -10,7 +10,6 @@ from automate_core.outbox import JobStatus
 from automate_core.outbox.reaper import OutboxReaper
 from automate_core.outbox.store import OptimisticClaimOutboxStore, SkipLockedClaimOutboxStore
 from automate_core.testing.databases import ALIASES, require_database
-from automate_core.testing.memory_outbox import MemoryOutbox, MemoryOutboxReaper, MemoryOutboxStore
 from automate_core.testing.outbox import JobRow, OutboxStoreContract
 from automate_outbox.models import OutboxJob
 from automate_outbox.store import DatabaseOutboxStore
@@ -22,14 +21,16 @@ T = TypeVar("T")
 
 class DatabaseContract(OutboxStoreContract):
     store_class: type[DatabaseOutboxStore]
+    sqlite_histories: int
     using: str
 
     @pytest.fixture(autouse=True, params=ALIASES)
     def _empty_table(self, request: pytest.FixtureRequest) -> Iterator[None]:
         self.using = require_database(request.param)
-        OutboxJob.objects.using(self.using).all().delete()
+        self.histories = self.sqlite_histories if self.using == "default" else 40
+        self.clear()
         yield
-        OutboxJob.objects.using(self.using).all().delete()
+        self.clear()
 
     def make_store(self, lease_seconds: float = 30.0) -> DatabaseOutboxStore:
         return self.store_class(lease_seconds, using=self.using)
@@ -37,21 +38,16 @@ class DatabaseContract(OutboxStoreContract):
     def reap(self, *, max_crashes: int = 3) -> int:
         return OutboxReaper(using=self.using, max_crashes=max_crashes).reap_stale_items()
 
-    def row(self, item_id: int) -> JobRow:
-        job = OutboxJob.objects.using(self.using).get(pk=item_id)
-        assert (job.completed_at is not None) == (job.status in {"COMPLETED", "FAILED"})
-        return JobRow(
-            JobStatus(job.status),
-            job.attempts,
-            job.crashes,
-            job.lease_owner,
-            job.lease_token,
-            job.lease_expires_at,
-            job.last_error,
-        )
+    def rows(self) -> dict[int, JobRow]:
+        names = ["status", "attempts", "crashes", "lease_owner", "lease_token", "lease_expires_at", "last_error"]
+        rows = OutboxJob.objects.using(self.using).values_list("pk", "completed_at", *names)
+        found = {pk: (completed, JobRow(JobStatus(status), *rest)) for pk, completed, status, *rest in rows}
+        for completed, row in found.values():
+            assert (completed is not None) == (row.status in {JobStatus.COMPLETED, JobStatus.FAILED})
+        return {pk: row for pk, (_, row) in found.items()}
 
-    def count(self) -> int:
-        return OutboxJob.objects.using(self.using).count()
+    def clear(self) -> None:
+        OutboxJob.objects.using(self.using).all().delete()
 
     def expire_lease(self, item_id: int) -> None:
         rows = OutboxJob.objects.using(self.using).filter(pk=item_id, status="CLAIMED")
@@ -73,44 +69,9 @@ class DatabaseContract(OutboxStoreContract):
 
 class TestSkipLocked(DatabaseContract):
     store_class = SkipLockedClaimOutboxStore
+    sqlite_histories = 100
 
 
 class TestOptimistic(DatabaseContract):
     store_class = OptimisticClaimOutboxStore
-
-
-class TestMemory(OutboxStoreContract):
-    supports_transactions = False
-
-    @pytest.fixture(autouse=True)
-    def _new_outbox(self) -> None:
-        self.outbox = MemoryOutbox()
-
-    def make_store(self, lease_seconds: float = 30.0) -> MemoryOutboxStore:
-        return MemoryOutboxStore(lease_seconds, outbox=self.outbox)
-
-    def reap(self, *, max_crashes: int = 3) -> int:
-        return MemoryOutboxReaper(self.outbox, max_crashes=max_crashes).reap_stale_items()
-
-    def row(self, item_id: int) -> JobRow:
-        row = self.outbox.rows[item_id]
-        return JobRow(
-            row.status,
-            row.attempts,
-            row.crashes,
-            row.lease_owner,
-            row.lease_token,
-            row.lease_expires_at,
-            row.last_error,
-        )
-
-    def count(self) -> int:
-        return len(self.outbox.rows)
-
-    def expire_lease(self, item_id: int) -> None:
-        row = self.outbox.rows[item_id]
-        assert row.lease_expires_at
-        row.lease_expires_at = self.outbox.clock() - timedelta(minutes=1)
-
-    def make_due(self, item_id: int) -> None:
-        self.outbox.rows[item_id].next_attempt_at = self.outbox.clock() - timedelta(minutes=1)
+    sqlite_histories = 300

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from typing import Protocol
+from typing import Any, Protocol
 
 from automate_core.errors import DuplicateKeyError, NotRegisteredError, nearby
-from automate_core.outbox import OutboxItem, OutboxStore
+from automate_core.outbox import OutboxItem
 
 __all__ = ["JobHandler", "get_handler", "register_handler", "registered_kinds", "unregister_handler"]
 
@@ -19,17 +19,17 @@ class JobHandler(Protocol):
         """The kind of items that it handles."""
         ...
 
-    def handle(self, item: OutboxItem, store: OutboxStore, worker_id: str) -> None:
+    def handle(self, item: OutboxItem, work: Any, /) -> None:
         """Do what the item asks for, and end its claim.
 
         Args:
             item: The claimed item.
-            store: The store that claimed it.
-            worker_id: Who claimed it.
+            work: What the worker gives its handlers: at least the ``store`` that claimed the item and its
+                ``worker_id``.
         """
         ...
 
-    def on_dead(self, item: OutboxItem, error: str) -> None:
+    def on_dead(self, item: OutboxItem, error: str, /) -> None:
         """Note that the item will never be tried again; runs in the transaction that fails it.
 
         Args:

@@ -22,7 +22,8 @@ __all__ = ["OutboxReaper", "ReapedItem"]
 logger = logging.getLogger("automate.outbox")
 
 _BATCH = 100
-_EXPIRED = "status = 'CLAIMED' AND lease_expires_at < {cutoff}"
+# IN, as in the partial index: SQLite uses that only for the same words.
+_EXPIRED = "status IN ('CLAIMED') AND lease_expires_at < {cutoff}"
 _NO_LEASE = "lease_owner = '', lease_token = '', lease_expires_at = NULL"
 _REVIVE = Change(f"status = 'RETRY', crashes = crashes + 1, {_NO_LEASE}")
 

@@ -52,6 +52,8 @@ class OutboxHarness(ABC):
 
     supports_transactions = True
     """Whether the store takes part in the caller's transaction (see :meth:`atomic`)."""
+    histories = 100
+    """How many random histories of calls are compared with the model."""
 
     # -- what a subclass says ---------------------------------------------------------------------------------------
 
@@ -72,16 +74,12 @@ class OutboxHarness(ABC):
         """
 
     @abstractmethod
-    def row(self, item_id: int) -> JobRow:
-        """Return what is stored of an item.
-
-        Args:
-            item_id: The item.
-        """
+    def rows(self) -> dict[int, JobRow]:
+        """Return what is stored, by id."""
 
     @abstractmethod
-    def count(self) -> int:
-        """Return how many items are stored."""
+    def clear(self) -> None:
+        """Remove every item."""
 
     @abstractmethod
     def expire_lease(self, item_id: int) -> None:
@@ -112,6 +110,14 @@ class OutboxHarness(ABC):
         return work()
 
     # -- small helpers ----------------------------------------------------------------------------------------------
+
+    def row(self, item_id: int) -> JobRow:
+        """Return what is stored of an item.
+
+        Args:
+            item_id: The item.
+        """
+        return self.rows()[item_id]
 
     def add(self, store: OutboxStore, **fields: Any) -> int:
         """Add one item.

@@ -107,9 +107,9 @@ class OutboxRaces(OutboxHarness):
 
         with pytest.raises(KeyError):
             work(fail=True)
-        assert (self.count(), self.row(item.id).status) == (1, JobStatus.CLAIMED)
+        assert (len(self.rows()), self.row(item.id).status) == (1, JobStatus.CLAIMED)
         work(fail=False)
-        assert (self.count(), self.row(item.id).status) == (2, JobStatus.COMPLETED)
+        assert (len(self.rows()), self.row(item.id).status) == (2, JobStatus.COMPLETED)
 
     def test_a_lost_lease_rolls_the_callers_transaction_back(self) -> None:
         """So an effect and its completion hold together, or neither does."""
@@ -127,4 +127,13 @@ class OutboxRaces(OutboxHarness):
 
         with pytest.raises(LeaseLostError):
             work()
-        assert (self.count(), self.row(item.id).status) == (1, JobStatus.RETRY)
+        assert (len(self.rows()), self.row(item.id).status) == (1, JobStatus.RETRY)
+
+    # -- histories --------------------------------------------------------------------------------------------------
+
+    def test_any_history_of_calls_leaves_what_the_model_says(self) -> None:
+        """Random calls by two workers through two stores, stale ones included."""
+        pytest.importorskip("hypothesis", reason="the random histories of the contract need hypothesis")
+        from automate_core.testing._outbox_machine import run_outbox_machine
+
+        run_outbox_machine(self, self.histories)

@@ -29,7 +29,7 @@ class SQLiteDialect(Dialect):
     """SQL for SQLite; times are text in UTC, as Django writes them."""
 
     now = "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
-    seconds_until = "(julianday(MIN(next_attempt_at)) - julianday('now')) * 86400.0"
+    seconds_until = "ROUND((julianday(MIN(next_attempt_at)) - julianday('now')) * 86400.0, 3)"
 
     def after(self, seconds: float) -> tuple[str, Any]:
         """Add seconds to the database's now.

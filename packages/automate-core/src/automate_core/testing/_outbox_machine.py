@@ -1,0 +1,235 @@
+"""The contract as a state machine: any history of calls must leave what a small model says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from automate_core.errors import LeaseLostError
+from automate_core.outbox import JobStatus, NewJob, OutboxItem, OutboxStore
+from automate_core.testing._outbox_harness import LATER, SOON, OutboxHarness
+
+__all__ = ["run_outbox_machine"]
+
+_WAITING = (JobStatus.PENDING, JobStatus.RETRY)
+_MAX_CRASHES = 3
+
+stores = st.sampled_from([0, 1])
+workers = st.sampled_from(["a", "b"])
+picks = st.integers(0, 2**16)
+
+
+@dataclass(eq=False)
+class _Claim:
+    store: int
+    worker: str
+    item_id: int
+    token: str
+
+
+@dataclass
+class _Row:
+    max_attempts: int
+    due: bool
+    status: JobStatus = JobStatus.PENDING
+    attempts: int = 0
+    crashes: int = 0
+    claim: _Claim | None = None
+    expired: bool = False
+
+    def take(self, claim: _Claim) -> None:
+        self.status, self.attempts, self.claim, self.expired = JobStatus.CLAIMED, self.attempts + 1, claim, False
+
+    def end(self, status: JobStatus) -> None:
+        self.status, self.claim, self.expired = status, None, False
+
+
+class _Machine(RuleBasedStateMachine):
+    """Two store objects, two worker names, and every claim ever made, stale ones included."""
+
+    harness: OutboxHarness
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.harness.clear()
+        self.stores: list[OutboxStore] = [self.harness.make_store(), self.harness.make_store()]
+        self.rows: dict[int, _Row] = {}
+        self.claims: list[_Claim] = []
+
+    def _took(self, store: int, worker: str, item: OutboxItem) -> None:
+        claim = _Claim(store, worker, item.id, item.lease_token)
+        row = self.rows[item.id]
+        assert row.status in _WAITING, "an item was claimed that somebody holds, or that is finished"
+        assert all(item.lease_token != other.token for other in self.claims if other.item_id == item.id)
+        row.take(claim)
+        assert (item.attempts, item.crashes, item.lease_owner) == (row.attempts, row.crashes, worker)
+        self.claims.append(claim)
+
+    def _pick(self, pick: int, ids: list[int]) -> int:
+        return ids[pick % len(ids)]
+
+    # -- adding and claiming ----------------------------------------------------------------------------------------
+
+    @rule(max_attempts=st.integers(1, 4), due=st.booleans(), priority=st.integers(-1, 1))
+    def add(self, max_attempts: int, due: bool, priority: int) -> None:
+        job = NewJob("test", max_attempts=max_attempts, priority=priority, due=None if due else LATER)
+        (item_id,) = self.stores[0].add([job])
+        self.rows[item_id] = _Row(max_attempts, due)
+
+    @rule(store=stores, worker=workers, max_attempts=st.integers(1, 4))
+    def add_claimed(self, store: int, worker: str, max_attempts: int) -> None:
+        item = self.stores[store].add_claimed(worker, NewJob("test", max_attempts=max_attempts))
+        self.rows[item.id] = _Row(max_attempts, due=True)
+        self._took(store, worker, item)
+
+    @rule(store=stores, worker=workers, limit=st.integers(1, 3))
+    def claim_batch(self, store: int, worker: str, limit: int) -> None:
+        due = {item_id for item_id, row in self.rows.items() if row.status in _WAITING and row.due}
+        items = self.stores[store].claim_batch(worker, limit)
+        assert len(items) == min(limit, len(due))
+        assert {item.id for item in items} <= due
+        for item in items:
+            self._took(store, worker, item)
+
+    @precondition(lambda self: self.rows)
+    @rule(store=stores, worker=workers, pick=picks, due_only=st.booleans())
+    def claim_job(self, store: int, worker: str, pick: int, due_only: bool) -> None:
+        item_id = self._pick(pick, list(self.rows))
+        row = self.rows[item_id]
+        item = self.stores[store].claim_job(worker, item_id, due_only=due_only)
+        assert (item is not None) == (row.status in _WAITING and (row.due or not due_only))
+        if item is not None:
+            self._took(store, worker, item)
+
+    # -- ending claims, live and stale ------------------------------------------------------------------------------
+
+    def _addressed(self, claim: _Claim, by_token: bool) -> _Claim:
+        """Return the claim that a call means: the given one, or the last that this store remembers for the worker."""
+        if by_token:
+            return claim
+        who = (claim.store, claim.worker, claim.item_id)
+        return [other for other in self.claims if (other.store, other.worker, other.item_id) == who][-1]
+
+    @precondition(lambda self: self.claims)
+    @rule(
+        pick=picks,
+        by_token=st.booleans(),
+        through=stores,
+        how=st.sampled_from(["mark_success", "mark_failed", "mark_retry", "release", "renew", "renew_many"]),
+        due=st.booleans(),
+    )
+    def end(self, pick: int, by_token: bool, through: int, how: str, due: bool) -> None:
+        claim = self.claims[pick % len(self.claims)]
+        meant = self._addressed(claim, by_token)
+        store = self.stores[through if by_token else claim.store]
+        row = self.rows[claim.item_id]
+        call = getattr(self, f"_{how}")
+        live = row.claim is meant
+        try:
+            call(store, claim, meant.token if by_token else None, row if live else None, due)
+        except LeaseLostError:
+            assert not live, f"{how} was refused to the holder"
+        else:
+            assert live, f"{how} was granted to a stale caller"
+
+    def _mark_success(self, store: OutboxStore, claim: _Claim, token: str | None, row: _Row | None, due: bool) -> None:
+        store.mark_success(claim.item_id, claim.worker, lease_token=token)
+        if row:
+            row.end(JobStatus.COMPLETED)
+
+    def _mark_failed(self, store: OutboxStore, claim: _Claim, token: str | None, row: _Row | None, due: bool) -> None:
+        store.mark_failed(claim.item_id, claim.worker, "wrong", lease_token=token)
+        if row:
+            row.end(JobStatus.FAILED)
+
+    def _mark_retry(self, store: OutboxStore, claim: _Claim, token: str | None, row: _Row | None, due: bool) -> None:
+        status = store.mark_retry(claim.item_id, claim.worker, SOON if due else LATER, "busy", lease_token=token)
+        if row:
+            assert status is (JobStatus.FAILED if row.attempts >= row.max_attempts else JobStatus.RETRY)
+            row.end(status)
+            row.due = due
+
+    def _release(self, store: OutboxStore, claim: _Claim, token: str | None, row: _Row | None, due: bool) -> None:
+        store.release(claim.item_id, claim.worker, lease_token=token)
+        if row:
+            row.attempts -= 1
+            row.end(JobStatus.RETRY if row.attempts else JobStatus.PENDING)
+
+    def _renew(self, store: OutboxStore, claim: _Claim, token: str | None, row: _Row | None, due: bool) -> None:
+        store.renew(claim.item_id, claim.worker, lease_token=token)
+        if row:
+            row.expired = False
+
+    def _renew_many(self, store: OutboxStore, claim: _Claim, token: str | None, row: _Row | None, due: bool) -> None:
+        ids: Any = {claim.item_id: token} if token else [claim.item_id]
+        if store.renew_many(ids, claim.worker):
+            raise LeaseLostError("named as lost")
+        if row:
+            row.expired = False
+
+    # -- time and reaping -------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: any(row.claim for row in self.rows.values()))
+    @rule(pick=picks)
+    def expire(self, pick: int) -> None:
+        item_id = self._pick(pick, [item_id for item_id, row in self.rows.items() if row.claim])
+        self.harness.expire_lease(item_id)
+        self.rows[item_id].expired = True
+
+    @precondition(lambda self: any(row.status in _WAITING and not row.due for row in self.rows.values()))
+    @rule(pick=picks)
+    def make_due(self, pick: int) -> None:
+        waiting = [item_id for item_id, row in self.rows.items() if row.status in _WAITING and not row.due]
+        item_id = self._pick(pick, waiting)
+        self.harness.make_due(item_id)
+        self.rows[item_id].due = True
+
+    @rule()
+    def reap(self) -> None:
+        stale = [row for row in self.rows.values() if row.claim and row.expired]
+        assert self.harness.reap(max_crashes=_MAX_CRASHES) == len(stale)
+        for row in stale:
+            row.crashes += 1
+            dead = row.crashes >= _MAX_CRASHES or row.attempts >= row.max_attempts
+            row.end(JobStatus.FAILED if dead else JobStatus.RETRY)
+
+    @invariant()
+    def the_rows_say_what_the_model_says(self) -> None:
+        stored = self.harness.rows()
+        assert stored.keys() == self.rows.keys()
+        for item_id, row in self.rows.items():
+            found = stored[item_id]
+            owner, token = (row.claim.worker, row.claim.token) if row.claim else ("", "")
+            assert (found.status, found.attempts, found.crashes) == (row.status, row.attempts, row.crashes)
+            assert (found.lease_owner, found.lease_token) == (owner, token)
+
+    @rule()
+    def look_for_the_next_due_time(self) -> None:
+        waiting = [row for row in self.rows.values() if row.status in _WAITING]
+        seconds = self.stores[0].seconds_until_due()
+        if not waiting:
+            assert seconds is None
+        elif any(row.due for row in waiting):
+            assert seconds == 0.0
+        else:
+            assert seconds is not None
+            assert 0 < seconds <= LATER / timedelta(seconds=1)
+
+
+def run_outbox_machine(harness: OutboxHarness, examples: int) -> None:
+    """Run random histories.
+
+    Args:
+        harness: The store under test.
+        examples: How many histories.
+    """
+    machine = type("OutboxMachine", (_Machine,), {"harness": harness})
+    options = settings(
+        max_examples=examples, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    run_state_machine_as_test(machine, settings=options)

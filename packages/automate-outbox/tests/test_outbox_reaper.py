@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from automate_core import settings
+from automate_core.errors import ConfigurationError, DuplicateKeyError, NotRegisteredError
+from automate_core.outbox import JobStatus, NewJob, OutboxItem
+from automate_core.testing.databases import ALIASES, require_database
+from automate_outbox import handlers
+from automate_outbox.models import OutboxJob
+from automate_outbox.reaper import OutboxReaper
+from automate_outbox.store import DatabaseOutboxStore, get_store
+from django.core.management import call_command
+from django.utils import timezone
+
+
+@pytest.fixture(params=ALIASES)
+def using(request: pytest.FixtureRequest) -> Iterator[str]:
+    alias = require_database(request.param)
+    OutboxJob.objects.using(alias).all().delete()
+    yield alias
+    OutboxJob.objects.using(alias).all().delete()
+
+
+class Handler:
+    """Writes a row when an item dies, then fails if it is told to."""
+
+    kind = "fragile"
+
+    def __init__(self, using: str) -> None:
+        self.using = using
+        self.broken: set[int] = set()
+        self.told: list[tuple[int, str]] = []
+
+    def handle(self, item: OutboxItem, work: Any) -> None:
+        work.store.mark_success(item.id, work.worker_id)
+
+    def on_dead(self, item: OutboxItem, error: str) -> None:
+        get_store(self.using).add([NewJob("epitaph", {"of": item.payload["n"], "error": error})])
+        if item.id in self.broken:
+            raise LookupError("cannot write: password=hunter2")
+        self.told.append((item.id, error))
+
+
+@pytest.fixture
+def handler(using: str) -> Iterator[Handler]:
+    one = Handler(using)
+    handlers.register_handler(one)
+    yield one
+    handlers.unregister_handler(one.kind)
+
+
+def lose(store: DatabaseOutboxStore, count: int, **fields: Any) -> list[OutboxItem]:
+    """Items whose workers died, a minute ago."""
+    store.add([NewJob(**{"kind": "fragile", "payload": {"n": n}, **fields}) for n in range(count)])
+    items = store.claim_batch("lost-worker", count)
+    rows = OutboxJob.objects.using(store.using).filter(pk__in=[item.id for item in items])
+    rows.update(lease_expires_at=timezone.now() - timedelta(minutes=1))
+    return items
+
+
+def epitaphs(using: str) -> list[dict[str, Any]]:
+    return list(OutboxJob.objects.using(using).filter(kind="epitaph").values_list("payload", flat=True))
+
+
+def test_the_handler_hears_of_a_death_in_the_same_transaction(using: str, handler: Handler) -> None:
+    items = lose(get_store(using), 2, max_attempts=1)
+    handler.broken = {items[0].id}
+    (reaped,) = OutboxReaper(using=using).reap()
+    assert (reaped.item.id, reaped.status, reaped.item.crashes) == (items[1].id, JobStatus.FAILED, 1)
+    assert handler.told == [(items[1].id, reaped.error)]
+    assert "lost-worker" in reaped.error
+    assert epitaphs(using) == [{"of": 1, "error": reaped.error}]
+    kept = OutboxJob.objects.using(using).get(pk=items[0].id)
+    assert (kept.status, kept.crashes, kept.lease_token) == ("CLAIMED", 0, items[0].lease_token)
+    handler.broken = set()
+    assert OutboxReaper(using=using).reap_stale_items() == 1
+    assert sorted(note["of"] for note in epitaphs(using)) == [0, 1]
+
+
+def test_what_a_broken_handler_says_is_logged_without_its_secrets(
+    using: str, handler: Handler, caplog: pytest.LogCaptureFixture
+) -> None:
+    handler.broken = {item.id for item in lose(get_store(using), 1, max_attempts=1)}
+    assert OutboxReaper(using=using).reap() == []
+    assert "LookupError" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def test_a_revived_item_has_no_epitaph_and_a_dead_one_keeps_its_last_error(using: str, handler: Handler) -> None:
+    store = get_store(using)
+    (item,) = lose(store, 1)
+    assert [one.status for one in OutboxReaper(using=using).reap()] == [JobStatus.RETRY]
+    assert (handler.told, epitaphs(using)) == ([], [])
+    (item,) = store.claim_batch("w")
+    store.mark_retry(item.id, "w", timedelta(), "the shop is closed")
+    (item,) = store.claim_batch("w")
+    OutboxJob.objects.using(using).update(lease_expires_at=timezone.now() - timedelta(minutes=1))
+    (reaped,) = OutboxReaper(using=using, max_crashes=2).reap()
+    assert reaped.error.startswith("crashed")
+    assert reaped.error.endswith("the shop is closed")
+    assert OutboxJob.objects.using(using).get(pk=item.id).last_error == reaped.error
+
+
+def test_more_than_one_batch_is_reaped_around_what_cannot_be(using: str, handler: Handler) -> None:
+    store = get_store(using)
+    handler.broken = {item.id for item in lose(store, 120, max_attempts=1)}
+    fine = {item.id for item in lose(store, 130)}
+    assert {one.item.id for one in OutboxReaper(using=using).reap()} == fine
+    assert OutboxJob.objects.using(using).filter(status="CLAIMED").count() == len(handler.broken)
+
+
+def test_the_threshold_counts_from_the_end_of_the_lease(using: str) -> None:
+    lose(get_store(using), 1)
+    assert OutboxReaper(600, using=using).reap_stale_items() == 0
+    assert OutboxReaper(stale_threshold_seconds=30, using=using).reap_stale_items() == 1
+    for wrong in ({"stale_threshold_seconds": -1}, {"stale_threshold_seconds": float("nan")}, {"max_crashes": 0}):
+        with pytest.raises(ConfigurationError):
+            OutboxReaper(**wrong)
+
+
+def test_the_command_reaps_by_the_settings(using: str, handler: Handler) -> None:
+    settings.configure(settings.parse({"OUTBOX": {"max_crashes": 1}}))
+    try:
+        (item,) = lose(get_store(using), 1)
+        out = StringIO()
+        call_command("outbox_reap", "--stale-threshold=600", "--json", f"--database={using}", stdout=out)
+        assert json.loads(out.getvalue()) == {"reaped": 0, "items": []}
+        out = StringIO()
+        call_command("outbox_reap", "--json", f"--database={using}", stdout=out)
+        (told,) = handler.told
+        expected = {"id": item.id, "kind": "fragile", "status": "FAILED", "worker": "lost-worker", "crashes": 1}
+        assert json.loads(out.getvalue()) == {"reaped": 1, "items": [{**expected, "error": told[1]}]}
+        lose(get_store(using), 2)
+        out = StringIO()
+        call_command("outbox_reap", f"--database={using}", stdout=out)
+        assert out.getvalue().endswith("Recovered 2 stuck items.\n")
+    finally:
+        settings.configure(None)
+
+
+def test_a_kind_has_one_handler() -> None:
+    one, two = Handler("default"), Handler("default")
+    handlers.register_handler(one)
+    try:
+        handlers.register_handler(one)
+        found: object = handlers.get_handler("fragile")
+        assert found is one
+        assert handlers.registered_kinds() == ["fragile"]
+        with pytest.raises(DuplicateKeyError, match="fragile"):
+            handlers.register_handler(two)
+        with pytest.raises(NotRegisteredError, match="Did you mean 'fragile'"):
+            handlers.get_handler("fragil")
+    finally:
+        handlers.unregister_handler("fragile")
+    assert handlers.registered_kinds() == []
