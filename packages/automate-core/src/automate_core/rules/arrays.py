@@ -1,0 +1,151 @@
+"""Closures for the operators that go through lists.
+
+Their visits are paid before the first item is looked at where all items are visited, and afterwards where the first
+decisive item ends the visit. Items are the context of the body: no scope is built around them, except by ``reduce``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from automate_core.rules.coercion import list_items
+from automate_core.rules.leaves import Closure
+from automate_core.rules.limits import Budget, Where
+
+__all__ = ["all_items", "filter_items", "map_items", "no_item", "reduce_items", "some_item", "weight"]
+
+_NODES_PER_VISIT = 20
+
+
+def weight(body: Any) -> int:
+    """Tell what one item costs: one visit for every 20 nodes of the body, one at least.
+
+    Args:
+        body: The rule that is evaluated for each item.
+
+    Returns:
+        The number of visits.
+    """
+    return 1 + _count(body) // _NODES_PER_VISIT
+
+
+def _count(rule: Any) -> int:
+    if type(rule) is dict:
+        return sum(_count(written) for written in rule.values())
+    return 1 + sum(_count(item) for item in rule) if type(rule) is list else 1
+
+
+def _enter(items: Any, budget: Budget, where: Where) -> list[Any]:
+    budget.where = where
+    return items if type(items) is list else list_items(items)
+
+
+def map_items(source: Closure, body: Closure, cost: int, where: Where) -> Closure:
+    """Compute something for every item.
+
+    Args:
+        source: Gives the list.
+        body: Computes for one item.
+        cost: The visits that one item costs.
+        where: The place of the operator, for errors.
+
+    Returns:
+        The closure.
+    """
+
+    def run(context: Any, budget: Budget) -> Any:
+        items = _enter(source(context, budget), budget, where)
+        budget.visit(len(items) * cost)
+        budget.produce(len(items))
+        return [body(item, budget) for item in items]
+
+    return run
+
+
+def filter_items(source: Closure, body: Closure, cost: int, where: Where) -> Closure:
+    """Keep the items for which a test holds; the arguments are those of :func:`map_items`."""
+
+    def run(context: Any, budget: Budget) -> Any:
+        items = _enter(source(context, budget), budget, where)
+        budget.visit(len(items) * cost)
+        return [item for item in items if body(item, budget)]
+
+    return run
+
+
+def all_items(source: Closure, body: Closure, cost: int, where: Where) -> Closure:
+    """Tell whether a test holds for all items of a list that has some; the arguments are those of :func:`map_items`."""
+
+    def run(context: Any, budget: Budget) -> Any:
+        items = _enter(source(context, budget), budget, where)
+        return bool(items) and _position(items, body, False, cost, budget) is None
+
+    return run
+
+
+def some_item(source: Closure, body: Closure, cost: int, where: Where) -> Closure:
+    """Tell whether a test holds for an item; the arguments are those of :func:`map_items`."""
+
+    def run(context: Any, budget: Budget) -> Any:
+        items = _enter(source(context, budget), budget, where)
+        return _position(items, body, True, cost, budget) is not None
+
+    return run
+
+
+def no_item(source: Closure, body: Closure, cost: int, where: Where) -> Closure:
+    """Tell whether a test holds for no item; the arguments are those of :func:`map_items`."""
+
+    def run(context: Any, budget: Budget) -> Any:
+        items = _enter(source(context, budget), budget, where)
+        return _position(items, body, True, cost, budget) is None
+
+    return run
+
+
+def _position(items: list[Any], test: Closure, wanted: bool, cost: int, budget: Budget) -> int | None:
+    """Find the first item for which the test gives what is wanted."""
+    visited = budget.affordable(items, cost)
+    for position, item in enumerate(visited):
+        if test(item, budget) is wanted:
+            budget.visit((position + 1) * cost)
+            return position
+    budget.visit(len(visited) * cost)
+    return None
+
+
+def reduce_items(
+    source: Closure, body: Closure, initial: Closure, keeps_scope: bool, cost: int, where: Where
+) -> Closure:
+    """Bring a list down to one value.
+
+    Args:
+        source: Gives the list.
+        body: Computes from an item (``current``) and the value so far (``accumulator``).
+        initial: Gives the value before the first item.
+        keeps_scope: Whether the body may hand on the object that holds these two; then each item gets its own.
+        cost: The visits that one item costs.
+        where: The place of the operator, for errors.
+
+    Returns:
+        The closure.
+    """
+
+    def run(context: Any, budget: Budget) -> Any:
+        items = _enter(source(context, budget), budget, where)
+        result = initial(context, budget)
+        budget.visit(len(items) * cost)
+        scope: dict[str, Any] = {}
+        produced = budget.produced
+        for item in items:
+            if keeps_scope:
+                scope = {}
+            scope["current"] = item
+            scope["accumulator"] = result
+            result = body(scope, budget)
+            if type(result) is str:
+                # A text holds on to nothing, so whatever else was produced is gone: only the text itself is paid.
+                budget.produced = produced - len(result)
+        return result
+
+    return run

@@ -1,0 +1,95 @@
+"""What of a value may be shown: redacted, cut to a size that people read, and always JSON.
+
+The redactor works on keys and on known secret values. A value that was read on its own has lost its keys, so it is
+put back under them before it is redacted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+from automate_core.redaction import REDACTED, redact
+from automate_core.rules.coercion import json_number, plain
+
+__all__ = ["REDACTED", "log_value", "shown", "snapshot"]
+
+_MAX_NESTING = 5
+_MAX_ITEMS = 20
+_MAX_TEXT = 500
+
+_logger = logging.getLogger("automate.rules")
+
+
+def snapshot(value: Any, depth: int = _MAX_NESTING) -> Any:
+    """Copy a value as JSON, as far as people read it.
+
+    Args:
+        value: Any value, cyclic ones included.
+        depth: Levels to go down.
+
+    Returns:
+        A JSON value; NaN and the infinities are null, an ellipsis stands for what was left out.
+    """
+    value = plain(value)
+    kind = type(value)
+    if kind is int or kind is float:
+        return json_number(value)
+    if value is None or kind is bool or kind is str:
+        return value
+    if isinstance(value, list):
+        return [snapshot(item, depth - 1) for item in value[:_MAX_ITEMS]] + _rest(value) if depth else "…"
+    if isinstance(value, dict):
+        if not depth:
+            return "…"
+        items = list(value.items())
+        copy = {str(key): snapshot(item, depth - 1) for key, item in items[:_MAX_ITEMS] if isinstance(key, str)}
+        return copy | {"…": len(items) - _MAX_ITEMS} if len(items) > _MAX_ITEMS else copy
+    return f"<{kind.__name__}>"
+
+
+def _rest(items: list[Any]) -> list[Any]:
+    return ["…"] if len(items) > _MAX_ITEMS else []
+
+
+def shown(value: Any, path: tuple[str, ...] = ()) -> tuple[Any, bool]:
+    """Redact a value for people.
+
+    Args:
+        value: Any value.
+        path: The keys under which it was found.
+
+    Returns:
+        The JSON value to show, and whether anything in it was redacted.
+    """
+    copy = snapshot(value)
+    wrapped = copy
+    for part in reversed(path):
+        wrapped = {part: wrapped}
+    clean = redact(wrapped)
+    for part in path:
+        if not isinstance(clean, dict):
+            break
+        clean = clean.get(part, REDACTED)
+    return _cut(clean), clean != copy
+
+
+def _cut(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= _MAX_TEXT else value[:_MAX_TEXT] + "…"
+    if isinstance(value, list):
+        return [_cut(item) for item in value]
+    return {key: _cut(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def log_value(value: Any, path: tuple[str, ...] = ()) -> None:
+    """Write what the ``log`` operator was given to the debug log.
+
+    Args:
+        value: Any value.
+        path: The keys under which it was found.
+    """
+    if _logger.isEnabledFor(logging.DEBUG):
+        clean, _ = shown(value, path)
+        _logger.debug("log: %s", json.dumps(clean))

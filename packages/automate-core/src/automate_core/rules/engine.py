@@ -1,0 +1,266 @@
+"""Compiled rules, and the engine that compiles them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NoReturn, Protocol
+
+from automate_core.errors import ConfigurationError, RuleLimitExceeded
+from automate_core.rules.coercion import is_number, json_number, plain, verdict
+from automate_core.rules.compiler import Compiler
+from automate_core.rules.explain import Explainer
+from automate_core.rules.leaves import Closure
+from automate_core.rules.limits import Budget
+from automate_core.rules.operators import CLASSIC, Operator
+from automate_core.rules.syntax import check, freeze
+
+__all__ = ["DEFAULT", "CompiledRule", "Engine", "compile_rule", "evaluate", "explain"]
+
+_BUDGET_FROM_NODES = 200
+_MAX_RESULT_PARTS = 250_000
+_MAX_RESULT_DEPTH = 500
+
+
+class _Evaluate(Protocol):
+    def __call__(self, context: Any) -> bool: ...
+
+
+class CompiledRule:
+    """A rule that is ready to be evaluated any number of times, by any number of threads.
+
+    It is made by :func:`compile_rule` and never changes.
+    """
+
+    __slots__ = ("_engine", "_spec", "_value", "evaluate")
+
+    evaluate: _Evaluate
+    """``evaluate(context) -> bool`` tells whether the context matches; ``context`` is the JSON data, mostly a dict."""
+
+    _engine: Engine
+    _spec: Any
+    _value: Closure
+
+    def __init__(self, engine: Engine, spec: Any, evaluate: Any, value: Closure) -> None:
+        fill = object.__setattr__
+        fill(self, "_engine", engine)
+        fill(self, "_spec", spec)
+        fill(self, "evaluate", evaluate)
+        fill(self, "_value", value)
+
+    def __setattr__(self, name: str, value: Any) -> NoReturn:
+        raise AttributeError("a compiled rule never changes: compile another one")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError("a compiled rule never changes: compile another one")
+
+    def __repr__(self) -> str:
+        operator = next(iter(self._spec), "{}") if isinstance(self._spec, dict) else "constant"
+        return f"<CompiledRule {operator}>"
+
+    @property
+    def spec(self) -> Any:
+        """A copy of the rule that it was compiled from."""
+        return freeze(self._spec)
+
+    def value(self, context: Any) -> Any:
+        """Compute the rule's value rather than its truth.
+
+        Args:
+            context: The data.
+
+        Returns:
+            A JSON value of its own: NaN and the infinities are null.
+
+        Raises:
+            RuleLimitExceeded: If the rule does too much work or its value has more than 250,000 parts or 500 levels.
+        """
+        return _as_json(self._value(context))
+
+    def explain(self, context: Any) -> dict[str, Any]:
+        """Explain what :meth:`evaluate` gives.
+
+        Args:
+            context: The data.
+
+        Returns:
+            The tree that :func:`explain` describes.
+        """
+        self.evaluate(context)
+        return self._engine._explainer.explain(self._spec, context)
+
+
+class Engine:
+    """A set of operators, and what compiles and explains rules that use them. It never changes.
+
+    Args:
+        operators: The operators by name; the 35 classic ones by default. Extend them with
+            :meth:`with_operators`.
+
+    Raises:
+        ConfigurationError: If an operator is filed under another name than its own.
+    """
+
+    __slots__ = ("_compiler", "_explainer", "_operators")
+
+    def __init__(self, operators: Mapping[str, Operator] = CLASSIC) -> None:
+        for name, operator in operators.items():
+            if name != operator.name or not name:
+                raise ConfigurationError(f"The operator {operator.name!r} cannot be filed under {name!r}.")
+        self._operators = MappingProxyType(dict(operators))
+        self._compiler = Compiler(self._operators)
+        self._explainer = Explainer(self._operators, self._compiler)
+
+    @property
+    def operators(self) -> Mapping[str, Operator]:
+        """The operators by name, read-only."""
+        return self._operators
+
+    def with_operators(self, *operators: Operator) -> Engine:
+        """Make an engine that has more operators.
+
+        Args:
+            operators: The further operators, see :func:`~automate_core.rules.custom_operator`.
+
+        Returns:
+            The new engine; this one stays as it is.
+
+        Raises:
+            ConfigurationError: If an operator of that name exists: a rule must not change its meaning.
+        """
+        extended = dict(self._operators)
+        for operator in operators:
+            if operator.name in extended:
+                raise ConfigurationError(f"There is an operator {operator.name!r} already: choose another name.")
+            extended[operator.name] = operator
+        return Engine(extended)
+
+    def compile_rule(self, rule_spec: Any) -> CompiledRule:
+        """Compile a rule; see :func:`compile_rule`."""
+        nodes, budgeted = check(rule_spec, self._operators)
+        spec = freeze(rule_spec)
+        compiler = self._compiler
+        value = compiler.value(spec)
+        boolean = compiler.is_boolean(spec)
+        if not budgeted and nodes <= _BUDGET_FROM_NODES:
+            return CompiledRule(self, spec, value if boolean else _unbudgeted(value), value)
+        return CompiledRule(self, spec, _budgeted_verdict(value), _budgeted(value))
+
+    def evaluate(self, rule_spec: Any, context: Any) -> bool:
+        """Compile a rule and evaluate it once; see :func:`evaluate`."""
+        return self.compile_rule(rule_spec).evaluate(context)
+
+    def explain(self, rule_spec: Any, context: Any) -> dict[str, Any]:
+        """Explain what :meth:`evaluate` gives; see :func:`explain`."""
+        return self.compile_rule(rule_spec).explain(context)
+
+
+def _unbudgeted(value: Closure) -> Closure:
+    def evaluate(context: Any) -> bool:
+        return verdict(value(context))
+
+    return evaluate
+
+
+def _budgeted_verdict(value: Closure) -> Closure:
+    def evaluate(context: Any) -> bool:
+        return verdict(value(context, Budget()))
+
+    return evaluate
+
+
+def _budgeted(value: Closure) -> Closure:
+    def compute(context: Any) -> Any:
+        return value(context, Budget())
+
+    return compute
+
+
+def _as_json(value: Any) -> Any:
+    """Copy a result, without recursion and no further than what can be stored."""
+    holder = [value]
+    stack: list[tuple[Any, int]] = [(holder, 0)]
+    parts = 0
+    while stack:
+        copy, depth = stack.pop()
+        parts += len(copy)
+        if depth > _MAX_RESULT_DEPTH or parts > _MAX_RESULT_PARTS:
+            raise RuleLimitExceeded(
+                f"The rule gives a value of more than {_MAX_RESULT_PARTS:,} parts or {_MAX_RESULT_DEPTH} levels,"
+                " or one that holds itself.",
+                context={"pointer": ""},
+            )
+        for key, item in list(copy.items() if type(copy) is dict else enumerate(copy)):
+            kind = type(item)
+            if item is None or kind is str or kind is bool:
+                continue
+            copy[key] = item = _copied(item)
+            if type(item) is list or type(item) is dict:
+                stack.append((item, depth + 1))
+    return holder[0]
+
+
+def _copied(value: Any) -> Any:
+    value = plain(value)
+    if isinstance(value, list | dict):
+        return dict(value) if isinstance(value, dict) else list(value)
+    return json_number(value) if is_number(value) else value
+
+
+DEFAULT = Engine()
+"""The engine with the classic operators, which the functions of this package use."""
+
+
+def evaluate(rule_spec: Any, context: Any) -> bool:
+    """Tell whether a context matches a rule.
+
+    Args:
+        rule_spec: The rule, JSONLogic as JSON data.
+        context: The data that its variables read, mostly a dict.
+
+    Returns:
+        Whether the value of the rule is truthy in the sense of JSONLogic.
+
+    Raises:
+        RuleSyntaxError: If the rule is not well formed.
+        UnknownOperationError: If it uses an operator that does not exist.
+        RuleLimitExceeded: If it is too large, too deep, or does too much work.
+    """
+    return DEFAULT.compile_rule(rule_spec).evaluate(context)
+
+
+def compile_rule(rule_spec: Any) -> CompiledRule:
+    """Compile a rule once, to evaluate it many times.
+
+    Args:
+        rule_spec: The rule, JSONLogic as JSON data. It is copied: changing it later changes nothing.
+
+    Returns:
+        The compiled rule.
+
+    Raises:
+        RuleSyntaxError: If the rule is not well formed; ``context["pointer"]`` is a JSON pointer to the place.
+        UnknownOperationError: If it uses an operator that does not exist; the message names those nearby.
+        RuleLimitExceeded: If it is too large or too deep.
+    """
+    return DEFAULT.compile_rule(rule_spec)
+
+
+def explain(rule_spec: Any, context: Any) -> dict[str, Any]:
+    """Tell why a context matches a rule or does not.
+
+    Args:
+        rule_spec: The rule, JSONLogic as JSON data.
+        context: The data that its variables read.
+
+    Returns:
+        A tree of JSON. Each node has ``operator`` (``"constant"`` or ``"list"`` for what is no operation), ``path``
+        (a JSON pointer into the rule), ``value`` (what it gave, redacted), ``result`` (whether that is truthy),
+        ``children`` (its operands), ``skipped`` (true for what was not reached) and ``reason``, a sentence such as
+        ``amount is 50, needs to be at least 100``. Nodes below an array operator also have ``item``, the position of
+        the item they were evaluated for. The ``result`` of the whole tree is what :func:`evaluate` gives.
+
+    Raises:
+        RuleError: As :func:`evaluate`.
+    """
+    return DEFAULT.compile_rule(rule_spec).explain(context)

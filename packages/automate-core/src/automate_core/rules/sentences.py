@@ -1,0 +1,195 @@
+"""The sentences of an explanation: what a value is, and what it needs to be."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+__all__ = [
+    "absent",
+    "branch",
+    "comparison",
+    "computed",
+    "constant",
+    "junction",
+    "negation",
+    "searched",
+    "transformed",
+    "variable",
+    "variable_is",
+    "variable_missing",
+]
+
+_MAX_QUOTED = 80
+_MAX_REASON = 400
+
+_PHRASES = {
+    "==": "{}",
+    "===": "exactly {}",
+    "!=": "anything but {}",
+    "!==": "anything but exactly {}",
+    ">": "more than {}",
+    ">=": "at least {}",
+    "<": "less than {}",
+    "<=": "at most {}",
+}
+_MIRRORED = {">": "<", ">=": "<=", "<": ">", "<=": ">="}
+
+
+def _quote(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _MAX_QUOTED else text[: _MAX_QUOTED - 1] + "…"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MAX_REASON else text[: _MAX_REASON - 1] + "…"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def constant(value: Any) -> str:
+    """Name a constant of the rule."""
+    return f"the constant {_quote(value)}"
+
+
+def computed(operator: str, value: Any) -> str:
+    """Say what an operator gave."""
+    return f"{operator} gives {_quote(value)}"
+
+
+def variable(path: tuple[str, ...] | None, scope: tuple[str, ...] = ()) -> str:
+    """Name a variable.
+
+    Args:
+        path: Its path; None where it is computed.
+        scope: The path of the list whose items are the context.
+    """
+    if path is None:
+        return "the variable"
+    if not path:
+        return f"the item of {'.'.join(scope)}" if scope else "the context"
+    return _cut(".".join(path))
+
+
+def variable_is(name: str, value: Any) -> str:
+    """Say what a variable is."""
+    return f"{name} is {_quote(value)}"
+
+
+def variable_missing(name: str, default: Any = None, has_default: bool = False) -> str:
+    """Say that a variable is not there."""
+    return f"{name} is missing, its default is {_quote(default)}" if has_default else f"{name} is missing"
+
+
+def absent(keys: Any) -> str:
+    """Say which variables are not there."""
+    return f"missing are {_quote(keys)}" if keys else "nothing is missing"
+
+
+def comparison(operator: str, given: list[Any], nodes: list[dict[str, Any]], holds: bool) -> str:
+    """Say what a value is and what it needs to be.
+
+    Args:
+        operator: The comparison.
+        given: The operands in the rule.
+        nodes: Their explained nodes.
+        holds: Whether the comparison holds.
+    """
+    link = "which is" if holds else "needs to be"
+    if operator == "in":
+        return _membership(nodes, holds, link)
+    if len(nodes) == 3:
+        lower, upper = ("at least", "at most") if operator == "<=" else ("more than", "less than")
+        return (
+            f"{_subject(nodes[1])}, {link} {lower} {_quote(nodes[0]['value'])} and {upper} {_quote(nodes[2]['value'])}"
+        )
+    first, second = nodes
+    if first["operator"] == "constant" and second["operator"] != "constant":
+        first, second, operator = second, first, _MIRRORED.get(operator, operator)
+    return f"{_subject(first)}, {link} {_PHRASES[operator].format(_object(second))}"
+
+
+def _membership(nodes: list[dict[str, Any]], holds: bool, link: str) -> str:
+    needle, haystack = nodes
+    if needle["operator"] == "constant" and haystack["operator"] != "constant":
+        verb = "which contains" if holds else "needs to contain"
+        return f"{_subject(haystack)}, {verb} {_quote(needle['value'])}"
+    relation = "one of" if isinstance(haystack["value"], list) else "part of"
+    return f"{_subject(needle)}, {link} {relation} {_object(haystack)}"
+
+
+def _subject(node: dict[str, Any]) -> str:
+    return str(node["reason"]) if node["operator"] != "list" else f"the list is {_quote(node['value'])}"
+
+
+def _object(node: dict[str, Any]) -> str:
+    quoted = _quote(node["value"])
+    return f"{quoted} ({node['reason'].partition(' is ')[0]})" if node["operator"] == "var" else quoted
+
+
+def negation(negate: bool, node: dict[str, Any] | None) -> str:
+    """Say whether what must not hold does not."""
+    if node is None:
+        return "there is nothing to test"
+    if not negate:
+        return str(node["reason"])
+    return _cut(f"{'must not hold, but does' if node['result'] else 'does not hold, as it must not'}: {node['reason']}")
+
+
+def junction(any_of: bool, reached: list[dict[str, Any]], total: int) -> str:
+    """Say which condition decided.
+
+    Args:
+        any_of: Whether one condition is enough.
+        reached: The explained nodes of the conditions that were evaluated.
+        total: The number of conditions.
+    """
+    if not reached:
+        return "there are no conditions"
+    last = reached[-1]
+    if last["result"] is not any_of:
+        conditions = _count(total, "condition")
+        return f"none of {conditions} holds" if any_of else f"all of {conditions} hold"
+    verb = "holds" if any_of else "does not hold"
+    return _cut(f"condition {len(reached)} of {total} {verb}: {last['reason']}")
+
+
+def branch(nodes: list[dict[str, Any]], chosen: int | None) -> str:
+    """Say which branch was taken.
+
+    Args:
+        nodes: The operands of the ``if``.
+        chosen: The position of the one that gave the value.
+    """
+    if chosen is None:
+        return "no condition holds and there is no other value"
+    if chosen % 2 == 0:
+        return _cut(f"no condition holds: {nodes[chosen]['reason']}" if chosen else str(nodes[0]["reason"]))
+    return _cut(f"condition {chosen // 2 + 1} holds ({nodes[chosen - 1]['reason']}): {nodes[chosen]['reason']}")
+
+
+def transformed(operator: str, items: int, kept: int | None) -> str:
+    """Say what went through a list."""
+    if kept is not None:
+        return f"keeps {kept} of {_count(items, 'item')}"
+    return f"{operator} goes through {_count(items, 'item')}"
+
+
+def searched(operator: str, items: int, decisive: int | None, detail: dict[str, Any] | None) -> str:
+    """Say which item decided.
+
+    Args:
+        operator: ``all``, ``some`` or ``none``.
+        items: The number of items.
+        decisive: The position of the item that decided; None where none did.
+        detail: Its explained node, where there is one.
+    """
+    if not items:
+        return "the list has no items"
+    if decisive is None:
+        return f"all of {_count(items, 'item')} hold" if operator == "all" else f"none of {_count(items, 'item')} holds"
+    verb = "does not hold" if operator == "all" else "holds"
+    why = f": {detail['reason']}" if detail is not None else ""
+    return _cut(f"item {decisive} of {_count(items, 'item')} {verb}{why}")
