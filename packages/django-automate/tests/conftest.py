@@ -19,7 +19,7 @@ from automate_core.testing.databases import (
 )
 from django.conf import settings
 
-sys.path.insert(0, str(Path(__file__).parent))  # project_urls
+sys.path.insert(0, str(Path(__file__).parent))  # project_urls, crash_app
 
 _missing = find_server(chosen_database()).missing
 
@@ -36,6 +36,7 @@ settings.configure(
         "django.contrib.sessions",
         "automate_outbox",
         "automate",
+        "crash_app",
     ],
     MIDDLEWARE=[
         "django.contrib.sessions.middleware.SessionMiddleware",

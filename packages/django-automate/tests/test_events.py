@@ -37,9 +37,9 @@ def test_an_event_and_its_job_share_the_callers_commit() -> None:
         with transaction.atomic():
             event_id = emit_event("order.paid", {"amount": 3}, source="shop", subject="order 7", tenant="t1")
             assert received == []
-        with pytest.raises(ZeroDivisionError), transaction.atomic():
+        with transaction.atomic():
             emit_event("order.paid", {"amount": 4}, "key")
-            raise ZeroDivisionError
+            transaction.set_rollback(True)
     finally:
         event_received.disconnect(receiver)
     event = Event.objects.get()

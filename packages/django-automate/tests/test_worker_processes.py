@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from automate.events import emit_event
 from automate.models import Event, Execution, ExecutionRun
 from automate_core.testing.databases import chosen_database
 from automate_outbox.models import OutboxJob
+from django.core.management import call_command
 from django.db import connection
 
 pytestmark = pytest.mark.usefixtures("db")
@@ -56,12 +58,11 @@ class Workers:
             **extra,
         }
 
-    def manage(self, *arguments: str) -> None:
-        subprocess.run([sys.executable, "-m", "django", *arguments], env=self.environment(), check=True, capture_output=True)
-
     def start(self, *arguments: str, **extra: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "django", "automate_worker", "--poll", "0.05", *arguments]
-        process = subprocess.Popen(command, env=self.environment(**extra), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            command, env=self.environment(**extra), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
         self.processes.append(process)
         return process
 
@@ -78,7 +79,7 @@ class Workers:
 @pytest.fixture
 def workers(tmp_path: Path) -> Iterator[Workers]:
     workers = Workers(tmp_path / "ledger")
-    workers.manage("automate_sync")
+    call_command("automate_sync", stdout=io.StringIO())
     yield workers
     workers.close()
 
@@ -175,7 +176,9 @@ def test_two_workers_share_the_work_and_double_nothing(workers: Workers) -> None
 
 
 def test_process_mode_replaces_a_child_that_dies(workers: Workers) -> None:
-    parent = workers.start("--mode", "process", "--concurrency", "2", "--lease", "1", "--worker-id", "pm", CRASH_IN="s2")
+    parent = workers.start(
+        "--mode", "process", "--concurrency", "2", "--lease", "1", "--worker-id", "pm", CRASH_IN="s2"
+    )
     emit_event("crash.now", {})
     run = wait_for(lambda: ExecutionRun.objects.filter(status="FAILED").first(), 60)
     assert run.error["code"] == "crashed"

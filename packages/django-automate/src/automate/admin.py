@@ -46,6 +46,8 @@ class ReadOnly:
     """Nothing may be added, changed or deleted; JSON is shown redacted and indented."""
 
     model: type[models.Model]
+    shown: tuple[str, ...] = ()
+    """The fields to show; all of them where it is empty."""
 
     def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
         """Return False.
@@ -75,14 +77,14 @@ class ReadOnly:
         return False
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        """Show every field, JSON through its pretty form.
+        """Show JSON through its pretty form, everything else as it is.
 
         Args:
             request: The request.
             obj: The row.
         """
         json_fields = {f.name for f in self.model._meta.fields if isinstance(f, models.JSONField)}
-        names = [f.name for f in self.model._meta.fields]
+        names = self.shown or tuple(f.name for f in self.model._meta.fields)
         return [f"pretty_{name}" if name in json_fields else name for name in names]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
@@ -126,9 +128,8 @@ class EventAdmin(ReadOnlyAdmin):
     """Events."""
 
     list_display = ("created_at", "type", "source", "subject", "tenant", "id")
-    list_filter = ("type", "source", "tenant")
+    list_filter = ("created_at", "type", "source", "tenant")
     search_fields = ("=id", "type", "subject")
-    date_hierarchy = "created_at"
 
 
 @admin.register(DedupeKey)
@@ -163,16 +164,7 @@ class VersionInline(ReadOnlyInline):
     """Versions of a workflow."""
 
     model = WorkflowVersion
-    fields = ("version_num", "live", "trigger_event", "hash", "created_at")
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        """Show the short ones.
-
-        Args:
-            request: The request.
-            obj: The workflow.
-        """
-        return list(self.fields or ())
+    shown = ("version_num", "live", "trigger_event", "hash", "created_at")
 
 
 @admin.register(Workflow)
@@ -216,15 +208,7 @@ class StepInline(ReadOnlyInline):
     """Steps of a run."""
 
     model = StepRun
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        """Show what reads well in a row.
-
-        Args:
-            request: The request.
-            obj: The run.
-        """
-        return ["step_id", "action", "attempt", "status", "pretty_output", "pretty_error", "reason", "started_at"]
+    shown = ("step_id", "action", "attempt", "status", "output", "error", "reason", "started_at")
 
 
 @admin.register(ExecutionRun)
@@ -253,6 +237,5 @@ class AuditLogEntryAdmin(ReadOnlyAdmin):
     """The audit log."""
 
     list_display = ("created_at", "actor", "action", "resource")
-    list_filter = ("action", "actor")
+    list_filter = ("created_at", "action", "actor")
     search_fields = ("actor", "resource")
-    date_hierarchy = "created_at"

@@ -17,6 +17,7 @@ from automate_outbox.store import DatabaseOutboxStore
 from django.db import transaction
 from django.utils import timezone
 
+from automate import signals
 from automate.events import RUN_JOB
 from automate.models import Decision, Event, Execution, ExecutionRun, RunStatus, WorkflowVersion
 from automate.runtime.versions import compiled
@@ -133,6 +134,7 @@ def _start(
         run.job_id = job_id
     Execution.objects.bulk_create(executions)
     ExecutionRun.objects.bulk_create(runs)
+    transaction.on_commit(lambda: signals.send(signals.workflow_started, ExecutionRun, run=runs[0]))
     return first, runs[0].id
 
 

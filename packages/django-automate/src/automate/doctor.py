@@ -40,7 +40,7 @@ def examine(using: str = "default") -> list[Finding]:
         What was found, in the order in which it should be mended. A look that fails is itself a finding.
     """
     findings: list[Finding] = []
-    for look in (_settings, _database, _migrations, _plugins, _workflows, _outbox):
+    for look in (_settings, _database, _migrations, _plugins, _secrets, _workflows, _outbox):
         try:
             findings.extend(look(using))
         except Exception as error:  # noqa: BLE001 - the doctor reports what is broken, it does not break
@@ -107,6 +107,16 @@ def _plugins(using: str) -> Iterator[Finding]:
         )
     if not broken:
         yield Finding("plugins", "ok", ", ".join(registry.list_connectors()))
+
+
+def _secrets(using: str) -> Iterator[Finding]:
+    from automate_core.secrets import resolver
+
+    problems = resolver.check()
+    for problem in problems:
+        yield Finding("secrets", "error", problem)
+    if not problems:
+        yield Finding("secrets", "ok", f"$secret: is read by {settings.current().secrets.backend!r}")
 
 
 def _workflows(using: str) -> Iterator[Finding]:

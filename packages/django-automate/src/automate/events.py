@@ -13,8 +13,10 @@ from asgiref.sync import sync_to_async
 from automate_core import settings
 from automate_core.errors import DuplicateEventError, InvalidPayloadError, PolicyError
 from automate_core.outbox import NewJob
-from automate_core.payload import check_payload, content_hash
+from automate_core.payload import content_hash
 from automate_core.workflow.events import is_event_type
+
+from automate.payloads import ensure_storable
 
 if TYPE_CHECKING:
     from automate.models import DedupeKey, Event, WorkflowVersion
@@ -97,7 +99,7 @@ def emit_event(
             f"type is {type!r}: join words of letters, digits, '_' and '-' by dots, such as 'order.paid'.",
             context={"argument": "type"},
         )
-    check_payload(payload, max_bytes=settings.current().events.max_payload_bytes)
+    ensure_storable(payload, max_bytes=settings.current().events.max_payload_bytes)
     cause = causation.get()
     depth = _depth(type, cause)
     event = Event(
@@ -128,7 +130,7 @@ def _now() -> Any:
     return timezone.now()
 
 
-def _check_text(name: str, text: str, *, limit: int) -> None:
+def _check_text(name: str, text: object, *, limit: int) -> None:
     problem = ""
     if not isinstance(text, str):
         problem = f"must be text, not {type(text).__name__}"
@@ -168,8 +170,10 @@ def _claim_key(event: Event, key: str) -> UUID | None:
     )
     # Insert first and look afterwards: a look beforehand could miss a key that another transaction is inserting.
     DedupeKey.objects.bulk_create([mine], ignore_conflicts=True)
-    # The lock makes MySQL read the newest committed row rather than the one of the transaction's snapshot.
-    taken = DedupeKey.objects.select_for_update().get(tenant=event.tenant, source=event.source, key=key)
+    rows = DedupeKey.objects.filter(tenant=event.tenant, source=event.source, key=key)
+    # Under REPEATABLE READ on MySQL the key of another transaction is not in the snapshot; a locking read finds it.
+    # It is the second choice, as emitters that lock one row after another deadlock.
+    taken = rows.first() or rows.select_for_update().get()
     if taken.event_id == event.id:
         return None
     if taken.expires_at <= event.created_at:
@@ -207,7 +211,7 @@ def run_workflow(workflow_slug: str, payload: dict[str, Any], *, tenant: str | N
 
     from automate.models import WorkflowVersion
 
-    check_payload(payload, max_bytes=settings.current().events.max_payload_bytes)
+    ensure_storable(payload, max_bytes=settings.current().events.max_payload_bytes)
     cause = causation.get()
     owner = tenant if tenant is not None else (cause.tenant if cause else "")
     _check_text("tenant", owner, limit=100)

@@ -13,7 +13,7 @@ __all__ = ["FlowConnector"]
 
 
 class _Input(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
 
 class LogInput(_Input):

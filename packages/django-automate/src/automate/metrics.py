@@ -51,7 +51,7 @@ class _OutboxCollector:
             .annotate(count=Count("id"), first=Min("created_at"))
         )
         depth = GaugeMetricFamily("automate_outbox_items", "Live items of the outbox.", labels=["status"])
-        found = {row["status"]: row for row in rows}
+        found: dict[str, Any] = {row["status"]: row for row in rows}
         for status in live:
             depth.add_metric([status.lower()], found.get(status, {}).get("count", 0))
         yield depth

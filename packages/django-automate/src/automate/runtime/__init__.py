@@ -60,7 +60,7 @@ class Runtime:
             if claimed is not None:
                 self._advance(*claimed, store, worker_id)
             else:
-                self._wait(execution, store)
+                self._wait(execution)
 
     def _claim(
         self, execution: Execution, store: DatabaseOutboxStore, worker_id: str
@@ -99,18 +99,16 @@ class Runtime:
             except LeaseLostError:
                 return  # whoever holds it now carries it on; the caller's loop waits for that
 
-    def _wait(self, execution: Execution, store: DatabaseOutboxStore) -> None:
+    def _wait(self, execution: Execution) -> None:
+        """Sleep until the run's item is due, or look again soon where a worker has it."""
         from automate_outbox.models import OutboxJob
-
-        run = execution.runs.order_by("-number").first()
-        due = None
-        if run is not None:
-            due = OutboxJob.objects.using(self._using).filter(pk=run.job_id).values_list("next_attempt_at", flat=True)
         from django.utils import timezone
 
-        first = due.first() if due is not None else None
-        until_due = (first - timezone.now()).total_seconds() if first is not None else 0.0
-        time.sleep(min(max(until_due, 0.02), settings.current().worker.poll_seconds))
+        job_ids = execution.runs.order_by("-number").values_list("job_id", flat=True)[:1]
+        waiting = OutboxJob.objects.using(self._using).filter(pk__in=list(job_ids))
+        due = waiting.values_list("next_attempt_at", flat=True).first()
+        seconds = 0.0 if due is None else (due - timezone.now()).total_seconds()
+        time.sleep(min(max(seconds, 0.02), settings.current().worker.poll_seconds))
 
 
 def _live_execution(execution_id: UUID | str) -> Execution | None:

@@ -13,7 +13,6 @@ from uuid import UUID
 from automate_core import settings
 from automate_core.connectors import ActionContext
 from automate_core.errors import AutomateError, ErrorCodes, PermanentError, StepTimeout
-from automate_core.payload import check_payload
 from automate_core.redaction import redact
 from automate_core.registry import Registry
 from automate_core.secrets import resolve
@@ -22,6 +21,7 @@ from automate_core.workflow.templates import find_secret_refs, render
 from pydantic_core import to_jsonable_python
 
 from automate.events import Causation, causation
+from automate.payloads import ensure_storable
 from automate.policy import ensure_allowed
 
 __all__ = ["Attempt", "Result", "execute", "timed_out"]
@@ -97,18 +97,19 @@ def execute(attempt: Attempt, call: Callable[[Any], Any]) -> Result:
         Its result. Nothing is raised: whatever goes wrong, even ``SystemExit``, is an error of the step.
     """
     started_at, rendered = attempt.clock(), None
+    output: Any = None
+    error: AutomateError | None = None
     token = causation.set(Causation(attempt.run_id, attempt.depth, attempt.tenant))
     try:
         rendered = render(attempt.step.params, attempt.context)
         output = _call(attempt, rendered, call)
-        error = None
         if time.monotonic() > attempt.deadline:
             output, error = None, _timeout(attempt)
     except AutomateError as failure:
-        output, error = None, failure
+        error = failure
     except BaseException as failure:  # noqa: BLE001 - an action that exits must not take the worker along
         late = time.monotonic() >= attempt.deadline
-        output, error = None, _timeout(attempt) if late else _wrap(failure)
+        error = _timeout(attempt) if late else _wrap(failure)
     finally:
         causation.reset(token)
     return Result(attempt, started_at, attempt.clock(), redact(rendered), output, error)
@@ -136,7 +137,7 @@ def _call(attempt: Attempt, rendered: dict[str, Any], call: Callable[[Any], Any]
         ),
     )
     output = _as_json(call(connector.call(spec.name, params)), attempt.step.action)
-    check_payload(
+    ensure_storable(
         output,
         max_bytes=settings.current().execution.max_output_bytes,
         what=f"the output of {attempt.step.action!r}",

@@ -122,8 +122,10 @@ def causation_depth(run: ExecutionRun) -> int:
     Args:
         run: The run.
     """
-    event = Event.objects.filter(pk=run.execution.event_id).values_list("causation_depth", flat=True).first()
-    return event or 0
+    if run.execution.event_id is None:
+        return 0
+    depths = Event.objects.filter(pk=run.execution.event_id).values_list("causation_depth", flat=True)
+    return depths.first() or 0
 
 
 @dataclass(slots=True)

@@ -1,0 +1,27 @@
+"""Whether a JSON value can be stored in the project's database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from automate_core.payload import MAX_DEPTH, MAX_DEPTH_MARIADB, check_payload
+
+__all__ = ["ensure_storable"]
+
+
+def ensure_storable(value: Any, *, max_bytes: int, what: str = "payload", require_object: bool = True) -> None:
+    """Refuse a value that the database would refuse, before anything is written.
+
+    Args:
+        value: The value.
+        max_bytes: Largest size, as JSON.
+        what: What it is, for the message.
+        require_object: Whether it must be a JSON object.
+
+    Raises:
+        InvalidPayloadError: If it cannot be stored; ``context["pointer"]`` says where.
+    """
+    from django.db import connection
+
+    depth = MAX_DEPTH_MARIADB if connection.vendor == "mysql" else MAX_DEPTH
+    check_payload(value, max_bytes=max_bytes, what=what, require_object=require_object, max_depth=depth)

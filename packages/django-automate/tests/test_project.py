@@ -1,0 +1,181 @@
+"""What a project meets: the admin, the doctor, checks, imports."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from automate.events import emit_event, run_workflow
+from automate.models import AuditLogEntry, Event
+from automate.publish import publish
+from automate_core.hookspecs import hookimpl
+from django.apps import apps
+from django.contrib import admin
+from django.core.management import call_command
+from django.test import Client
+from django.urls import reverse
+
+SECRET_WORKFLOW = {
+    "slug": "w",
+    "trigger": {"type": "event", "event": "a.b", "rule": {"==": [{"var": "x"}, 1]}},
+    "steps": [{"id": "f", "action": "flow.log", "params": {"message": "{{ event.payload.x }}"}}],
+}
+
+
+@pytest.mark.usefixtures("db")
+def test_every_page_of_the_admin_opens_and_changes_nothing(work: Any) -> None:
+    from django.contrib.auth import get_user_model
+
+    publish(SECRET_WORKFLOW)
+    emit_event("a.b", {"x": 1, "password": "hunter2"}, "key")
+    emit_event("a.b", {"x": 2})
+    work()
+    AuditLogEntry.objects.create(actor="me", action="test", resource="r", details={"token": "abc"})
+    client = Client()
+    client.force_login(get_user_model().objects.create_superuser("admin"))
+    pages = 0
+    for model, model_admin in admin.site._registry.items():
+        if model._meta.app_label not in ("automate", "automate_outbox"):
+            continue
+        base = f"admin:{model._meta.app_label}_{model._meta.model_name}"
+        row: Any = model._default_manager.first()
+        assert row is not None, f"{model} has no row to look at"
+        urls = [
+            reverse(f"{base}_changelist"),
+            reverse(f"{base}_changelist") + "?q=abc",
+            reverse(f"{base}_change", args=[row.pk]),
+        ]
+        for url in urls:
+            answer = client.get(url)
+            assert answer.status_code == 200, url
+            assert b"hunter2" not in answer.content, url
+            pages += 1
+        assert client.post(urls[-1], {}).status_code == 403
+        assert client.post(reverse(f"{base}_delete", args=[row.pk]), {"post": "yes"}).status_code == 403
+        assert model_admin.search_fields, model
+        assert model_admin.list_filter, model
+    assert pages == 30
+    assert Event.objects.count() == 2
+
+
+@pytest.mark.usefixtures("db")
+def test_the_doctor(configured: Any) -> None:
+    def examine() -> tuple[int, dict[str, list[str]]]:
+        out = io.StringIO()
+        try:
+            call_command("automate_doctor", json=True, stdout=out)
+            status = 0
+        except SystemExit as error:
+            status = int(str(error.code))
+        found: dict[str, list[str]] = {}
+        for finding in json.loads(out.getvalue()):
+            found.setdefault(finding["level"], []).append(f"{finding['name']}: {finding['message']}")
+        return status, found
+
+    assert examine()[0] == 0
+    publish({**SECRET_WORKFLOW, "steps": [{"id": "f", "action": "flow.log", "params": {"message": "$secret:NOT_SET"}}]})
+    configured(POLICY={"connector_allowlist": ["http"]})
+    status, found = examine()
+    assert status == 1
+    assert any("NOT_SET" in text for text in found["error"])
+    assert any("does not allow 'flow.log'" in text for text in found["error"])
+    configured(ENABLED=False)
+    assert any("ENABLED" in text for text in examine()[1]["warning"])
+    configured(ENABLED=3)
+    status, found = examine()
+    assert (status, list(found)) == (1, ["error"])
+    out = io.StringIO()
+    with pytest.raises(SystemExit):
+        call_command("automate_doctor", stdout=out)
+    assert "ENABLED" in out.getvalue()
+
+
+class BrokenPlugin:
+    @hookimpl
+    def automate_register_connectors(self) -> Any:
+        raise RuntimeError("it is Monday")
+
+
+def test_a_broken_plugin_is_listed_and_everything_else_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    from automate_core import registry as module
+    from automate_core.registry import Registry
+    from django.core.checks import run_checks
+
+    registry = Registry([BrokenPlugin()])
+    assert "flow" in registry.list_connectors()
+    (broken,) = [info for info in registry.plugins() if info.state == "failed"]
+    assert "it is Monday" in broken.reason
+    monkeypatch.setattr(module, "registry", registry)
+    assert any("it is Monday" in message.msg for message in run_checks() if message.id == "automate.W001")
+
+
+def test_models_and_migrations_agree() -> None:
+    call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+
+
+def test_apps_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    from automate.checks import check_apps
+
+    assert check_apps() == []
+    monkeypatch.setattr(apps, "is_installed", lambda name: False)
+    assert check_apps()[0].id == "automate.E003"
+
+
+IMPORTS = """
+import sys
+import automate, automate.runtime, automate.events, automate.rules, automate.secrets, automate.errors, automate.conf
+from automate.runtime import Runtime, emit_event, run_workflow, aemit_event, arun_workflow
+from automate.events import emit_event as again
+from automate import action, workflow
+assert emit_event is again
+sdks = {"openai", "anthropic", "tiktoken", "numpy", "boto3", "hvac", "torch", "httpx2", "cryptography"}
+heavy = sdks & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
+def test_public_modules_import_before_django_is_set_up_without_warning_and_without_sdks() -> None:
+    subprocess.run([sys.executable, "-W", "error", "-c", IMPORTS], check=True)
+
+
+@pytest.mark.usefixtures("db")
+def test_receivers_that_fail_change_nothing(caplog: pytest.LogCaptureFixture, work: Any) -> None:
+    from automate import signals
+
+    seen = []
+
+    def receive(signal: Any, **named: Any) -> None:
+        seen.append(next(name for name, value in vars(signals).items() if value is signal))
+        raise RuntimeError("receiver")
+
+    every = [v for v in vars(signals).values() if isinstance(v, signals.Signal)]
+    for signal in every:
+        signal.connect(receive)
+    try:
+        publish(SECRET_WORKFLOW)
+        emit_event("a.b", {"x": 1})
+        work()
+    finally:
+        for signal in every:
+            signal.disconnect(receive)
+    assert seen == ["event_received", "workflow_started", "step_started", "step_completed", "workflow_completed"]
+    assert "failed" in caplog.text
+
+
+@pytest.mark.usefixtures("db")
+def test_a_run_inside_the_callers_transaction_is_rolled_back_with_it() -> None:
+    from automate.models import Execution
+    from automate.runtime import Runtime
+    from django.db import transaction
+
+    publish({**SECRET_WORKFLOW, "trigger": {"type": "manual"}})
+    with transaction.atomic():
+        execution_id = run_workflow("w", {"x": 1})
+        Runtime().run_execution(execution_id)
+        assert Execution.objects.get().status == "SUCCESS"
+        transaction.set_rollback(True)
+    assert Execution.objects.count() == 0
