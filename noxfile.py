@@ -243,7 +243,7 @@ def types(session: nox.Session) -> None:
     """Mypy, strict, over sources and tests."""
     develop(session)
     sources = [f"packages/{name}/src" for name in SUITES]
-    run(session, "mypy", *sources, "noxfile.py", "tests")
+    run(session, "mypy", *sources, "noxfile.py", "docs", "tests")
     for name in SUITES:  # one by one: every package may have a conftest.py
         if (ROOT / "packages" / name / "tests").is_dir():
             run(session, "mypy", f"packages/{name}/tests")
@@ -306,8 +306,10 @@ def acceptance(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """The documentation: built without a warning, complete, and every snippet executed."""
     develop(session)
-    run(session, "sphinx-build", "-W", "-n", "--keep-going", "-q", "docs", "docs/_build/html")
-    run(session, "pytest", "tests/docs")
+    trees = ROOT / "docs" / "_build" / "doctrees"
+    options = ("-E", "-W", "-n", "--keep-going", "-q", "-d", trees)
+    run(session, "sphinx-build", *options, "docs", "docs/_build/html")
+    run(session, "pytest", "tests/docs", AUTOMATE_DOCTREES=str(trees))
 
 
 @nox.session(venv_backend="none", tags=["rest"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "docs" / "_ext"), str(ROOT / "tests")]
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings_sqlite")
+os.environ["DJANGO_SETTINGS_MODULE"] = "settings_sqlite"
 
 import django  # noqa: E402 - the settings come first
 

@@ -6,11 +6,12 @@ Each enumerates what exists, so that nothing can be added to the code and be mis
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any, ParamSpec, TypeVar, get_args
 
 from automate_core import errors, settings
 from automate_core.cli import Command
@@ -24,6 +25,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
 PAGES_OF_THEIR_OWN = {"automate_core.errors": "errors", "automate_core.hookspecs": "hooks"}
+OURS = ("automate", "rag")
 NOT_API = {"admin", "apps", "management", "migrations"}
 
 
@@ -145,7 +147,7 @@ class ManagementCommands(Written):
 
         usual = {action.dest for action in BaseCommand().create_parser("manage.py", "x")._actions}
         for name, app in sorted(get_commands().items()):
-            if isinstance(app, str) and app.startswith("automate"):
+            if app.startswith("automate"):
                 command = load_command_class(app, name)
                 yield from (f"## `manage.py {name}`", "", sentence(command.help), "")
                 yield from arguments(command.create_parser("manage.py", name), usual)
@@ -158,15 +160,22 @@ def sentence(text: str) -> str:
 
 def arguments(parser: argparse.ArgumentParser, usual: set[str]) -> Iterator[str]:
     """Yield the table of a parser's arguments, but those that every command has."""
-    rows = [action for action in parser._actions if action.dest not in usual]
-    if not rows:
-        return
-    yield from ("| Argument | Default | Meaning |", "|---|---|---|")
-    for action in rows:
-        name = ", ".join(action.option_strings) or action.dest
-        default = "" if action.default in (None, False, argparse.SUPPRESS) else f"`{action.default}`"
-        yield f"| `{name}` | {default} | {cell((action.help or '') % {'default': action.default})} |"
-    yield ""
+    rows = list(argument_rows(parser, usual))
+    if rows:
+        yield from ("| Argument | Default | Meaning |", "|---|---|---|", *rows, "")
+
+
+def argument_rows(parser: argparse.ArgumentParser, usual: set[str], before: str = "") -> Iterator[str]:
+    """Yield a row for each argument, and for each subcommand and its arguments."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for (name, subparser), choice in zip(action.choices.items(), action._choices_actions, strict=True):
+                yield f"| `{before}{name}` | | {cell(choice.help)} |"
+                yield from argument_rows(subparser, usual | {"help"}, f"{before}{name} ")
+        elif action.dest not in usual:
+            name = ", ".join(action.option_strings) or action.dest
+            default = "" if action.default in (None, False, "", argparse.SUPPRESS) else f"`{action.default}`"
+            yield f"| `{before}{name}` | {default} | {cell((action.help or '') % {'default': action.default})} |"
 
 
 class Errors(Written):
@@ -211,7 +220,7 @@ class Api(Written):
                 continue
             module = importlib.import_module(name)
             own = [member for member in module.__all__ if defined_in(module, member)]
-            foreign = {member: origin(module, member) for member in module.__all__ if member not in own}
+            foreign = {member: home(getattr(module, member)) for member in module.__all__ if member not in own}
             yield from (f"## {name}", "")
             yield from autodoc("automodule", name, *([f"members: {', '.join(own)}"] if own else []))
             for member, source in foreign.items():
@@ -232,27 +241,58 @@ def public_modules(package: str) -> Iterator[str]:
 
 
 def defined_in(module: Any, member: str) -> bool:
-    """Whether a module defines a name, rather than passing it on."""
+    """Whether a public name belongs to a module, rather than being passed on by it."""
     if member.startswith("__"):
         return False
-    home = getattr(getattr(module, member), "__module__", None)
-    return home == module.__name__ or not str(home).startswith(("automate", "rag"))
+    return home(getattr(module, member)) in ("", f"{module.__name__}.{member}")
 
 
-def origin(module: Any, member: str) -> str:
-    """Return the full name of what a module passes on; empty where it is a plain value."""
-    value = getattr(module, member)
-    return f"{value.__module__}.{member}" if hasattr(value, "__module__") else ""
+def home(value: Any) -> str:
+    """Return the public name of something of ours; empty where it is a plain value, or not ours.
+
+    What a private module defines belongs to the public module of its package that passes it on.
+    """
+    module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    if not module or not name or not module.startswith(OURS):
+        return ""
+    if not any(part.startswith("_") for part in module.split(".")):
+        return f"{module}.{name}"
+    return public_names(module.partition(".")[0]).get(f"{module}.{name}", f"{module}.{name}")
 
 
-def resolve_error(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.Element) -> nodes.Node | None:
-    """Resolve the bare name of an error, as docstrings write it under Raises."""
-    name = str(node.get("reftarget", "")).rpartition(".")[2]
-    if node.get("refdomain") != "py" or name not in errors.__all__:
+@functools.cache
+def public_names(package: str) -> dict[str, str]:
+    """Return the public name of what the private modules of a package define, by the full name."""
+    found: dict[str, str] = {}
+    for name in [*list(public_modules(package))[1:], package]:
+        for member in importlib.import_module(name).__all__:
+            value = getattr(importlib.import_module(name), member)
+            if hasattr(value, "__qualname__"):
+                found.setdefault(f"{value.__module__}.{value.__qualname__}", f"{name}.{member}")
+    return found
+
+
+def resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.Element) -> nodes.Node | None:
+    """Resolve what docstrings write: the bare name of an error, and a name where it is imported from, not defined."""
+    target = str(node.get("reftarget", ""))
+    bare = target.rpartition(".")[2]
+    if node.get("refdomain") != "py":
         return None
-    domain = env.domains.python_domain
-    target = f"automate_core.errors.{name}"
-    return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", target, node, content)
+    value = getattr(errors, bare) if bare in errors.__all__ else find(target)
+    if isinstance(value, TypeVar | ParamSpec):
+        return content  # what stands for any type has no page to lead to
+    return env.domains.python_domain.resolve_xref(env, node["refdoc"], app.builder, "obj", home(value), node, content)
+
+
+def find(target: str) -> Any:
+    """Return the object of a full name of ours; None where there is none."""
+    module, _, name = target.rpartition(".")
+    if not module.startswith(OURS):
+        return None
+    try:
+        return getattr(importlib.import_module(module), name, None)
+    except ModuleNotFoundError:  # the name of a method: its class is no module
+        return None
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
@@ -266,5 +306,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
         "automate-api": Api,
     }.items():
         app.add_directive(name, directive)
-    app.connect("missing-reference", resolve_error)
+    app.connect("missing-reference", resolve)
     return {"parallel_read_safe": True}

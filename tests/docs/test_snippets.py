@@ -2,12 +2,14 @@
 
 - A block of Python is executed. Where every ``print`` has a comment behind it, the comments are what it must print.
 - A block of Python that begins with the comment ``# folder/file.py`` is written to that file of the project.
+- A block of JSON is JSON; one with steps is a workflow definition.
 - ``$ python manage.py …`` and ``$ automate …`` in a console block are run in the project.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import re
 import shlex
 import subprocess
@@ -17,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from automate_core.workflow import parse
 from sybil import Example, Sybil
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown import CodeBlockParser
@@ -59,12 +62,20 @@ def console(example: Example) -> None:
             run(str(Path(sys.executable).with_name("automate")), *command[1:])
 
 
+def definition(example: Example) -> None:
+    data = json.loads(example.parsed)
+    if "steps" in data:
+        parse(data)
+
+
 def run(*command: str) -> None:
     done = subprocess.run(command, text=True, capture_output=True, timeout=120)
     assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}{done.stderr}"
 
 
-SYBIL = Sybil([CodeBlockParser("python", Python()), CodeBlockParser("console", console)])
+SYBIL = Sybil(
+    [CodeBlockParser("python", Python()), CodeBlockParser("console", console), CodeBlockParser("json", definition)]
+)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

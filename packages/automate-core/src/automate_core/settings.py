@@ -138,8 +138,8 @@ class ProviderSettings(_Section):
 class PriceSettings(_Section):
     """The price of one model, in USD per million tokens."""
 
-    input: Money = Field(ge=0)
-    output: Money = Field(ge=0)
+    input: Money = Field(ge=0, description="Price of what is sent, in USD per million tokens.")
+    output: Money = Field(ge=0, description="Price of what is answered, in USD per million tokens.")
 
 
 class LLMSettings(_Section):

@@ -29,10 +29,10 @@ class Command(BaseCommand):
         """
         actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
         setting = actions.add_parser("set", help="Store a value, read from standard input or asked for.")
-        setting.add_argument("name")
+        setting.add_argument("name", help="Its name.")
         listing = actions.add_parser("list", help="List the names; values are never shown.")
         deleting = actions.add_parser("delete", help="Delete every version of a secret.")
-        deleting.add_argument("name")
+        deleting.add_argument("name", help="Its name.")
         for action in (setting, listing, deleting):
             action.add_argument("--tenant", default="", help="Whose secret (default: the installation's own).")
 
