@@ -46,12 +46,16 @@ execute_from_command_line(sys.argv)
 (PROJECT / "project_settings.py").write_text(SETTINGS)
 (PROJECT / "manage.py").write_text(MANAGE)
 sys.path[:0] = [str(PROJECT), str(TESTS)]
+sys.path.append(str(TESTS.parent / "packages" / "automate-llm" / "tests"))
 os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
 os.environ["DJANGO_SETTINGS_MODULE"] = "project_settings"
 
 import django  # noqa: E402 - the settings come first
 
 django.setup()
+
+from automate_core import settings as core_settings  # noqa: E402 - likewise
+from llm_server import LoopbackLLM  # noqa: E402 - it belongs to the tests of automate-llm
 
 
 def manage(*arguments: str) -> str:
@@ -81,3 +85,16 @@ def project(migrated: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             written.unlink()
     call_command("flush", "--no-input", verbosity=0)
     connections.close_all()
+
+
+@pytest.fixture(autouse=True)
+def language_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A server on loopback in the place of the vendors, found through the SDKs' own variables."""
+    monkeypatch.setattr(core_settings, "_provider", core_settings._provider)  # pages configure settings, and reset them
+    with LoopbackLLM() as server:
+        server.replies["What is the capital of France?"] = "The capital of France is Paris."
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{server.address}/v1")
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", server.address)
+        for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
+            monkeypatch.setenv(name, f"test-{name.lower()}-0123456789")
+        yield

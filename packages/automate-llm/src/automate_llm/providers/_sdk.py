@@ -128,9 +128,11 @@ class SDKProvider(LLMProvider):
         return self._result(answer)
 
     def close(self) -> None:
-        """Close the kept connections when the calls under way are done; the next call opens new ones."""
+        """Close the kept connections, whoever uses them; the next call opens new ones."""
         with self._lock:
-            self._kept = None
+            kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.client.close()
 
     @property
     def _reference(self) -> str:
