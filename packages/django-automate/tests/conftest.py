@@ -77,9 +77,15 @@ def databases() -> Iterator[None]:
 def db(databases: None) -> Iterator[None]:
     """The migrated database, empty again after the test."""
     yield
-    from django.core.management import call_command
+    from django.apps import apps
+    from django.db import connection, transaction
 
-    call_command("flush", verbosity=0, interactive=False)
+    # Far cheaper than the flush command, which truncates every table of every app.
+    kept = ("contenttypes", "auth")
+    tables = [m._meta.db_table for m in apps.get_models() if m._meta.app_label not in kept]
+    with connection.constraint_checks_disabled(), transaction.atomic(), connection.cursor() as cursor:
+        for table in [*tables, "auth_user"]:
+            cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)}")
 
 
 @pytest.fixture

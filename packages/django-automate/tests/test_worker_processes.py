@@ -21,7 +21,7 @@ from automate_outbox.models import OutboxJob
 from django.core.management import call_command
 from django.db import connection
 
-pytestmark = pytest.mark.usefixtures("db")
+pytestmark = [pytest.mark.usefixtures("db"), pytest.mark.slow]
 
 HERE = Path(__file__).parent
 FAST = {"OUTBOX": {"reaper_interval_seconds": 0.2}, "EXECUTION": {"retry_initial_seconds": 0.05}}
