@@ -60,7 +60,7 @@ class PluginsCommand(Command):
         """
         parser.add_argument("--json", action="store_true", help="print JSON")
         parser.add_argument(
-            "--strict", action="store_true", help="exit with 1 where a plugin is broken"
+            "--strict", action="store_true", help="exit with 1 where one is broken"
         )
 
     def run(self, args: argparse.Namespace) -> int:
