@@ -148,11 +148,17 @@ _SQLITE = Dialect(
 _POSTGRESQL = Dialect(
     touch_endpoint=_ON_CONFLICT,
     lock=" FOR UPDATE",
+    # ts_rank knows nothing of rare words: each word is ranked by itself, and weighted by its rareness in the endpoint.
     keyword=(
-        "SELECT c.document_id AS document_id, c.id AS chunk_id, ts_rank_cd(c.terms, wanted) AS score"
-        " FROM automate_rag_chunk c, to_tsquery('english', %s) wanted WHERE c.terms @@ wanted AND c.endpoint_id = %s"
+        "WITH wanted AS (SELECT quote_literal(lexeme)::tsquery AS word FROM unnest(to_tsvector('english', %s))),"
+        " weighted AS MATERIALIZED (SELECT w.word, (SELECT ln(1 + (a.n - count(*) + 0.5) / (count(*) + 0.5))"
+        " FROM automate_rag_chunk c WHERE c.terms @@ w.word AND c.endpoint_id = %s) AS weight FROM wanted w,"
+        " (SELECT count(*) AS n FROM automate_rag_chunk WHERE endpoint_id = %s) a)"
+        " SELECT c.document_id AS document_id, c.id AS chunk_id,"
+        " (SELECT sum(w.weight * ts_rank(c.terms, w.word)) FROM weighted w) AS score FROM automate_rag_chunk c"
+        " WHERE c.terms @@ (SELECT string_agg(word::text, ' | ')::tsquery FROM wanted) AND c.endpoint_id = %s"
     ),
-    keyword_parameters=lambda endpoint, found: (" | ".join(f"'{word}'" for word in found), endpoint),
+    keyword_parameters=lambda endpoint, found: (" ".join(found), endpoint, endpoint, endpoint),
 )
 
 _MYSQL = Dialect(
