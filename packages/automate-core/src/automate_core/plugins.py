@@ -129,13 +129,13 @@ def _clause(version: str, clause: str) -> bool:
     have = _release(version)
     if wanted.endswith(".*"):
         prefix = _release(wanted[:-2])
-        same = have[: len(prefix)] == prefix
+        same = (have + (0,) * len(prefix))[: len(prefix)] == prefix
         return same if operator == "==" else not same
     want = _release(wanted)
-    if operator == "~=":
-        return have >= want and have[: len(want) - 1] == want[:-1]
     length = max(len(have), len(want))
     left, right = (v + (0,) * (length - len(v)) for v in (have, want))
+    if operator == "~=":
+        return left >= right and left[: len(want) - 1] == want[:-1]
     results = {
         "==": left == right, "===": left == right, "!=": left != right,
         ">=": left >= right, "<=": left <= right, ">": left > right, "<": left < right,

@@ -80,9 +80,9 @@ class Registry:
             if self._infos is None:
                 blocked = settings.current().plugins.blocked if self._blocked is None else self._blocked
                 infos = load_plugins(self._manager, blocked=set(blocked)) if self._load_entry_points else []
-                for plugin in self._given:
+                for number, plugin in enumerate(self._given):
                     name = getattr(plugin, "__name__", type(plugin).__name__)
-                    self._manager.register(plugin, name=f":{name}")
+                    self._manager.register(plugin, name=f":{name}:{number}")
                     infos.append(PluginInfo(name, "", "", "loaded", plugin=plugin))
                 self._infos = infos
             return list(self._infos)
