@@ -34,6 +34,15 @@ import django  # noqa: E402 - the settings come first
 
 django.setup()
 
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What no database has a part in is tested once, with SQLite."""
+    if chosen_database() != "sqlite":
+        unconcerned = [item for item in items if "databases" not in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=unconcerned)
+        items[:] = [item for item in items if item not in unconcerned]
+
+
 Configure = Callable[..., None]
 
 

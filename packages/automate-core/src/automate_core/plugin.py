@@ -5,6 +5,8 @@ from __future__ import annotations
 from automate_core.hookspecs import hookimpl
 from automate_core.specs import Spec
 
+__all__ = ["automate_register_commands"]
+
 
 @hookimpl
 def automate_register_commands() -> list[Spec]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from automate_core import settings
@@ -19,8 +19,10 @@ from django.utils import timezone
 
 from automate import signals
 from automate.events import RUN_JOB
-from automate.models import Decision, Event, Execution, ExecutionRun, RunStatus, WorkflowVersion
 from automate.runtime.versions import compiled
+
+if TYPE_CHECKING:
+    from automate.models import Event, WorkflowVersion
 
 __all__ = ["Verdict", "decide", "dispatch"]
 
@@ -51,6 +53,8 @@ def decide(event: Event) -> list[Verdict]:
     Returns:
         A verdict for each, by slug. Nothing is written.
     """
+    from automate.models import WorkflowVersion
+
     versions = (
         WorkflowVersion.objects.select_related("workflow")
         .filter(live=True, workflow__enabled=True, trigger_event__in=patterns_for(event.type))
@@ -89,6 +93,8 @@ def dispatch(item: OutboxItem, store: DatabaseOutboxStore, worker_id: str) -> tu
         EventNotFound: If the event does not exist.
         LeaseLostError: If the item is no longer held; nothing was written.
     """
+    from automate.models import Event
+
     event = Event.objects.filter(pk=item.payload["event_id"]).first()
     if event is None:
         raise EventNotFound(f"Event {item.payload['event_id']} does not exist.", context=dict(item.payload))
@@ -100,6 +106,8 @@ def dispatch(item: OutboxItem, store: DatabaseOutboxStore, worker_id: str) -> tu
 
 
 def _record(event: Event, verdicts: list[Verdict]) -> None:
+    from automate.models import Decision
+
     keep_all = settings.current().decisions.non_matches == "all"
     now = timezone.now()
     Decision.objects.bulk_create(
@@ -119,6 +127,8 @@ def _record(event: Event, verdicts: list[Verdict]) -> None:
 def _start(
     event: Event, versions: list[WorkflowVersion], store: DatabaseOutboxStore, worker_id: str
 ) -> tuple[OutboxItem, UUID] | None:
+    from automate.models import Execution, ExecutionRun, RunStatus
+
     if not versions:
         return None
     executions = [

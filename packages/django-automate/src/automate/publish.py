@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from automate_core.payload import content_hash
 from automate_core.registry import Registry, registry
@@ -12,7 +12,8 @@ from automate_core.workflow.checks import ensure_publishable
 from automate_core.workflow.definition import WorkflowDefinition, parse
 from django.db import transaction
 
-from automate.models import AuditLogEntry, Workflow, WorkflowVersion
+if TYPE_CHECKING:
+    from automate.models import WorkflowVersion
 
 __all__ = ["publish"]
 
@@ -38,6 +39,8 @@ def publish(
     Raises:
         InvalidDefinitionError: If it cannot run; ``context["problems"]`` lists why, each with a JSON pointer.
     """
+    from automate.models import AuditLogEntry, Workflow, WorkflowVersion
+
     if not isinstance(definition, WorkflowDefinition):
         definition = parse(definition)
     ensure_publishable(definition, RegistryCatalogue(registry))
