@@ -178,6 +178,7 @@ def where_next(serve: bool, port: int) -> None:
     password = secrets.token_urlsafe(9)
     get_user_model().objects.create_superuser("demo", password=password)
     say(f"  http://127.0.0.1:{port}/admin/automate/executionrun/   user demo, password {password}")
+    os.environ["DJANGO_RUNSERVER_HIDE_WARNING"] = "true"
     say("  Ctrl-C ends it.")
     call_command("runserver", f"127.0.0.1:{port}", use_reloader=False, skip_checks=True)
 

@@ -61,7 +61,8 @@ class ActionSpec:
         Raises:
             InvalidInputError: If it does not fit; ``context["pointer"]`` is a JSON pointer to the value.
         """
-        return validate(self.input_schema, dict(data), what=f"the input of {self.name!r}")
+        checked: dict[str, Any] = validate(self.input_schema, dict(data), what=f"the input of {self.name!r}")
+        return checked
 
 
 def _json_schema(schema: Mapping[str, Any] | type[BaseModel]) -> dict[str, Any]:

@@ -134,9 +134,10 @@ class Registry:
 
     def _call(self, implementation: pluggy.HookImpl) -> list[Spec]:
         try:
-            specs = list(implementation.function())
+            function: Any = implementation.function
+            specs = list(function())
             if not all(isinstance(spec, Spec) for spec in specs):
-                raise TypeError(f"{implementation.function.__name__} must return a list of automate_core.specs.Spec")
+                raise TypeError(f"{function.__name__} must return a list of automate_core.specs.Spec")
         except Exception as error:  # noqa: BLE001 - one plugin's failure must not hide what the others register
             self._mark_failed(implementation.plugin, f"{type(error).__name__}: {error}")
             return []

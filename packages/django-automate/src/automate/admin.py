@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from automate_core.redaction import redact
+from automate_core.rules import format_explanation
 from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
@@ -39,6 +40,8 @@ def pretty(value: Any) -> SafeString:
     Args:
         value: The JSON value.
     """
+    if value is None:
+        return format_html("{}", "-")
     return format_html("<pre>{}</pre>", json.dumps(redact(value), indent=2, ensure_ascii=False, default=str))
 
 
@@ -149,6 +152,17 @@ class DecisionAdmin(ReadOnlyAdmin):
     list_filter = ("matched", "version__workflow")
     list_select_related = ("version__workflow",)
     search_fields = ("=event_id", "version__workflow__slug")
+    shown = ("event_id", "version", "matched", "explained", "error", "created_at")
+
+    @admin.display(description="explanation")
+    def explained(self, row: Decision) -> SafeString:
+        """The explanation as text, node by node.
+
+        Args:
+            row: The decision.
+        """
+        text = "every event of this type matches" if row.explanation is None else format_explanation(row.explanation)
+        return format_html("<pre>{}</pre>", row.error or text)
 
     @admin.display(description="why")
     def why(self, row: Decision) -> str:
@@ -215,20 +229,39 @@ class StepInline(ReadOnlyInline):
 class ExecutionRunAdmin(ReadOnlyAdmin):
     """Runs, with their steps."""
 
-    list_display = ("id", "execution", "number", "status", "started_at", "finished_at")
+    list_display = ("started_at", "version", "status", "seconds", "number", "id")
     list_filter = ("status", "execution__version__workflow")
-    list_select_related = ("execution",)
+    list_select_related = ("execution__version__workflow",)
     search_fields = ("=id", "=execution__id", "=trace_id")
     inlines = (StepInline,)
+
+    @admin.display(description="version", ordering="execution__version")
+    def version(self, row: ExecutionRun) -> str:
+        """The version that it runs.
+
+        Args:
+            row: The run.
+        """
+        return str(row.execution.version)
+
+    @admin.display(description="seconds")
+    def seconds(self, row: ExecutionRun) -> str:
+        """How long it took, waits included.
+
+        Args:
+            row: The run.
+        """
+        if row.started_at is None or row.finished_at is None:
+            return "-"
+        return f"{(row.finished_at - row.started_at).total_seconds():.3f}"
 
 
 @admin.register(StepRun)
 class StepRunAdmin(ReadOnlyAdmin):
     """Attempts of steps."""
 
-    list_display = ("id", "run", "step_id", "action", "attempt", "status", "started_at", "finished_at")
+    list_display = ("finished_at", "step_id", "action", "attempt", "status", "run_id")
     list_filter = ("status", "action")
-    list_select_related = ("run",)
     search_fields = ("=run__id", "step_id", "action")
 
 

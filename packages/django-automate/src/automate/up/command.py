@@ -175,6 +175,7 @@ class _Session:
     def _serve_web(self) -> None:
         from django.core.management import call_command
 
+        os.environ["DJANGO_RUNSERVER_HIDE_WARNING"] = "true"
         _say("serving", "web and worker in this process; Ctrl-C ends both")
         call_command("runserver", f"127.0.0.1:{self._port}", use_reloader=False, skip_checks=True)
 

@@ -74,6 +74,7 @@ TEMPLATES = [
 ROOT_URLCONF = "project.urls"
 STATIC_URL = "static/"
 USE_TZ = True
+TIME_ZONE = "UTC"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 DATABASES = {{
