@@ -47,6 +47,7 @@ class Suite:
         extras: Declared extras that its tests use.
         tools: Distributions that only its tests use, beside pytest and hypothesis.
         databases: Whether its tests use the servers.
+        one_by_one: Whether its tests are run once for each database, which AUTOMATE_TEST_DATABASE names.
     """
 
     module: str
@@ -54,6 +55,7 @@ class Suite:
     extras: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
     databases: bool = False
+    one_by_one: bool = False
 
 
 SUITES = {
@@ -62,10 +64,14 @@ SUITES = {
     "automate-secrets": Suite("automate_secrets", "secrets", extras=("db",)),
     "automate-connectors": Suite("automate_connectors", "connectors"),
     "automate-llm": Suite("automate_llm", "llm", extras=("anthropic", "django", "openai", "tokens"), databases=True),
-    "automate-rag": Suite("automate_rag", "rag", extras=("django",)),
-    "django-automate": Suite("automate", "django", extras=("connectors", "llm", "postgres", "rag"), databases=True),
+    "automate-rag": Suite("automate_rag", "rag", extras=("django",), databases=True),
+    "django-automate": Suite(
+        "automate", "django", extras=("connectors", "llm", "postgres", "rag"), databases=True, one_by_one=True
+    ),
 }
 MOST_OF_OTHERS = 12  # distributions of others that `pip install django-automate` may bring: Django's, pydantic's, …
+QUICK = ["-m", "not slow"]
+RUNS = {"sqlite": [], "postgres": ["-k", "not test_up"], "mariadb": QUICK}  # database to what is left out there
 DJANGO_MATRIX = {"5.2": (11, 14), "6.0": (12, 14), "6.1": (12, 14)}  # the Python 3.x that each runs on, from and to
 
 
@@ -215,7 +221,9 @@ def check_wheel(session: nox.Session, name: str, django: str = "") -> None:
     install(session, requirement(session, name, suite.extras), *tools(suite), django=django)
     where = f"import {suite.module} as m, sys; sys.exit(not m.__file__.startswith(sys.prefix) and m.__file__)"
     session.run("python", "-c", where, silent=True)
-    session.run("pytest", f"packages/{name}/tests", *session.posargs, env={"PYTHONDEVMODE": "1"})
+    for database, options in RUNS.items() if suite.one_by_one and not django else [("sqlite", QUICK if django else [])]:
+        env = {"PYTHONDEVMODE": "1", "AUTOMATE_TEST_DATABASE": database}
+        session.run("pytest", f"packages/{name}/tests", *options, *session.posargs, env=env)
 
 
 # -- sessions, the quick ones first -----------------------------------------------------------------------------------
