@@ -255,9 +255,10 @@ def run_alone(code: str, *arguments: str) -> str:
 
 def test_imports_and_keyword_search_load_nothing_heavy() -> None:
     code = """if True:
-        import sys, rag, automate_rag, automate_rag.plugin, automate_rag.embedders, automate_rag.connector
+        import asyncio, sys, rag, automate_rag, automate_rag.plugin, automate_rag.embedders, automate_rag.connector
         rag.index_documents("e", [{"id": "a", "content": "zebras graze"}])
         assert [hit["id"] for hit in rag.query("e", "zebras")] == ["a"]
+        assert asyncio.run(rag.aquery("e", "zebras")) == rag.query("e", "zebras")
         print({"django", "numpy", "torch", "sentence_transformers"} & set(sys.modules))
     """
     assert run_alone(code) == "set()"

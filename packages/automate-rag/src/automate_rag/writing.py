@@ -116,29 +116,28 @@ class Batch:
         )
         touched = [key for key in self._rows if key in moved or key in replaced]
         database.execute_many(statements.UPDATE_DOCUMENT, [(*self._values(key), known[key].id) for key in touched])
-        row_ids = (
-            {key: row.id for key, row in (known | self.known(database, endpoint)).items()}
-            if new
-            else {key: row.id for key, row in known.items()}
-        )
+        # The rows that were just inserted have ids now.
+        stored = self.known(database, endpoint, lock=True) if new else known
         database.execute_in(statements.DELETE_CHUNKS, [known[key].id for key in replaced])
         database.execute_in(statements.DELETE_FACETS, [known[key].id for key in moved])
-        self._write_parts(database, endpoint, row_ids, changed, [*new, *moved])
+        self._write_parts(database, endpoint, stored, changed, [*new, *moved])
 
     def _values(self, key: str) -> tuple[str, str, str, str]:
         row = self._rows[key]
         return row.document.content, row.metadata, row.content_hash, self._mark
 
     def _write_parts(
-        self, database: Database, endpoint: int, row_ids: dict[str, int], chunks: list[str], facet_owners: list[str]
+        self, database: Database, endpoint: int, stored: dict[str, Known], chunks: list[str], facet_owners: list[str]
     ) -> None:
         chunk_rows: list[tuple[Any, ...]] = [
-            (endpoint, row_ids[key], chunk.ordinal, chunk.text, vector)
+            (endpoint, stored[key].id, chunk.ordinal, chunk.text, vector)
             for key in chunks
             for chunk, vector in self._chunks[key]
         ]
         database.execute_many(statements.INSERT_CHUNK, chunk_rows)
         facet_rows = [
-            (row_ids[key], facet) for key in facet_owners for facet in sorted(facets(self._rows[key].document.metadata))
+            (stored[key].id, facet)
+            for key in facet_owners
+            for facet in sorted(facets(self._rows[key].document.metadata))
         ]
         database.execute_many(statements.INSERT_FACET, facet_rows)
