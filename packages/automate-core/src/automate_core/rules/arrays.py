@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from automate_core.rules.coercion import list_items
+from automate_core.rules.coercion import MAX_EXACT, list_items, to_double
 from automate_core.rules.leaves import Closure
 from automate_core.rules.limits import Budget, Where
+from automate_core.rules.operators import add
 
-__all__ = ["all_items", "filter_items", "map_items", "no_item", "reduce_items", "some_item", "weight"]
+__all__ = ["all_items", "filter_items", "map_items", "no_item", "reduce_items", "some_item", "sum_items", "weight"]
 
 _NODES_PER_VISIT = 20
 
@@ -147,5 +148,35 @@ def reduce_items(
                 # A text holds on to nothing, so whatever else was produced is gone: only the text itself is paid.
                 budget.produced = produced - len(result)
         return result
+
+    return run
+
+
+def sum_items(source: Closure, summand: Closure | None, initial: Closure, cost: int, where: Where) -> Closure:
+    """Add up a list, the way of ``reduce`` with ``+``.
+
+    Args:
+        source: Gives the list.
+        summand: Gives what is added of an item; None adds the item itself.
+        initial: Gives the value before the first item.
+        cost: The visits that one item costs.
+        where: The place of the operator, for errors.
+
+    Returns:
+        The closure.
+    """
+
+    def run(context: Any, budget: Budget) -> Any:
+        items = _enter(source(context, budget), budget, where)
+        total = initial(context, budget)
+        budget.visit(len(items) * cost)
+        for value in items if summand is None else [summand(item) for item in items]:
+            kind, so_far = type(value), type(total)
+            if (kind is int or kind is float) and (so_far is int or so_far is float):
+                added = total + value if kind is so_far else add(budget, total, value)
+                total = added if -MAX_EXACT <= added <= MAX_EXACT else to_double(added)
+            else:
+                total = add(budget, total, value)
+        return total
 
     return run

@@ -56,7 +56,11 @@ _STEPS_PER_VISIT = 8
 JSON_TYPES = frozenset({bool, int, float, str, list, dict, type(None)})
 """The Python types of JSON values."""
 
-_SPACE = " \t\n\r\v\f\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
+_SPACE = (
+    " \t\n\r\v\f\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000\ufeff"
+)
+_NUMBER_STARTS = frozenset("0123456789+-.I" + _SPACE)
 _DECIMAL = r"[+-]?(?:Infinity|(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
 _WHOLE_NUMBER = re.compile(rf"[{_SPACE}]*+(?:({_DECIMAL})|0([xX][0-9a-fA-F]+|[oO][0-7]+|[bB][01]+))?[{_SPACE}]*+")
 _LEADING_NUMBER = re.compile(rf"[{_SPACE}]*+({_DECIMAL})")
@@ -191,10 +195,14 @@ def to_number(value: Any, budget: Budget | None = None) -> Number:
     kind = type(value)
     if kind is int or kind is float:
         return value  # type: ignore[no-any-return] # the type was just checked
+    if value is None:
+        return 0
     if kind is str:
+        if len(value) <= _EXACT_DIGITS and value.isascii() and value.isdigit():
+            return int(value)
         return _text_number(value, budget)
-    if kind is bool or value is None:
-        return int(value or 0)
+    if kind is bool:
+        return int(value)
     value = plain(value)
     if isinstance(value, list):
         found = list(islice(_leaves(value, budget), 2))
@@ -203,6 +211,8 @@ def to_number(value: Any, budget: Budget | None = None) -> Number:
 
 
 def _text_number(text: str, budget: Budget | None) -> Number:
+    if text and text[0] not in _NUMBER_STARTS:
+        return NAN
     if budget is not None:
         budget.read_text(len(text))
     match = _WHOLE_NUMBER.fullmatch(text)
@@ -370,14 +380,16 @@ def loose_equal(first: Any, second: Any, budget: Budget | None = None) -> bool:
     """
     if first is None or second is None:
         return first is second
-    first, second = plain(first), plain(second)
     kind, other = type(first), type(second)
-    if kind is other and kind in _SCALARS:
+    if kind not in _SCALARS or other not in _SCALARS:
+        first, second = plain(first), plain(second)
+        kind, other = type(first), type(second)
+    if kind in _SCALARS and other in _SCALARS:
+        if kind is not other:
+            return to_number(first, budget) == to_number(second, budget)
         if kind is str and budget is not None:
             budget.read_text(len(first))
         return bool(first == second)
-    if kind in _SCALARS and other in _SCALARS:
-        return to_number(first, budget) == to_number(second, budget)
     if kind not in _SCALARS and other not in _SCALARS:
         return first is second
     if kind is str or other is str:

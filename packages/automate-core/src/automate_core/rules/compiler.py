@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from automate_core.rules import arrays, leaves
+from automate_core.rules import arrays, conditions, leaves
 from automate_core.rules.coercion import truthy
 from automate_core.rules.display import log_value
 from automate_core.rules.leaves import Closure
 from automate_core.rules.limits import MAX_DEPTH, Budget, Where
 from automate_core.rules.lookups import missing, missing_some
-from automate_core.rules.operators import PAIRS, Form, Operator
+from automate_core.rules.operators import Form, Operator
 from automate_core.rules.paths import MISSING, lookup, split
-from automate_core.rules.syntax import operands
 
 __all__ = ["Compiler", "constant_path"]
 
@@ -40,6 +39,10 @@ _ARRAY_FORMS = {
     Form.NONE: arrays.no_item,
 }
 _TESTED_BODIES = frozenset({Form.FILTER, Form.ALL, Form.SOME, Form.NONE})
+
+
+_Part = tuple[Closure, bool]
+"""A closure, and whether it gives true or false whatever the data."""
 
 
 def constant_path(rule: Any) -> tuple[str, ...] | None:
@@ -82,12 +85,12 @@ class Compiler:
 
     def __init__(self, operators: Mapping[str, Operator]) -> None:
         self._operators = operators
-        self._forms: dict[Form, Callable[[Operator, list[Any], bool, Where], Closure]] = {
+        self._forms: dict[Form, Callable[[Operator, list[Any], bool, Where], _Part]] = {
             Form.EAGER: self._eager,
             Form.COMPARISON: self._comparison,
             Form.NEGATION: self._negation,
-            Form.AND: self._and,
-            Form.OR: self._or,
+            Form.AND: self._junction,
+            Form.OR: self._junction,
             Form.IF: self._if,
             Form.VAR: self._var,
             Form.MISSING: self._missing,
@@ -97,73 +100,52 @@ class Compiler:
             **dict.fromkeys(_ARRAY_FORMS, self._array),
         }
 
-    def value(self, rule: Any, where: Where = None) -> Closure:
+    def compile(self, rule: Any, where: Where = None) -> _Part:
         """Compile a rule to what gives its value.
 
         Args:
-            rule: A checked rule, made of plain types.
+            rule: A checked rule.
             where: Its place.
 
         Returns:
-            The closure.
+            The closure, and whether it gives true or false whatever the data.
         """
         if type(rule) is dict and rule:
-            name, given, listed = operands(rule)
+            ((name, written),) = rule.items()
             operator = self._operators[name]
-            return self._forms[operator.form](operator, given, listed, where)
-        return self._list(rule, where) if type(rule) is list else _constant(rule)
+            listed = type(written) is list
+            return self._forms[operator.form](operator, written if listed else [written], listed, where)
+        if type(rule) is list:
+            return self._list(rule, where), False
+        return _constant(rule), type(rule) is bool
+
+    def value(self, rule: Any, where: Where = None) -> Closure:
+        """Compile a rule to what gives its value; the arguments are those of :meth:`compile`."""
+        return self.compile(rule, where)[0]
 
     def test(self, rule: Any, where: Where = None) -> Closure:
-        """Compile a rule to what tells whether its value is truthy.
-
-        Args:
-            rule: A checked rule, made of plain types.
-            where: Its place.
-
-        Returns:
-            The closure; it gives a bool.
-        """
-        if self.is_boolean(rule):
-            return self.value(rule, where)
+        """Compile a rule to what tells whether its value is truthy; the arguments are those of :meth:`compile`."""
         path = constant_path(rule)
         if path is not None:
             return leaves.truth_leaf(path)
         if type(rule) is dict and rule:
-            name, given, listed = operands(rule)
+            ((name, written),) = rule.items()
             form = self._operators[name].form
-            if given and form in (Form.AND, Form.OR):
-                tests = [self.test(item, _inside(where, name, listed, at)) for at, item in enumerate(given)]
-                return _all_hold(tests) if form is Form.AND else _one_holds(tests)
-        return _truth(self.value(rule, where))
+            if type(written) is list and written and (form is Form.AND or form is Form.OR):
+                tests = [self.test(item, (where, name, at)) for at, item in enumerate(written)]
+                join = conditions.all_hold if form is Form.AND else conditions.one_holds
+                return join(written, tests)
+        part, boolean = self.compile(rule, where)
+        return part if boolean else _truth(part)
 
-    def is_boolean(self, rule: Any) -> bool:
-        """Tell whether a rule gives true or false, whatever the data.
-
-        Args:
-            rule: A checked rule, made of plain types.
-
-        Returns:
-            Whether it does.
-        """
-        if type(rule) is not dict or not rule:
-            return type(rule) is bool
-        name, given, _ = operands(rule)
-        operator = self._operators[name]
-        if operator.form is Form.AND or operator.form is Form.OR:
-            return bool(given) and all(self.is_boolean(item) for item in given)
-        if operator.form is Form.IF:
-            results = [*given[1::2], *(given[-1:] if len(given) % 2 else [])]
-            return len(given) % 2 == 1 and all(self.is_boolean(item) for item in results)
-        return operator.boolean
-
-    def _values(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> list[Closure]:
+    def _parts(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> list[Closure]:
         name = operator.name
         used = given if operator.used is None else given[: operator.used]
-        return [self.value(item, _inside(where, name, listed, at)) for at, item in enumerate(used)]
+        return [self.compile(item, (where, name, at if listed else None))[0] for at, item in enumerate(used)]
 
     def _list(self, items: list[Any], where: Where) -> Closure:
         count = len(items)
-        parts = [self.value(item, (where, "", at)) for at, item in enumerate(items)]
+        parts = [self.compile(item, (where, "", at))[0] for at, item in enumerate(items)]
 
         def build(context: Any, budget: Budget | None = None) -> Any:
             if budget is not None:
@@ -172,117 +154,139 @@ class Compiler:
 
         return build
 
-    def _eager(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> Closure:
+    def _eager(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> _Part:
         function = operator.exact(where)
-        parts = self._values(operator, given, listed, where)
-        if len(parts) == 2:
-            leaf = leaves.arithmetic_leaf(operator.name, parts[0], given[1]) if operator.trusted else None
-            return leaf or _binary(function, *parts)
-        return _variadic(function, parts)
+        parts = self._parts(operator, given, listed, where)
+        if len(parts) != 2:
+            return _variadic(function, parts), operator.boolean
+        leaf = leaves.arithmetic_leaf(operator.name, constant_path(given[0]), parts[0], given[1])
+        return leaf or _binary(function, *parts), operator.boolean
 
-    def _comparison(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> Closure:
+    def _comparison(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> _Part:
         name = operator.name
         if name == "in":
             path = constant_path(given[0])
             if path is not None and type(given[1]) is list and _is_constant(given[1]):
-                return leaves.membership_leaf(path, given[1])
+                return leaves.membership_leaf(path, given[1]), True
         elif len(given) == 2 or operator.used == 2:
-            leaf = _comparison_leaf(name, given[0], given[1]) or _comparison_leaf(_MIRRORED[name], given[1], given[0])
+            leaf = self._leaf(name, given[0], given[1], (where, name, 0))
+            leaf = leaf or self._leaf(_MIRRORED[name], given[1], given[0], (where, name, 1))
             if leaf is not None:
-                return leaf
-        parts = self._values(operator, given, listed, where)
+                return leaf, True
+        parts = self._parts(operator, given, listed, where)
         function = operator.exact(where)
-        return _binary(function, *parts) if len(parts) == 2 else _variadic(function, parts)
+        return _binary(function, *parts) if len(parts) == 2 else _variadic(function, parts), True
 
-    def _negation(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> Closure:
+    def _leaf(self, name: str, first: Any, constant: Any, where: Where) -> Closure | None:
+        """Compile a comparison with a constant to one closure."""
+        kind = type(constant)
+        if kind is dict or kind is list or type(first) is not dict:
+            return None
+        path = constant_path(first)
+        if path:
+            return leaves.comparison_leaf(name, path, constant)
+        if kind is not int and kind is not float:
+            return None
+        return (
+            leaves.item_leaf(name, constant)
+            if path is not None
+            else leaves.number_leaf(name, self.compile(first, where)[0], constant)
+        )
+
+    def _negation(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> _Part:
         negate = operator.name == "!"
         if not given:
-            return _constant(negate)
+            return _constant(negate), True
         path = constant_path(given[0])
         if path is not None:
-            return leaves.truth_leaf(path, negate)
-        test = self.test(given[0], _inside(where, operator.name, listed, 0))
-        return _not(test) if negate else test
+            return leaves.truth_leaf(path, negate), True
+        test = self.test(given[0], (where, operator.name, 0 if listed else None))
+        return _not(test) if negate else test, True
 
-    def _and(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> Closure:
+    def _junction(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> _Part:
         if not given:
-            return _constant(None)
-        parts = self._values(operator, given, listed, where)
-        if all(self.is_boolean(item) for item in given):
-            return _all_hold(parts)
-        return _first(parts, stop=False)
+            return _constant(None), False
+        name = operator.name
+        closures, booleans = zip(
+            *(self.compile(item, (where, name, at if listed else None)) for at, item in enumerate(given)), strict=True
+        )
+        if not all(booleans):
+            return conditions.first_value(closures, operator.form is Form.OR), False
+        join = conditions.all_hold if operator.form is Form.AND else conditions.one_holds
+        return join(given, closures), True
 
-    def _or(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> Closure:
-        if not given:
-            return _constant(None)
-        parts = self._values(operator, given, listed, where)
-        if all(self.is_boolean(item) for item in given):
-            return _one_holds(parts)
-        return _first(parts, stop=True)
+    def _if(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> _Part:
+        places: list[Where] = [(where, operator.name, at if listed else None) for at in range(len(given))]
+        has_last = len(given) % 2 == 1
+        last, boolean = self.compile(given[-1], places[-1]) if has_last else (_constant(None), False)
+        branches = []
+        for at in range(0, len(given) - 1, 2):
+            result, result_boolean = self.compile(given[at + 1], places[at + 1])
+            boolean = boolean and result_boolean
+            branches.append((self.test(given[at], places[at]), result))
+        return _choose(branches, last), boolean
 
-    def _if(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> Closure:
-        places = [_inside(where, operator.name, listed, at) for at in range(len(given))]
-        last = self.value(given[-1], places[-1]) if len(given) % 2 else _constant(None)
-        branches = [
-            (self.test(given[at], places[at]), self.value(given[at + 1], places[at + 1]))
-            for at in range(0, len(given) - 1, 2)
-        ]
-        return _choose(branches, last)
-
-    def _var(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> Closure:
+    def _var(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> _Part:
         path = constant_path({"var": given[:1]})
-        parts = self._values(operator, given, listed, where)
+        if path is not None and len(given) < 2:
+            return leaves.read(path), False
+        parts = self._parts(operator, given, listed, where)
         default = parts[1] if len(parts) == 2 else _constant(None)
         if path is not None:
-            return leaves.read(path) if len(parts) < 2 else leaves.read_or(path, default)
+            return leaves.read_or(path, default), False
         path_of = parts[0]
 
         def computed(context: Any, budget: Budget | None = None) -> Any:
             found = lookup(context, path_of(context, budget), budget)
             return default(context, budget) if found is MISSING else found
 
-        return computed
+        return computed, False
 
-    def _missing(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> Closure:
-        parts = self._values(operator, given, listed, where)
+    def _missing(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> _Part:
+        parts = self._parts(operator, given, listed, where)
 
         def find(context: Any, budget: Budget | None = None) -> Any:
             return missing(context, [part(context, budget) for part in parts], budget)
 
-        return find
+        return find, False
 
-    def _missing_some(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> Closure:
-        needed, keys = self._values(operator, given, listed, where)
+    def _missing_some(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> _Part:
+        needed, keys = self._parts(operator, given, listed, where)
 
         def find(context: Any, budget: Budget | None = None) -> Any:
             return missing_some(context, needed(context, budget), keys(context, budget), budget)
 
-        return find
+        return find, False
 
-    def _log(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> Closure:
-        part = self.value(given[0], _inside(where, operator.name, listed, 0)) if given else _constant(None)
-        path = (constant_path(given[0]) if given else None) or ()
+    def _log(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> _Part:
+        part, boolean = _constant(None), False
+        path: tuple[str, ...] = ()
+        if given:
+            part, boolean = self.compile(given[0], (where, operator.name, 0 if listed else None))
+            path = constant_path(given[0]) or ()
 
         def log(context: Any, budget: Budget | None = None) -> Any:
             value = part(context, budget)
             log_value(value, path)
             return value
 
-        return log
+        return log, boolean
 
-    def _array(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> Closure:
-        source = self.value(given[0], _inside(where, operator.name, listed, 0))
+    def _array(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> _Part:
+        source = self.value(given[0], (where, operator.name, 0))
         compile_body = self.test if operator.form in _TESTED_BODIES else self.value
-        body = compile_body(given[1], _inside(where, operator.name, listed, 1))
-        return _ARRAY_FORMS[operator.form](source, body, arrays.weight(given[1]), where)
+        body = compile_body(given[1], (where, operator.name, 1))
+        return _ARRAY_FORMS[operator.form](source, body, arrays.weight(given[1]), where), operator.boolean
 
-    def _reduce(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> Closure:
-        places = [_inside(where, operator.name, listed, at) for at in range(len(given))]
-        source = self.value(given[0], places[0])
-        initial = self.value(given[2], places[2]) if len(given) > 2 else _constant(None)
-        body = self.value(given[1], places[1])
-        keeps_scope = self._keeps_scope(given[1])
-        return arrays.reduce_items(source, body, initial, keeps_scope, arrays.weight(given[1]), where)
+    def _reduce(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> _Part:
+        source = self.value(given[0], (where, operator.name, 0))
+        initial = self.value(given[2], (where, operator.name, 2)) if len(given) > 2 else _constant(None)
+        cost = arrays.weight(given[1])
+        summand = _summand(given[1])
+        if summand is not None:
+            return arrays.sum_items(source, leaves.read(summand) if summand else None, initial, cost, where), False
+        body = self.value(given[1], (where, operator.name, 1))
+        return arrays.reduce_items(source, body, initial, self._keeps_scope(given[1]), cost, where), False
 
     def _keeps_scope(self, rule: Any) -> bool:
         """Tell whether a rule may hand on the context itself, rather than something in it."""
@@ -290,22 +294,23 @@ class Compiler:
             return any(self._keeps_scope(item) for item in rule)
         if type(rule) is not dict or not rule:
             return False
-        name, given, _ = operands(rule)
-        operator = self._operators[name]
-        if operator.form is Form.VAR and not constant_path({"var": given[:1]}):
+        ((name, written),) = rule.items()
+        given = written if type(written) is list else [written]
+        if self._operators[name].form is Form.VAR and not constant_path({"var": given[:1]}):
             return True
         return any(self._keeps_scope(item) for item in given)
 
 
-def _inside(where: Where, name: str, listed: bool, at: int) -> Where:
-    return (where, name, at if listed else None)
-
-
-def _comparison_leaf(name: str, first: Any, second: Any) -> Closure | None:
-    if type(second) is dict or type(second) is list:
+def _summand(body: Any) -> tuple[str, ...] | None:
+    """Tell what of each item a ``reduce`` adds up, if adding up is all that it does."""
+    given = body.get("+") if type(body) is dict else None
+    if type(given) is not list or len(given) != 2:
         return None
-    path = constant_path(first)
-    return leaves.comparison_leaf(name, path, second, PAIRS[name]) if path else None
+    paths = [constant_path(item) for item in given]
+    if ("accumulator",) not in paths:
+        return None
+    other = paths[1] if paths[0] == ("accumulator",) else paths[0]
+    return other[1:] if other and other[0] == "current" else None
 
 
 def _constant(value: Any) -> Closure:
@@ -326,62 +331,6 @@ def _not(test: Closure) -> Closure:
         return not test(context, budget)
 
     return fails
-
-
-def _all_hold(tests: list[Closure]) -> Closure:
-    if len(tests) == 1:
-        return tests[0]
-    first, second, *others = tests
-    if not others:
-        return lambda context, budget=None: first(context, budget) and second(context, budget)
-    if len(others) == 1:
-        third = others[0]
-        return lambda context, budget=None: (
-            first(context, budget) and second(context, budget) and third(context, budget)
-        )
-    every = tuple(tests)
-
-    def hold(context: Any, budget: Budget | None = None) -> Any:
-        for test in every:  # noqa: SIM110 - a generator would double the cost
-            if not test(context, budget):
-                return False
-        return True
-
-    return hold
-
-
-def _one_holds(tests: list[Closure]) -> Closure:
-    if len(tests) == 1:
-        return tests[0]
-    first, second, *others = tests
-    if not others:
-        return lambda context, budget=None: first(context, budget) or second(context, budget)
-    if len(others) == 1:
-        third = others[0]
-        return lambda context, budget=None: first(context, budget) or second(context, budget) or third(context, budget)
-    every = tuple(tests)
-
-    def hold(context: Any, budget: Budget | None = None) -> Any:
-        for test in every:  # noqa: SIM110 - a generator would double the cost
-            if test(context, budget):
-                return True
-        return False
-
-    return hold
-
-
-def _first(parts: list[Closure], stop: bool) -> Closure:
-    """Give the first value whose truth is ``stop``, or the last value."""
-    *head, last = parts
-
-    def choose(context: Any, budget: Budget | None = None) -> Any:
-        for part in head:
-            value = part(context, budget)
-            if truthy(value) is stop:
-                return value
-        return last(context, budget)
-
-    return choose
 
 
 def _choose(branches: list[tuple[Closure, Closure]], last: Closure) -> Closure:

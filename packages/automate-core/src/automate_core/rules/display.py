@@ -1,7 +1,7 @@
 """What of a value may be shown: redacted, cut to a size that people read, and always JSON.
 
 The redactor works on keys and on known secret values. A value that was read on its own has lost its keys, so it is
-put back under them before it is redacted.
+redacted under the one that names a secret.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import logging
 from typing import Any
 
-from automate_core.redaction import REDACTED, redact
+from automate_core.redaction import REDACTED, is_secret_key, redact
 from automate_core.rules.coercion import json_number, plain
 
 __all__ = ["REDACTED", "log_value", "shown", "snapshot"]
@@ -63,15 +63,11 @@ def shown(value: Any, path: tuple[str, ...] = ()) -> tuple[Any, bool]:
     Returns:
         The JSON value to show, and whether anything in it was redacted.
     """
+    if value is None or type(value) is bool:
+        return value, False
     copy = snapshot(value)
-    wrapped = copy
-    for part in reversed(path):
-        wrapped = {part: wrapped}
-    clean = redact(wrapped)
-    for part in path:
-        if not isinstance(clean, dict):
-            break
-        clean = clean.get(part, REDACTED)
+    secret = next((part for part in path if is_secret_key(part)), None)
+    clean = redact(copy) if secret is None else redact({secret: copy}).get(secret, REDACTED)
     return _cut(clean), clean != copy
 
 

@@ -13,7 +13,7 @@ from automate_core.rules.explain import Explainer
 from automate_core.rules.leaves import Closure
 from automate_core.rules.limits import Budget
 from automate_core.rules.operators import CLASSIC, Operator
-from automate_core.rules.syntax import check, freeze
+from automate_core.rules.syntax import check, copy_spec
 
 __all__ = ["DEFAULT", "CompiledRule", "Engine", "compile_rule", "evaluate", "explain"]
 
@@ -32,21 +32,17 @@ class CompiledRule:
     It is made by :func:`compile_rule` and never changes.
     """
 
-    __slots__ = ("_engine", "_spec", "_value", "evaluate")
+    __slots__ = ("_made", "evaluate")
 
     evaluate: _Evaluate
     """``evaluate(context) -> bool`` tells whether the context matches; ``context`` is the JSON data, mostly a dict."""
 
-    _engine: Engine
-    _spec: Any
-    _value: Closure
+    _made: tuple[Engine, Any, Closure]
+    """The engine, its own copy of the rule, and the closure that gives the value."""
 
     def __init__(self, engine: Engine, spec: Any, evaluate: Any, value: Closure) -> None:
-        fill = object.__setattr__
-        fill(self, "_engine", engine)
-        fill(self, "_spec", spec)
-        fill(self, "evaluate", evaluate)
-        fill(self, "_value", value)
+        object.__setattr__(self, "evaluate", evaluate)
+        object.__setattr__(self, "_made", (engine, spec, value))
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:
         raise AttributeError("a compiled rule never changes: compile another one")
@@ -55,13 +51,14 @@ class CompiledRule:
         raise AttributeError("a compiled rule never changes: compile another one")
 
     def __repr__(self) -> str:
-        operator = next(iter(self._spec), "{}") if isinstance(self._spec, dict) else "constant"
+        _, spec, _ = self._made
+        operator = next(iter(spec), "{}") if isinstance(spec, dict) else "constant"
         return f"<CompiledRule {operator}>"
 
     @property
     def spec(self) -> Any:
         """A copy of the rule that it was compiled from."""
-        return freeze(self._spec)
+        return copy_spec(self._made[1])
 
     def value(self, context: Any) -> Any:
         """Compute the rule's value rather than its truth.
@@ -75,7 +72,7 @@ class CompiledRule:
         Raises:
             RuleLimitExceeded: If the rule does too much work or its value has more than 250,000 parts or 500 levels.
         """
-        return _as_json(self._value(context))
+        return _as_json(self._made[2](context))
 
     def explain(self, context: Any) -> dict[str, Any]:
         """Explain what :meth:`evaluate` gives.
@@ -86,8 +83,10 @@ class CompiledRule:
         Returns:
             The tree that :func:`explain` describes.
         """
+        # First of all, so that whatever evaluation refuses is refused here in the same way.
         self.evaluate(context)
-        return self._engine._explainer.explain(self._spec, context)
+        engine, spec, _ = self._made
+        return engine._explainer.explain(spec, context)
 
 
 class Engine:
@@ -98,7 +97,7 @@ class Engine:
             :meth:`with_operators`.
 
     Raises:
-        ConfigurationError: If an operator is filed under another name than its own.
+        ConfigurationError: If an operator is filed under another name than its own, or replaces a classic one.
     """
 
     __slots__ = ("_compiler", "_explainer", "_operators")
@@ -107,6 +106,8 @@ class Engine:
         for name, operator in operators.items():
             if name != operator.name or not name:
                 raise ConfigurationError(f"The operator {operator.name!r} cannot be filed under {name!r}.")
+            if CLASSIC.get(name, operator) is not operator:
+                raise ConfigurationError(f"The operator {name!r} of JSONLogic cannot be replaced: choose another name.")
         self._operators = MappingProxyType(dict(operators))
         self._compiler = Compiler(self._operators)
         self._explainer = Explainer(self._operators, self._compiler)
@@ -137,11 +138,8 @@ class Engine:
 
     def compile_rule(self, rule_spec: Any) -> CompiledRule:
         """Compile a rule; see :func:`compile_rule`."""
-        nodes, budgeted = check(rule_spec, self._operators)
-        spec = freeze(rule_spec)
-        compiler = self._compiler
-        value = compiler.value(spec)
-        boolean = compiler.is_boolean(spec)
+        spec, nodes, budgeted = check(rule_spec, self._operators)
+        value, boolean = self._compiler.compile(spec)
         if not budgeted and nodes <= _BUDGET_FROM_NODES:
             return CompiledRule(self, spec, value if boolean else _unbudgeted(value), value)
         return CompiledRule(self, spec, _budgeted_verdict(value), _budgeted(value))

@@ -204,7 +204,7 @@ class Explainer:
             value = missing(scope.context, values)
         else:
             value = missing_some(scope.context, values[0], values[1])
-        clean, _ = shown(value)
+        clean = REDACTED if any(part.hidden for part in parts) else shown(value)[0]
         return _computed(operation.operator.name, operation.where, value, parts, sentences.absent(clean))
 
     def _log(self, operation: _Operation, scope: _Scope) -> _Seen:

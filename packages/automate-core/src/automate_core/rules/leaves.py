@@ -6,15 +6,28 @@ known, and the exact function is called only when the value has a type that the 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
 from automate_core.rules import operators
-from automate_core.rules.coercion import MAX_EXACT, plain, truthy
+from automate_core.rules.coercion import MAX_EXACT, plain, to_number, truthy
 from automate_core.rules.limits import Budget
 from automate_core.rules.paths import MISSING, step, walk
 
-__all__ = ["Closure", "arithmetic_leaf", "comparison_leaf", "membership_leaf", "read", "read_or", "truth_leaf"]
+__all__ = [
+    "COMPARE",
+    "Closure",
+    "arithmetic_leaf",
+    "comparison_leaf",
+    "exact_comparison",
+    "item_leaf",
+    "membership_leaf",
+    "number_leaf",
+    "read",
+    "read_or",
+    "truth_leaf",
+]
 
 Closure = Callable[..., Any]
 """Takes the context and, optionally, the budget of the evaluation; gives a JSON value."""
@@ -37,7 +50,12 @@ def _below(parents: tuple[str, ...], leaf: Closure) -> Closure:
 
     def descendant(context: Any, budget: Budget | None = None) -> Any:
         for part in parents:
-            context = context.get(part) if type(context) is dict else step(context, part)
+            if type(context) is dict:
+                context = context.get(part)
+            elif context is None:
+                break
+            else:
+                context = step(context, part)
         return leaf(context, budget)
 
     return descendant
@@ -68,7 +86,12 @@ def read(parts: tuple[str, ...]) -> Closure:
 
     def value_of_path(context: Any, budget: Budget | None = None) -> Any:
         for part in parts:
-            context = context.get(part) if type(context) is dict else step(context, part)
+            if type(context) is dict:
+                context = context.get(part)
+            elif context is None:
+                break
+            else:
+                context = step(context, part)
         return context
 
     return value_of_path
@@ -114,26 +137,101 @@ def truth_leaf(parts: tuple[str, ...], negate: bool = False) -> Closure:
     return fails if negate else holds
 
 
-def comparison_leaf(name: str, parts: tuple[str, ...], constant: Any, exact: Callable[..., Any]) -> Closure:
+COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    "==": operator.eq,
+    "===": operator.eq,
+    "!=": operator.ne,
+    "!==": operator.ne,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "<": operator.lt,
+    "<=": operator.le,
+}
+"""How Python compares two numbers, and two texts for equality, where JSONLogic says the same."""
+
+_ORDERS = frozenset({">", ">=", "<", "<="})
+
+
+def exact_comparison(name: str, constant: Any) -> Callable[..., Any]:
+    """Find what compares any value with a constant.
+
+    Args:
+        name: The comparison.
+        constant: The constant, a scalar.
+
+    Returns:
+        The exact function; it takes the value, the constant and the budget.
+    """
+    if name not in _ORDERS or type(constant) not in _NUMBERS:
+        return operators.PAIRS[name]
+    compare = COMPARE[name]
+
+    def compare_numbers(value: Any, number: Any, budget: Budget | None = None) -> Any:
+        return compare(to_number(value, budget), number)
+
+    return compare_numbers
+
+
+def comparison_leaf(name: str, parts: tuple[str, ...], constant: Any) -> Closure:
     """Compare a variable with a constant.
 
     Args:
         name: The comparison.
         parts: The path of the variable, one part at least.
         constant: The constant, a scalar.
-        exact: The exact function behind the comparison; takes both values and the budget.
 
     Returns:
         The closure; it gives a bool.
     """
+    exact = exact_comparison(name, constant)
     kind = type(constant)
     if kind is int or kind is float:
-        leaf = _NUMBER_LEAVES.get(name, _any_leaf)
+        leaf = _NUMBER_LEAVES[name]
     elif kind is str:
         leaf = _TEXT_LEAVES.get(name, _any_leaf)
     else:
         leaf = _any_leaf
-    return _below(parts[:-1], leaf(parts[-1], constant, exact))
+    return _below(parts[:-1], leaf(parts[-1], constant, exact)) if len(parts) > 1 else leaf(parts[0], constant, exact)
+
+
+def number_leaf(name: str, value_of: Closure, constant: Any) -> Closure:
+    """Compare any value with a number.
+
+    Args:
+        name: The comparison.
+        value_of: Computes the value.
+        constant: The number.
+
+    Returns:
+        The closure; it gives a bool.
+    """
+    exact, compare = exact_comparison(name, constant), COMPARE[name]
+
+    def compare_value(context: Any, budget: Budget | None = None) -> Any:
+        value = value_of(context, budget)
+        kind = type(value)
+        return compare(value, constant) if kind is int or kind is float else exact(value, constant, budget)
+
+    return compare_value
+
+
+def item_leaf(name: str, constant: Any) -> Closure:
+    """Compare the context itself, mostly an item of a list, with a number.
+
+    Args:
+        name: The comparison.
+        constant: The number.
+
+    Returns:
+        The closure; it gives a bool.
+    """
+    exact, compare = exact_comparison(name, constant), COMPARE[name]
+
+    def compare_item(context: Any, budget: Budget | None = None) -> Any:
+        kind = type(context)
+        return compare(context, constant) if kind is int or kind is float else exact(context, constant, budget)
+
+    return compare_item
 
 
 def _any_leaf(key: str, constant: Any, exact: Callable[..., Any]) -> Closure:
@@ -303,57 +401,50 @@ def membership_leaf(parts: tuple[str, ...], constants: list[Any]) -> Closure:
 _NUMBERS = frozenset({int, float})
 
 
-def arithmetic_leaf(name: str, value_of: Closure, constant: Any) -> Closure | None:
+def arithmetic_leaf(name: str, path: tuple[str, ...] | None, value_of: Closure, constant: Any) -> Closure | None:
     """Compute with a value and a positive number.
 
     Args:
         name: The operator.
+        path: The path of the first operand where it is a variable.
         value_of: Computes the first operand.
         constant: The second operand.
 
     Returns:
         The closure; None where this shape has none of its own.
     """
-    if type(constant) not in _NUMBERS or not 0 < constant <= MAX_EXACT:
+    if name not in _ARITHMETIC or type(constant) not in _NUMBERS or not 0 < constant <= MAX_EXACT:
         return None
-    leaf = _ARITHMETIC_LEAVES.get(name)
-    return None if leaf is None else leaf(value_of, constant)
+    number: int | float = constant
+    compute, exact = _ARITHMETIC[name]
+    if path is not None and len(path) == 1:
+        return _key_arithmetic(path[0], number, compute, exact)
 
-
-def _plus(value_of: Closure, constant: Any) -> Closure:
-    def compute(context: Any, budget: Budget | None = None) -> Any:
-        value = value_of(context, budget)
-        kind = type(value)
-        if kind is float or (kind is int and -MAX_EXACT <= value < MAX_EXACT):
-            result = value + constant
-            return result if -MAX_EXACT <= result <= MAX_EXACT else float(result)
-        return operators.add(budget, value, constant)
-
-    return compute
-
-
-def _minus(value_of: Closure, constant: Any) -> Closure:
-    def compute(context: Any, budget: Budget | None = None) -> Any:
+    def compute_value(context: Any, budget: Budget | None = None) -> Any:
         value = value_of(context, budget)
         kind = type(value)
         if kind is float or (kind is int and -MAX_EXACT <= value <= MAX_EXACT):
-            result = value - constant
+            result = compute(value, number)
             return result if -MAX_EXACT <= result <= MAX_EXACT else float(result)
-        return operators.subtract(budget, value, constant)
+        return exact(budget, value, number)
 
-    return compute
+    return compute_value
 
 
-def _times(value_of: Closure, constant: Any) -> Closure:
-    def compute(context: Any, budget: Budget | None = None) -> Any:
-        value = value_of(context, budget)
+def _key_arithmetic(key: str, constant: Any, compute: Callable[[Any, Any], Any], exact: Callable[..., Any]) -> Closure:
+    def compute_key(context: Any, budget: Budget | None = None) -> Any:
+        value: Any = context.get(key) if type(context) is dict else step(context, key)
         kind = type(value)
         if kind is float or (kind is int and -MAX_EXACT <= value <= MAX_EXACT):
-            result = value * constant
+            result = compute(value, constant)
             return result if -MAX_EXACT <= result <= MAX_EXACT else float(result)
-        return operators.multiply(budget, value, constant)
+        return exact(budget, value, constant)
 
-    return compute
+    return compute_key
 
 
-_ARITHMETIC_LEAVES: dict[str, Callable[[Closure, Any], Closure]] = {"+": _plus, "-": _minus, "*": _times}
+_ARITHMETIC: dict[str, tuple[Callable[[Any, Any], Any], Callable[..., Any]]] = {
+    "+": (operator.add, operators.add),
+    "-": (operator.sub, operators.subtract),
+    "*": (operator.mul, operators.multiply),
+}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
@@ -35,7 +35,7 @@ from automate_core.rules.limits import Budget, Where, pointer
 __all__ = ["CLASSIC", "PAIRS", "Form", "Operator", "custom_operator"]
 
 
-class Form(Enum):
+class Form(StrEnum):
     """How an operator is compiled and explained."""
 
     EAGER = "eager"

@@ -50,6 +50,8 @@ def step(value: Any, part: str) -> Any:
     Returns:
         What is there; None where nothing is.
     """
+    if value is None:
+        return None
     found = _enter(value, part)
     return None if found is MISSING else found
 

@@ -11,25 +11,30 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from automate_core.errors import RuleError, RuleLimitExceeded, RuleSyntaxError, UnknownOperationError, nearby
+from automate_core.rules.coercion import MAX_EXACT
 from automate_core.rules.limits import MAX_DEPTH, MAX_INTEGER_BITS, MAX_NODES, MAX_TEXT_BYTES, Where, pointer
 from automate_core.rules.operators import Operator
 
-__all__ = ["Checked", "check", "freeze", "operands"]
+__all__ = ["Checked", "check", "copy_spec", "operands"]
 
 _SHOWN_NAME = 64
+_SHORT_TEXT = MAX_TEXT_BYTES // 4
 
-_Frame = tuple[Any, int, Where, Any]
-"""A value, the operators and lists around it, its place, and the frame of what holds it."""
+_Frame = tuple[Any, int, Where, Any, Any, Any]
+"""A list or an object, the operators and lists around it, its place, the frame of what holds it, and where its copy
+goes: a list or dict, and the position in it."""
 
 
 class Checked(NamedTuple):
-    """What the check found out about a rule.
+    """A rule that may be compiled.
 
     Args:
-        nodes: Operators, lists and constants.
+        spec: A copy of it, made of plain Python types only: changing the original later changes nothing.
+        nodes: Its operators, lists and constants.
         budgeted: Whether an operator multiplies work or produces texts and lists.
     """
 
+    spec: Any
     nodes: int
     budgeted: bool
 
@@ -48,95 +53,126 @@ def operands(rule: dict[str, Any]) -> tuple[str, list[Any], bool]:
 
 
 def check(rule: Any, operators: Mapping[str, Operator]) -> Checked:
-    """Refuse what must not be compiled.
+    """Refuse what must not be compiled, and copy the rest.
 
     Args:
         rule: Any value.
         operators: The operators that exist.
 
     Returns:
-        The size of the rule.
+        The copy and its size.
 
     Raises:
         RuleSyntaxError: If it is not well formed.
         UnknownOperationError: If it uses an operator that does not exist.
         RuleLimitExceeded: If it is too deep or too large.
     """
-    stack: list[_Frame] = [(rule, 1, None, None)]
+    root: list[Any] = [None]
+    stack: list[_Frame] = []
+    _place(rule, 1, None, None, root, 0, stack)
     nodes = 1
     budgeted = False
     while stack:
         frame = stack.pop()
-        value, depth, where, _ = frame
-        kind = type(value)
-        if kind is dict or kind is list or kind is tuple or isinstance(value, dict | list | tuple):
-            if not value:
+        value, depth, where, _, target, key = frame
+        if depth > MAX_DEPTH:
+            raise _too_deep(frame)
+        if type(value) is dict or isinstance(value, dict):
+            operator, items = _operation(value, where, operators)
+            name = operator.name
+            budgeted = budgeted or operator.budgeted
+            if items is None:
+                nodes += 1
+                operation: dict[str, Any] = {name: None}
+                target[key] = operation
+                _place(value[name], depth + 1, (where, name, None), frame, operation, name, stack)
                 continue
-            if depth > MAX_DEPTH:
-                raise _too_deep(frame)
-            name, items, listed = "", value, True
-            if isinstance(value, dict):
-                operator, items, listed = _operation(value, where, operators)
-                name = operator.name
-                budgeted = budgeted or operator.budgeted
-            nodes += len(items)
-            if nodes > MAX_NODES:
-                raise _refusal(RuleLimitExceeded, f"has more than {MAX_NODES:,} nodes: split it", where)
-            below = depth + 1
-            for index in range(len(items) - 1, -1, -1):
-                stack.append((items[index], below, (where, name, index if listed else None), frame))
-        elif kind is not bool and value is not None:
-            _check_constant(value, where)
-    return Checked(nodes, budgeted)
+            copy: list[Any] = [None] * len(items)
+            target[key] = {name: copy}
+        else:
+            name, items = "", value
+            target[key] = copy = [None] * len(items)
+        nodes += len(items)
+        if nodes > MAX_NODES:
+            raise _refusal(RuleLimitExceeded, f"has more than {MAX_NODES:,} nodes: split it", where)
+        for index, item in enumerate(items):
+            if item is not None:
+                _place(item, depth + 1, (where, name, index), frame, copy, index, stack)
+    return Checked(root[0], nodes, budgeted)
 
 
-def _operation(value: dict[Any, Any], where: Where, operators: Mapping[str, Operator]) -> tuple[Operator, Any, bool]:
+def _place(item: Any, depth: int, where: Where, holder: Any, target: Any, key: Any, stack: list[_Frame]) -> None:
+    """Copy a constant to where it belongs, or put a list or an object on the stack."""
+    kind = type(item)
+    if (kind is str and len(item) <= _SHORT_TEXT) or kind is bool or item is None:
+        target[key] = item
+    elif kind is dict or kind is list or isinstance(item, dict | list | tuple):
+        if item:
+            stack.append((item, depth, where, holder, target, key))
+        else:
+            target[key] = {} if isinstance(item, dict) else []
+    else:
+        target[key] = _constant(item, where)
+
+
+def _operation(value: dict[Any, Any], where: Where, operators: Mapping[str, Operator]) -> tuple[Operator, Any]:
+    """Check an object; give its operator and its operands, None for a single operand without a list."""
     if len(value) != 1:
-        keys = (repr(name[:_SHOWN_NAME]) if isinstance(name, str) else type(name).__name__ for name in value)
-        names = ", ".join(islice(keys, 4))
-        raise _refusal(
-            RuleSyntaxError, f"holds an object with {len(value)} keys ({names}): an operation has exactly one", where
-        )
+        raise _several_keys(value, where)
     ((name, written),) = value.items()
-    if not isinstance(name, str):
-        raise _refusal(RuleSyntaxError, f"has an operator that is not text but {type(name).__name__}", where)
-    operator = operators.get(name)
+    operator = operators.get(name) if isinstance(name, str) else None
     if operator is None:
-        shown = name[:_SHOWN_NAME]
-        raise _refusal(
-            UnknownOperationError, f"uses the unknown operator {shown!r}", where, hint=nearby(shown, operators)
-        )
-    listed = isinstance(written, list | tuple)
-    items = written if listed else (written,)
-    _check_arity(operator, len(items), where)
-    return operator, items, listed
+        raise _unknown(name, where, operators)
+    items = written if type(written) is list or isinstance(written, list | tuple) else None
+    given = 1 if items is None else len(items)
+    if given < operator.minimum or (operator.maximum is not None and given > operator.maximum):
+        raise _arity(operator, given, where)
+    return operator, items
 
 
-def _check_arity(operator: Operator, given: int, where: Where) -> None:
+def _several_keys(value: dict[Any, Any], where: Where) -> RuleError:
+    keys = (repr(name[:_SHOWN_NAME]) if isinstance(name, str) else type(name).__name__ for name in value)
+    names = ", ".join(islice(keys, 4))
+    return _refusal(
+        RuleSyntaxError, f"holds an object with {len(value)} keys ({names}): an operation has exactly one", where
+    )
+
+
+def _unknown(name: Any, where: Where, operators: Mapping[str, Operator]) -> RuleError:
+    if not isinstance(name, str):
+        return _refusal(RuleSyntaxError, f"has an operator that is not text but {type(name).__name__}", where)
+    shown = name[:_SHOWN_NAME]
+    return _refusal(UnknownOperationError, f"uses the unknown operator {shown!r}", where, hint=nearby(shown, operators))
+
+
+def _arity(operator: Operator, given: int, where: Where) -> RuleError:
     minimum, maximum = operator.minimum, operator.maximum
-    if given >= minimum and (maximum is None or given <= maximum):
-        return
     if maximum is None:
         wanted = f"at least {minimum}"
     else:
         wanted = f"{minimum}" if minimum == maximum else f"{minimum} to {maximum}"
-    raise _refusal(RuleSyntaxError, f"gives {operator.name!r} {given} operands instead of {wanted}", where)
+    return _refusal(RuleSyntaxError, f"gives {operator.name!r} {given} operands instead of {wanted}", where)
 
 
-def _check_constant(value: Any, where: Where) -> None:
+def _constant(value: Any, where: Where) -> Any:
+    if type(value) is int and -MAX_EXACT <= value <= MAX_EXACT:
+        return value
     if isinstance(value, str):
-        if len(value) * 4 > MAX_TEXT_BYTES and len(value.encode("utf-8", "surrogatepass")) > MAX_TEXT_BYTES:
+        if len(value) > _SHORT_TEXT and len(value.encode("utf-8", "surrogatepass")) > MAX_TEXT_BYTES:
             raise _refusal(RuleLimitExceeded, f"has a text of more than {MAX_TEXT_BYTES // 1024} KB", where)
-    elif isinstance(value, int):
+        return str.__str__(value)
+    if isinstance(value, int):
         if value.bit_length() > MAX_INTEGER_BITS:
             raise _refusal(RuleLimitExceeded, f"has an integer of more than {MAX_INTEGER_BITS:,} bits", where)
-    elif not isinstance(value, float) or not math.isfinite(value):
-        what = value if isinstance(value, float) else f"a {type(value).__name__}"
-        raise _refusal(RuleSyntaxError, f"holds {what}, which is not JSON", where)
+        return int(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return float(value)
+    what = float(value) if isinstance(value, float) else f"a {type(value).__name__}"
+    raise _refusal(RuleSyntaxError, f"holds {what}, which is not JSON", where)
 
 
 def _too_deep(frame: _Frame) -> RuleError:
-    value, _, where, holder = frame
+    value, _, where, holder, _, _ = frame
     seen = {id(value)}
     while holder is not None:
         if id(holder[0]) in seen:
@@ -151,26 +187,15 @@ def _refusal(error: type[RuleError], what: str, where: Where, hint: str = "") ->
     return error(f"The rule {what} at {at or 'its root'!r}.{hint}", context={"pointer": at})
 
 
-def freeze(rule: Any) -> Any:
-    """Copy a checked rule, so that changing the original later changes nothing.
+def copy_spec(spec: Any) -> Any:
+    """Copy a checked rule.
 
     Args:
-        rule: A rule that passed :func:`check`.
+        spec: A rule that :func:`check` gave.
 
     Returns:
-        The same rule, made of plain Python types only.
+        The same rule.
     """
-    kind = type(rule)
-    if kind is str or kind is int or kind is float or kind is bool or rule is None:
-        return rule
-    if isinstance(rule, dict):
-        return {_plain_text(name): freeze(written) for name, written in rule.items()}
-    if isinstance(rule, list | tuple):
-        return [freeze(item) for item in rule]
-    if isinstance(rule, str):
-        return _plain_text(rule)
-    return int(rule) if isinstance(rule, int) else float(rule)
-
-
-def _plain_text(text: str) -> str:
-    return text if type(text) is str else str.__str__(text)
+    if type(spec) is dict:
+        return {name: copy_spec(written) for name, written in spec.items()}
+    return [copy_spec(item) for item in spec] if type(spec) is list else spec

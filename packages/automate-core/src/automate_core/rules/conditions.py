@@ -1,0 +1,156 @@
+"""Closures for ``and`` and ``or``: one for each, whatever it holds.
+
+Where many conditions compare a key with a constant, they are grouped by shape and gone through in tight loops. That
+changes their order, which nothing can tell: such a condition has no effect, and never raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from automate_core.rules.coercion import truthy
+from automate_core.rules.leaves import COMPARE, Closure, exact_comparison
+from automate_core.rules.limits import Budget
+
+__all__ = ["all_hold", "first_value", "one_holds"]
+
+_GROUPED_FROM = 4
+
+
+class _Groups:
+    """Conditions by shape: a key equal to a text, a key compared with a number, and all others."""
+
+    __slots__ = ("numbers", "others", "texts")
+
+    def __init__(self, rules: list[Any], tests: Sequence[Closure]) -> None:
+        self.texts: list[tuple[str, str, Closure]] = []
+        self.numbers: list[tuple[str, Any, Any, Closure]] = []
+        self.others: list[Closure] = []
+        for rule, test in zip(rules, tests, strict=True):
+            if not self._file(rule):
+                self.others.append(test)
+
+    def _file(self, rule: Any) -> bool:
+        """File a comparison of a key with a constant."""
+        ((name, given),) = rule.items() if type(rule) is dict and rule else (("", None),)
+        if name not in COMPARE or type(given) is not list or len(given) != 2:
+            return False
+        variable, constant = given
+        key = variable.get("var") if type(variable) is dict else None
+        if type(key) is not str or not key or "." in key:
+            return False
+        kind = type(constant)
+        if kind is str and (name == "==" or name == "==="):
+            self.texts.append((key, constant, exact_comparison(name, constant)))
+        elif kind is int or kind is float:
+            self.numbers.append((key, COMPARE[name], constant, exact_comparison(name, constant)))
+        else:
+            return False
+        return True
+
+
+def all_hold(rules: list[Any], tests: Sequence[Closure]) -> Closure:
+    """Tell whether all conditions hold.
+
+    Args:
+        rules: The conditions.
+        tests: Their closures, each of which gives a bool.
+
+    Returns:
+        The closure; it gives a bool.
+    """
+    if len(tests) == 1:
+        return tests[0]
+    if len(tests) == 2:
+        first, second = tests
+        return lambda context, budget=None: first(context, budget) and second(context, budget)
+    if len(tests) == 3:
+        first, second, third = tests
+        return lambda context, budget=None: (
+            first(context, budget) and second(context, budget) and third(context, budget)
+        )
+    return _all_hold(_Groups(rules, tests), tuple(tests))
+
+
+def _all_hold(groups: _Groups, every: tuple[Closure, ...]) -> Closure:
+    texts, numbers, others = groups.texts, groups.numbers, groups.others
+
+    def hold(context: Any, budget: Budget | None = None) -> Any:
+        if type(context) is not dict:
+            return all(test(context, budget) for test in every)
+        get = context.get
+        for key, text, exact in texts:
+            value = get(key)
+            if not (value == text if type(value) is str else exact(value, text, budget)):
+                return False
+        for key, compare, number, exact in numbers:
+            value = get(key)
+            kind = type(value)
+            if not (compare(value, number) if kind is int or kind is float else exact(value, number, budget)):
+                return False
+        for test in others:  # noqa: SIM110 - a generator would double the cost
+            if not test(context, budget):
+                return False
+        return True
+
+    return hold
+
+
+def one_holds(rules: list[Any], tests: Sequence[Closure]) -> Closure:
+    """Tell whether one condition holds; the arguments are those of :func:`all_hold`."""
+    if len(tests) == 1:
+        return tests[0]
+    if len(tests) == 2:
+        first, second = tests
+        return lambda context, budget=None: first(context, budget) or second(context, budget)
+    if len(tests) == 3:
+        first, second, third = tests
+        return lambda context, budget=None: first(context, budget) or second(context, budget) or third(context, budget)
+    return _one_holds(_Groups(rules, tests), tuple(tests))
+
+
+def _one_holds(groups: _Groups, every: tuple[Closure, ...]) -> Closure:
+    texts, numbers, others = groups.texts, groups.numbers, groups.others
+
+    def hold(context: Any, budget: Budget | None = None) -> Any:
+        if type(context) is not dict:
+            return any(test(context, budget) for test in every)
+        get = context.get
+        for key, text, exact in texts:
+            value = get(key)
+            if value == text if type(value) is str else exact(value, text, budget):
+                return True
+        for key, compare, number, exact in numbers:
+            value = get(key)
+            kind = type(value)
+            if compare(value, number) if kind is int or kind is float else exact(value, number, budget):
+                return True
+        for test in others:  # noqa: SIM110 - a generator would double the cost
+            if test(context, budget):
+                return True
+        return False
+
+    return hold
+
+
+def first_value(parts: Sequence[Closure], stop: bool) -> Closure:
+    """Give the first value whose truth is ``stop``, or the last value.
+
+    Args:
+        parts: The closures of the operands.
+        stop: False for ``and``, true for ``or``.
+
+    Returns:
+        The closure.
+    """
+    *head, last = parts
+
+    def choose(context: Any, budget: Budget | None = None) -> Any:
+        for part in head:
+            value = part(context, budget)
+            if truthy(value) is stop:
+                return value
+        return last(context, budget)
+
+    return choose

@@ -1,0 +1,120 @@
+"""Compiled rules as objects, and engines with operators of their own."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import subprocess
+import sys
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from automate_core.errors import ConfigurationError, RuleEvaluationError, UnknownOperationError
+from automate_core.redaction import REDACTED
+from automate_core.rules import Engine, compile_rule, custom_operator, evaluate, explain
+
+
+def test_a_compiled_rule_keeps_its_own_copy() -> None:
+    spec: dict[str, Any] = {"in": [{"var": "a"}, [1, 2]]}
+    rule = compile_rule(rule_spec=spec)
+    spec["in"][1].append(3)
+    rule.spec["in"][1].append(3)
+    assert rule.spec == {"in": [{"var": "a"}, [1, 2]]}
+    assert rule.evaluate(context={"a": 3}) is False
+    value = compile_rule([[1], {}]).value({})
+    value[0].append(2)
+    assert compile_rule([[1], {}]).value({}) == [[1], {}]
+
+
+def test_a_compiled_rule_never_changes() -> None:
+    rule = compile_rule({"==": [{"var": "a"}, "secret constant"]})
+    with pytest.raises(AttributeError):
+        rule.evaluate = bool  # type: ignore[assignment] # the refusal is what is tested
+    with pytest.raises(AttributeError):
+        del rule.evaluate
+    assert "secret" not in repr(rule)
+
+
+def test_a_result_is_not_the_callers_data() -> None:
+    context = {"a": {"b": [1]}}
+    compile_rule({"var": "a"}).value(context)["b"].append(2)
+    assert context == {"a": {"b": [1]}}
+
+
+def test_one_compiled_rule_serves_many_threads() -> None:
+    rule = compile_rule(
+        {"==": [{"reduce": [{"var": "list"}, {"+": [{"var": "current"}, {"var": "accumulator"}]}, 0]}, {"var": "sum"}]}
+    )
+    contexts = [{"list": list(range(size)), "sum": sum(range(size))} for size in range(1, 200)] * 4
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(rule.evaluate, contexts))
+
+
+class Order(dict[str, Any]):
+    def __missing__(self, key: str) -> Any:
+        raise AssertionError("a rule asks for what is there")
+
+
+@pytest.mark.parametrize(
+    ("value", "other"),
+    [
+        (Decimal("10.5"), 10.5),
+        ((1, 2), "1,2"),
+        (datetime.date(2026, 1, 2), "2026-01-02"),
+        (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+    ],
+)
+def test_python_values_read_as_their_json(value: Any, other: Any) -> None:
+    assert evaluate({"==": [{"var": "a"}, other]}, Order(a=value)) is True
+    assert evaluate({"==": [{"var": "b"}, other]}, Order(a=value)) is False
+    assert explain({"==": [{"var": "a"}, other]}, {"a": value})["result"] is True
+
+
+def test_log_passes_the_value_on_and_redacts_what_it_writes(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, logger="automate.rules"):
+        assert evaluate({"==": [{"log": {"var": "user.api_key"}}, "k1"]}, {"user": {"api_key": "k1"}}) is True
+        assert evaluate({"log": {"var": "line"}}, {"line": "one\ntwo"}) is True
+    first, second = caplog.records
+    assert REDACTED in first.getMessage()
+    assert "\n" not in second.getMessage()
+    assert {record.levelno for record in caplog.records} == {logging.DEBUG}
+
+
+def between(value: Any, low: Any, high: Any) -> bool:
+    return bool(low <= value <= high)
+
+
+def test_custom_operators_live_on_their_engine() -> None:
+    engine = Engine().with_operators(custom_operator("between", between, minimum=3, maximum=3))
+    rule = {"and": [True, {"between": [{"var": "a"}, 1, 5]}]}
+    assert engine.evaluate(rule, {"a": 3}) is True
+    tree = engine.explain(rule, {"a": 9})
+    assert (tree["result"], tree["children"][1]["operator"]) == (False, "between")
+    with pytest.raises(UnknownOperationError):
+        evaluate(rule, {"a": 3})
+    with pytest.raises(RuleEvaluationError, match="between") as caught:
+        engine.evaluate(rule, {"a": "text"})
+    assert caught.value.context["pointer"] == "/and/1"
+    assert isinstance(caught.value.__cause__, TypeError)
+
+
+def test_operators_keep_their_meaning() -> None:
+    with pytest.raises(ConfigurationError):
+        Engine().with_operators(custom_operator("var", between))
+    with pytest.raises(ConfigurationError):
+        Engine({"==": custom_operator("==", between)})
+    with pytest.raises(ConfigurationError):
+        Engine({"other": custom_operator("between", between)})
+    with pytest.raises(TypeError):
+        Engine().operators["x"] = custom_operator("x", between)  # type: ignore[index] # read-only on purpose
+
+
+def test_the_import_is_light() -> None:
+    code = (
+        "import sys, automate_core.rules; print(sorted({'django', 'pydantic', 'pluggy', 'jinja2'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
