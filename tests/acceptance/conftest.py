@@ -44,6 +44,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 Configure = Callable[..., None]
+Actions = Callable[[str], Callable[[Callable[..., Any]], Callable[..., Any]]]
 
 
 @pytest.fixture(scope="session")
@@ -89,12 +90,12 @@ def configured() -> Iterator[Configure]:
 
 
 @pytest.fixture
-def actions() -> Iterator[Callable[..., Any]]:
+def actions() -> Iterator[Actions]:
     """Make functions actions of the prefix ``test`` for one test: ``@actions("name")``."""
     from automate import action
     from automate_core.registry import registry
 
-    yield lambda name, **options: action(f"test.{name}", **options)
+    yield lambda name: action(f"test.{name}")
     registry.remove("connectors", "test")
 
 
