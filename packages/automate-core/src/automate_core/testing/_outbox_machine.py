@@ -20,7 +20,7 @@ _WAITING = (JobStatus.PENDING, JobStatus.RETRY)
 _MAX_CRASHES = 3
 
 stores = st.sampled_from([0, 1])
-workers = st.sampled_from(["a", "b"])
+workers = st.sampled_from(["a", "a", "b"])
 picks = st.integers(0, 2**16)
 
 
@@ -108,6 +108,11 @@ class _Machine(RuleBasedStateMachine):
 
     # -- ending claims, live and stale ------------------------------------------------------------------------------
 
+    def _is_impostor(self, claim: _Claim) -> bool:
+        """Whether somebody else holds the item now, under the same name: the calls that only a token can refuse."""
+        holder = self.rows[claim.item_id].claim
+        return holder is not None and holder is not claim and holder.worker == claim.worker
+
     def _addressed(self, claim: _Claim, by_token: bool) -> _Claim:
         """Return the claim that a call means: the given one, or the last that this store remembers for the worker."""
         if by_token:
@@ -122,9 +127,11 @@ class _Machine(RuleBasedStateMachine):
         through=stores,
         how=st.sampled_from(["mark_success", "mark_failed", "mark_retry", "release", "renew", "renew_many"]),
         due=st.booleans(),
+        impostor=st.booleans(),
     )
-    def end(self, pick: int, by_token: bool, through: int, how: str, due: bool) -> None:
-        claim = self.claims[pick % len(self.claims)]
+    def end(self, pick: int, by_token: bool, through: int, how: str, due: bool, impostor: bool) -> None:
+        claims = (impostor and [claim for claim in self.claims if self._is_impostor(claim)]) or self.claims
+        claim = claims[pick % len(claims)]
         meant = self._addressed(claim, by_token)
         store = self.stores[through if by_token else claim.store]
         row = self.rows[claim.item_id]
