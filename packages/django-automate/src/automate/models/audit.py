@@ -6,10 +6,30 @@ from typing import Any
 
 from automate_core.redaction import redact
 from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from automate.models.immutable import AppendOnlyModel
 
 __all__ = ["AuditLogEntry"]
+
+
+class RedactedJSONField(models.JSONField):
+    """JSON that is redacted on its way into the database, whichever way it takes: save, bulk_create or update."""
+
+    def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
+        """Return what is written.
+
+        Args:
+            value: The value; an expression is left as it is.
+            connection: The connection.
+        """
+        plain = value if hasattr(value, "as_sql") else redact(value)
+        return super().get_db_prep_save(plain, connection)
+
+    def deconstruct(self) -> Any:
+        """Return what a migration writes down: to the database it is plain JSON."""
+        name, _, args, kwargs = super().deconstruct()
+        return name, "django.db.models.JSONField", args, kwargs
 
 
 class AuditLogEntry(AppendOnlyModel):
@@ -18,7 +38,7 @@ class AuditLogEntry(AppendOnlyModel):
     actor = models.CharField(max_length=200)
     action = models.CharField(max_length=100, db_index=True)
     resource = models.CharField(max_length=300, db_index=True)
-    details = models.JSONField(default=dict)
+    details = RedactedJSONField(default=dict)
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
 
     class Meta:
