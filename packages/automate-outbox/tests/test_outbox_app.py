@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from automate_core import settings
-from automate_core.errors import ConfigurationError, LeaseLostError
+from automate_core.errors import ConfigurationError, InvalidPayloadError, LeaseLostError
 from automate_core.outbox import NewJob
 from automate_core.registry import Registry
 from automate_core.testing.databases import ALIASES, require_database
@@ -79,6 +79,24 @@ def test_both_stores_are_registered() -> None:
     assert registry.keys("outbox_stores") == ["optimistic", "skip_locked"]
     assert registry.load("outbox_stores", "optimistic") is OptimisticClaimOutboxStore
     assert registry.load("outbox_stores", "skip_locked") is SkipLockedClaimOutboxStore
+
+
+def nested(levels: int) -> dict[str, Any]:
+    payload: dict[str, Any] = {}
+    for _ in range(levels - 1):
+        payload = {"x": payload}
+    return payload
+
+
+def test_a_payload_is_as_deep_as_the_database_takes(using: str) -> None:
+    store = get_store(using)
+    most = 31 if using == "mariadb" else 100
+    with transaction.atomic(using=using):
+        store.add([NewJob("test", nested(most))])
+        with pytest.raises(InvalidPayloadError, match=f"deeper than {most}"):
+            store.add([NewJob("test", nested(most + 1))])
+    (item,) = store.claim_batch("w")
+    assert item.payload == nested(most)
 
 
 # -- what the store remembers -----------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ __all__ = [
     "check_payload",
     "content_hash",
     "json_pointer",
+    "storable_text",
 ]
 
 MAX_DEPTH = 100
@@ -112,6 +113,17 @@ def content_hash(value: Any) -> str:
         InvalidPayloadError: As :func:`check_payload`.
     """
     return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def storable_text(text: str, limit: int) -> str:
+    """Return a text as every database can hold it: NUL and lone surrogates replaced, cut to a length.
+
+    Args:
+        text: Any text.
+        limit: Its longest form, in characters.
+    """
+    clean = text[: limit + 1].replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 
 def _inspect(root: Any, what: str, max_bytes: int, max_depth: int) -> None:

@@ -175,7 +175,7 @@ class DatabaseOutboxStore(ABC):
             "lease_expires_at = {expires} WHERE id IN ({ids}) AND {live}{due}",
             expires=expires,
             ids=marks(len(item_ids)),
-            due=f" AND next_attempt_at <= {self._dialect.now}" if due_only else "",
+            due=f" AND {self._dialect.reached}" if due_only else "",
         )
         params = [worker_id, token, seconds, *item_ids]
         if self._dialect.updates_return_rows:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, TypeVar
 
 from automate_core.errors import ConfigurationError
+from automate_core.payload import MAX_DEPTH
 from django.db import OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -126,7 +127,17 @@ class Dialect(ABC):
         """Django's connection of this thread."""
         return connections[self.using]
 
+    @property
+    def max_depth(self) -> int:
+        """Levels of nesting that a JSON column takes."""
+        return MAX_DEPTH
+
     # -- the clock --------------------------------------------------------------------------------------------------
+
+    @property
+    def reached(self) -> str:
+        """Condition that an item is due."""
+        return f"next_attempt_at <= {self.now}"
 
     @abstractmethod
     def after(self, seconds: float) -> tuple[str, Any]:

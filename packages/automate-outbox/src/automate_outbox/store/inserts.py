@@ -57,7 +57,8 @@ def _row(
 ) -> NewRow:
     attempts = 1 if status is JobStatus.CLAIMED else 0
     text = f"(%s, %s, %s, %s, %s, %s, %s, {due[0]}, %s, %s, {lease[0]}, 0, '', {dialect.now}, NULL)"
-    given = [job.kind, encode_payload(job.payload), job.priority, job.queue, job.ordering_key, job.tenant]
+    payload = encode_payload(job.payload, dialect.max_depth)
+    given = [job.kind, payload, job.priority, job.queue, job.ordering_key, job.tenant]
     return text, [*given, job.max_attempts, due[1], status.value, attempts, *lease[1]]
 
 

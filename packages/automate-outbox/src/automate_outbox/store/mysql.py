@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from automate_core.payload import MAX_DEPTH, MAX_DEPTH_MARIADB
 from django.db import OperationalError, transaction
 
 from automate_outbox.store.dialect import Change, Claim, Dialect, marks, sql
@@ -15,7 +16,7 @@ __all__ = ["MySQLDialect"]
 # One status at a time, in the order of the index: a sort would lock every due row, not only those up to the limit.
 _LOCK = """
 SELECT {columns}, {expires} FROM {table} FORCE INDEX (automate_outbox_claim)
-WHERE status = %s AND next_attempt_at <= {now}{conditions}
+WHERE status = %s AND {reached}{conditions}
 ORDER BY priority DESC, next_attempt_at, id
 LIMIT %s
 FOR UPDATE SKIP LOCKED
@@ -35,6 +36,11 @@ class MySQLDialect(Dialect):
     now = "UTC_TIMESTAMP(6)"
     seconds_until = "TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), MIN(next_attempt_at)) / 1000000"
     updates_return_rows = False
+
+    @property
+    def max_depth(self) -> int:
+        """Levels of nesting: MariaDB's check of a JSON column refuses deeper values, empty ones at the end included."""
+        return MAX_DEPTH_MARIADB - 1 if getattr(self.connection, "mysql_is_mariadb", False) else MAX_DEPTH
 
     def after(self, seconds: float) -> tuple[str, Any]:
         """Add seconds to the database's now.
@@ -100,7 +106,7 @@ class MySQLDialect(Dialect):
     def _lock(self, status: str, claim: Claim) -> list[Any]:
         expires, microseconds = self.after(claim.lease_seconds)
         conditions, values = claim.wanted.conditions()
-        statement = sql(_LOCK, now=self.now, conditions=conditions, expires=expires)
+        statement = sql(_LOCK, reached=self.reached, conditions=conditions, expires=expires)
         return self.query(statement, [microseconds, status, *values, claim.limit])
 
     def update_free(self, change: Change, condition: str, params: Sequence[Any]) -> set[int]:

@@ -10,7 +10,7 @@ from automate_outbox.store.dialect import Claim, sql
 __all__ = ["OptimisticClaimOutboxStore"]
 
 _ROUNDS = 5
-_LOOK = "SELECT id FROM {table} WHERE {live} AND next_attempt_at <= {now}{conditions} ORDER BY {order} LIMIT %s"
+_LOOK = "SELECT id FROM {table} WHERE {live} AND {reached}{conditions} ORDER BY {order} LIMIT %s"
 _ORDER = "priority DESC, next_attempt_at, id"
 
 
@@ -29,7 +29,7 @@ class OptimisticClaimOutboxStore(DatabaseOutboxStore):
 
     def _claim(self, claim: Claim) -> list[Any]:
         conditions, values = claim.wanted.conditions()
-        statement = sql(_LOOK, now=self._dialect.now, conditions=conditions, order=_ORDER)
+        statement = sql(_LOOK, reached=self._dialect.reached, conditions=conditions, order=_ORDER)
         for _ in range(_ROUNDS):
             found = [row[0] for row in self._dialect.query(statement, [*values, claim.limit])]
             if not found:

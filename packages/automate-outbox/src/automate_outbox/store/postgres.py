@@ -15,7 +15,7 @@ __all__ = ["PostgresDialect"]
 _CLAIM = """
 WITH due AS MATERIALIZED (
     SELECT id AS due_id FROM {table}
-    WHERE {live} AND next_attempt_at <= {now}{conditions}
+    WHERE {live} AND {reached}{conditions}
     ORDER BY priority DESC, next_attempt_at, id
     LIMIT %s
     FOR UPDATE SKIP LOCKED
@@ -61,7 +61,7 @@ class PostgresDialect(Dialect):
         """
         expires, seconds = self.after(claim.lease_seconds)
         conditions, values = claim.wanted.conditions()
-        statement = sql(_CLAIM, now=self.now, conditions=conditions, expires=expires)
+        statement = sql(_CLAIM, reached=self.reached, conditions=conditions, expires=expires)
         return self.query(statement, [*values, claim.limit, claim.worker_id, claim.token, seconds])
 
     def is_contention(self, error: OperationalError) -> bool:

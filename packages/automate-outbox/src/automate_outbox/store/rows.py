@@ -12,7 +12,7 @@ from typing import Any
 
 from automate_core.errors import OutboxError
 from automate_core.outbox import NewJob, OutboxItem
-from automate_core.payload import check_payload
+from automate_core.payload import check_payload, storable_text
 from automate_core.redaction import redact_text
 
 __all__ = [
@@ -51,18 +51,19 @@ ITEM_COLUMNS = (
 _SMALLINT = range(-32768, 32768)
 
 
-def encode_payload(payload: Mapping[str, Any]) -> str:
+def encode_payload(payload: Mapping[str, Any], max_depth: int) -> str:
     """Return a payload as JSON text that every database can hold.
 
     Args:
         payload: A JSON object.
+        max_depth: Levels of nesting that the database takes.
 
     Raises:
         InvalidPayloadError: If it is not an object, or holds what JSON or a database cannot: other types, NaN,
-            infinities, NUL, lone surrogates, cycles.
+            infinities, NUL, lone surrogates, cycles, or too many levels.
     """
     value = payload if isinstance(payload, dict) or not isinstance(payload, Mapping) else dict(payload)
-    return check_payload(value, max_bytes=_PAYLOAD_BYTES, what="payload of the job").decode()
+    return check_payload(value, max_bytes=_PAYLOAD_BYTES, what="payload of the job", max_depth=max_depth).decode()
 
 
 def check_job(job: NewJob) -> None:
@@ -133,9 +134,7 @@ def store_error(error: str) -> str:
         error: The text.
     """
     # The first cut lies far behind the second, so that a secret which it splits never shows.
-    text = redact_text(str(error)[: 8 * ERROR_LENGTH])
-    text = text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
-    return text if len(text) <= ERROR_LENGTH else text[: ERROR_LENGTH - 1] + "…"
+    return storable_text(redact_text(str(error)[: 8 * ERROR_LENGTH]), ERROR_LENGTH)
 
 
 def read_item(row: Sequence[Any], lease_expires_at: datetime) -> OutboxItem:

@@ -16,7 +16,7 @@ UPDATE {table}
 SET status = 'CLAIMED', attempts = attempts + 1, lease_owner = %s, lease_token = %s, lease_expires_at = {expires}
 WHERE id IN (
     SELECT id FROM {table}
-    WHERE {live} AND next_attempt_at <= {now}{conditions}
+    WHERE {live} AND {reached}{conditions}
     ORDER BY priority DESC, next_attempt_at, id
     LIMIT %s
 )
@@ -30,6 +30,11 @@ class SQLiteDialect(Dialect):
 
     now = "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
     seconds_until = "ROUND((julianday(MIN(next_attempt_at)) - julianday('now')) * 86400.0, 3)"
+
+    @property
+    def reached(self) -> str:
+        """Condition that an item is due; the clock has milliseconds, but Django writes microseconds."""
+        return f"next_attempt_at <= {self.now} || '999'"
 
     def after(self, seconds: float) -> tuple[str, Any]:
         """Add seconds to the database's now.
@@ -56,7 +61,7 @@ class SQLiteDialect(Dialect):
         """
         expires, seconds = self.after(claim.lease_seconds)
         conditions, values = claim.wanted.conditions()
-        statement = sql(_CLAIM, now=self.now, conditions=conditions, expires=expires)
+        statement = sql(_CLAIM, reached=self.reached, conditions=conditions, expires=expires)
         return self.query(statement, [claim.worker_id, claim.token, seconds, *values, claim.limit])
 
     def is_contention(self, error: OperationalError) -> bool:
