@@ -147,6 +147,9 @@ SECRET = "hunter2-is-secret"
         {"map": [{"var": "user.passwords"}, {"var": ""}]},
         {"some": [{"var": "user.passwords"}, {"==": [{"var": ""}, SECRET]}]},
         {"map": [{"var": "users"}, {"var": "password"}]},
+        {"map": [{"var": "many"}, {"var": "password"}]},
+        {"reduce": [{"var": "many"}, {"var": "current.password"}, ""]},
+        {"map": [{"var": "many"}, {"var": {"cat": ["pass", "word"]}}]},
         {"filter": [{"var": "users"}, {"var": "password"}]},
         {"reduce": [{"var": "users"}, {"cat": [{"var": "accumulator"}, {"var": "current.password"}]}, ""]},
         {"substr": [{"var": "user.password"}, 0, 17]},
@@ -161,6 +164,7 @@ def test_secrets_stay_out(rule: Any, caplog: pytest.LogCaptureFixture) -> None:
     context = {
         "user": {"password": SECRET, "passwords": [SECRET]},
         "users": [{"password": SECRET}],
+        "many": [{}] * 50 + [{"password": SECRET}],
         "typed": SECRET,
     }
     with caplog.at_level("DEBUG", logger="automate.rules"):

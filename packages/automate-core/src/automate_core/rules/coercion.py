@@ -50,6 +50,7 @@ MAX_EXACT = 2**53
 """The largest magnitude up to which JavaScript knows every integer."""
 
 _OPAQUE = "[object Object]"
+_NUMBER_TYPES = (int, float)
 _MAX_NESTING = 100
 _STEPS_PER_LIST = 4
 _STEPS_PER_VISIT = 8
@@ -110,7 +111,7 @@ _ADAPTERS: tuple[tuple[Any, Any], ...] = (
 
 def is_number(value: Any) -> bool:
     """Tell whether a value is a JSON number."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, _NUMBER_TYPES) and not isinstance(value, bool)
 
 
 def list_items(value: Any) -> list[Any]:

@@ -57,6 +57,8 @@ def constant_path(rule: Any) -> tuple[str, ...] | None:
     if type(rule) is not dict or "var" not in rule:
         return None
     path = rule["var"]
+    if type(path) is str and path and "." not in path:
+        return (path,)
     if type(path) is list:
         if len(path) > 1:
             return None
@@ -169,20 +171,24 @@ class Compiler:
             if path is not None and type(given[1]) is list and _is_constant(given[1]):
                 return leaves.membership_leaf(path, given[1]), True
         elif len(given) == 2 or operator.used == 2:
-            leaf = self._leaf(name, given[0], given[1], (where, name, 0))
-            leaf = leaf or self._leaf(_MIRRORED[name], given[1], given[0], (where, name, 1))
+            first, second = given[0], given[1]
+            leaf = None
+            if type(first) is dict:
+                leaf = self._leaf(name, first, second, where)
+            elif type(second) is dict:
+                leaf = self._leaf(_MIRRORED[name], second, first, where)
             if leaf is not None:
                 return leaf, True
         parts = self._parts(operator, given, listed, where)
         function = operator.exact(where)
         return _binary(function, *parts) if len(parts) == 2 else _variadic(function, parts), True
 
-    def _leaf(self, name: str, first: Any, constant: Any, where: Where) -> Closure | None:
+    def _leaf(self, name: str, operation: Any, constant: Any, where: Where) -> Closure | None:
         """Compile a comparison with a constant to one closure."""
         kind = type(constant)
-        if kind is dict or kind is list or type(first) is not dict:
+        if kind is dict or kind is list:
             return None
-        path = constant_path(first)
+        path = constant_path(operation)
         if path:
             return leaves.comparison_leaf(name, path, constant)
         if kind is not int and kind is not float:
@@ -190,7 +196,7 @@ class Compiler:
         return (
             leaves.item_leaf(name, constant)
             if path is not None
-            else leaves.number_leaf(name, self.compile(first, where)[0], constant)
+            else leaves.number_leaf(name, self.compile(operation, where)[0], constant)
         )
 
     def _negation(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> _Part:

@@ -12,10 +12,38 @@ from typing import Any
 from automate_core.rules.coercion import truthy
 from automate_core.rules.leaves import COMPARE, Closure, exact_comparison
 from automate_core.rules.limits import Budget
+from automate_core.rules.paths import step
 
 __all__ = ["all_hold", "first_value", "one_holds"]
 
 _GROUPED_FROM = 4
+
+
+def _key_condition(rule: Any) -> tuple[str, str, Any] | None:
+    """Read a comparison of a key with a text or a number; None for any other condition."""
+    ((name, given),) = rule.items() if type(rule) is dict and rule else (("", None),)
+    if name not in COMPARE or type(given) is not list or len(given) != 2:
+        return None
+    variable, constant = given
+    key = variable.get("var") if type(variable) is dict else None
+    if type(key) is not str or not key or "." in key or type(constant) not in _GROUPED_CONSTANTS:
+        return None
+    return name, key, constant
+
+
+_GROUPED_CONSTANTS = frozenset({int, float, str})
+
+
+def _text_condition(rule: Any) -> tuple[str, str, Closure] | None:
+    """Read an equality of a key and a text: the key, the text, and the exact comparison."""
+    condition = _key_condition(rule)
+    if condition is None or condition[0] not in _EQUALITIES or type(condition[2]) is not str:
+        return None
+    name, key, text = condition
+    return key, text, exact_comparison(name, text)
+
+
+_EQUALITIES = frozenset({"==", "==="})
 
 
 class _Groups:
@@ -23,31 +51,21 @@ class _Groups:
 
     __slots__ = ("numbers", "others", "texts")
 
-    def __init__(self, rules: list[Any], tests: Sequence[Closure]) -> None:
+    def __init__(self, rules: Sequence[Any], tests: Sequence[Closure]) -> None:
         self.texts: list[tuple[str, str, Closure]] = []
         self.numbers: list[tuple[str, Any, Any, Closure]] = []
         self.others: list[Closure] = []
         for rule, test in zip(rules, tests, strict=True):
-            if not self._file(rule):
+            condition = _key_condition(rule)
+            if condition is None or (type(condition[2]) is str and condition[0] not in _EQUALITIES):
                 self.others.append(test)
-
-    def _file(self, rule: Any) -> bool:
-        """File a comparison of a key with a constant."""
-        ((name, given),) = rule.items() if type(rule) is dict and rule else (("", None),)
-        if name not in COMPARE or type(given) is not list or len(given) != 2:
-            return False
-        variable, constant = given
-        key = variable.get("var") if type(variable) is dict else None
-        if type(key) is not str or not key or "." in key:
-            return False
-        kind = type(constant)
-        if kind is str and (name == "==" or name == "==="):
-            self.texts.append((key, constant, exact_comparison(name, constant)))
-        elif kind is int or kind is float:
-            self.numbers.append((key, COMPARE[name], constant, exact_comparison(name, constant)))
-        else:
-            return False
-        return True
+                continue
+            name, key, constant = condition
+            exact = exact_comparison(name, constant)
+            if type(constant) is str:
+                self.texts.append((key, constant, exact))
+            else:
+                self.numbers.append((key, COMPARE[name], constant, exact))
 
 
 def all_hold(rules: list[Any], tests: Sequence[Closure]) -> Closure:
@@ -62,15 +80,27 @@ def all_hold(rules: list[Any], tests: Sequence[Closure]) -> Closure:
     """
     if len(tests) == 1:
         return tests[0]
-    if len(tests) == 2:
-        first, second = tests
-        return lambda context, budget=None: first(context, budget) and second(context, budget)
-    if len(tests) == 3:
-        first, second, third = tests
-        return lambda context, budget=None: (
-            first(context, budget) and second(context, budget) and third(context, budget)
-        )
-    return _all_hold(_Groups(rules, tests), tuple(tests))
+    if len(tests) >= _GROUPED_FROM:
+        return _all_hold(_Groups(rules, tests), tuple(tests))
+    rest = all_hold(rules[1:], tests[1:])
+    text = _text_condition(rules[0])
+    if text is not None:
+        return _text_and(*text, rest)
+    first = tests[0]
+    return lambda context, budget=None: first(context, budget) and rest(context, budget)
+
+
+def _text_and(key: str, text: str, exact: Closure, rest: Closure) -> Closure:
+    def hold(context: Any, budget: Budget | None = None) -> Any:
+        if type(context) is dict:
+            value = context.get(key)
+            if type(value) is str:
+                return value == text and rest(context, budget)
+        else:
+            value = step(context, key)
+        return exact(value, text, budget) and rest(context, budget)
+
+    return hold
 
 
 def _all_hold(groups: _Groups, every: tuple[Closure, ...]) -> Closure:
@@ -101,13 +131,27 @@ def one_holds(rules: list[Any], tests: Sequence[Closure]) -> Closure:
     """Tell whether one condition holds; the arguments are those of :func:`all_hold`."""
     if len(tests) == 1:
         return tests[0]
-    if len(tests) == 2:
-        first, second = tests
-        return lambda context, budget=None: first(context, budget) or second(context, budget)
-    if len(tests) == 3:
-        first, second, third = tests
-        return lambda context, budget=None: first(context, budget) or second(context, budget) or third(context, budget)
-    return _one_holds(_Groups(rules, tests), tuple(tests))
+    if len(tests) >= _GROUPED_FROM:
+        return _one_holds(_Groups(rules, tests), tuple(tests))
+    rest = one_holds(rules[1:], tests[1:])
+    text = _text_condition(rules[0])
+    if text is not None:
+        return _text_or(*text, rest)
+    first = tests[0]
+    return lambda context, budget=None: first(context, budget) or rest(context, budget)
+
+
+def _text_or(key: str, text: str, exact: Closure, rest: Closure) -> Closure:
+    def hold(context: Any, budget: Budget | None = None) -> Any:
+        if type(context) is dict:
+            value = context.get(key)
+            if type(value) is str:
+                return value == text or rest(context, budget)
+        else:
+            value = step(context, key)
+        return exact(value, text, budget) or rest(context, budget)
+
+    return hold
 
 
 def _one_holds(groups: _Groups, every: tuple[Closure, ...]) -> Closure:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from automate_core.redaction import is_secret_key
 from automate_core.rules import sentences
 from automate_core.rules.coercion import list_items, truthy, verdict
 from automate_core.rules.compiler import Compiler, constant_path
 from automate_core.rules.display import REDACTED, shown
-from automate_core.rules.limits import Budget, Where, pointer
+from automate_core.rules.limits import Budget, escape
 from automate_core.rules.lookups import missing, missing_some
 from automate_core.rules.operators import Form, Operator
 from automate_core.rules.paths import MISSING, lookup
@@ -45,10 +46,10 @@ class _Seen(NamedTuple):
     hidden: bool = False
 
 
-def _node(operator: str, where: Where, value: Any, truth: bool | None, children: list[Node], reason: str) -> Node:
+def _node(operator: str, path: str, value: Any, truth: bool | None, children: list[Node], reason: str) -> Node:
     return {
         "operator": operator,
-        "path": pointer(where),
+        "path": path,
         "value": value,
         "result": truth,
         "children": children,
@@ -99,33 +100,35 @@ class Explainer:
         Returns:
             The tree.
         """
-        seen = self._visit(rule, None, _Scope(context))
+        seen = self._visit(rule, "", _Scope(context))
         return seen.node | {"result": verdict(seen.value)}
 
-    def _visit(self, rule: Any, where: Where, scope: _Scope) -> _Seen:
+    def _visit(self, rule: Any, path: str, scope: _Scope) -> _Seen:
         if type(rule) is dict and rule:
             name, given, listed = operands(rule)
             operator = self._operators[name]
-            return self._forms[operator.form](_Operation(rule, operator, given, listed, where), scope)
+            return self._forms[operator.form](
+                _Operation(rule, operator, given, listed, path, f"{path}/{escape(name)}"), scope
+            )
         if type(rule) is list and rule:
-            parts = [self._visit(item, (where, "", at), scope) for at, item in enumerate(rule)]
+            parts = [self._visit(item, f"{path}/{at}", scope) for at, item in enumerate(rule)]
             values = [part.value for part in parts]
-            return _computed("list", where, values, parts, f"a list of {len(values)}")
+            return _computed("list", path, values, parts, f"a list of {len(values)}")
         clean, hidden = shown(rule)
-        return _Seen(rule, _node("constant", where, clean, truthy(rule), [], sentences.constant(clean)), hidden)
+        return _Seen(rule, _node("constant", path, clean, truthy(rule), [], sentences.constant(clean)), hidden)
 
     def _operands(self, operation: _Operation, scope: _Scope) -> list[_Seen]:
         used = operation.operator.used
         given = operation.given if used is None else operation.given[:used]
         return [self._visit(item, operation.place(at), scope) for at, item in enumerate(given)]
 
-    def _skipped(self, rule: Any, where: Where) -> Node:
+    def _skipped(self, rule: Any, path: str) -> Node:
         name = next(iter(rule)) if type(rule) is dict and rule else ("list" if type(rule) is list else "constant")
-        return _node(name, where, None, None, [], "not reached")
+        return _node(name, path, None, None, [], "not reached")
 
     def _eager(self, operation: _Operation, scope: _Scope) -> _Seen:
         parts = self._operands(operation, scope)
-        value = operation.operator.exact(operation.where)(None, *[part.value for part in parts])
+        value = operation.operator.exact(operation.path)(None, *[part.value for part in parts])
         if any(part.hidden for part in parts):
             for part in parts:
                 _hide(part.node)
@@ -136,14 +139,14 @@ class Explainer:
         else:
             clean, _ = shown(value)
             reason = sentences.computed(name, REDACTED if any(part.hidden for part in parts) else clean)
-        return _computed(name, operation.where, value, parts, reason)
+        return _computed(name, operation.path, value, parts, reason)
 
     def _negation(self, operation: _Operation, scope: _Scope) -> _Seen:
         parts = self._operands(operation, scope)
         negate = operation.operator.name == "!"
         value = truthy(parts[0].value if parts else None) is not negate
         reason = sentences.negation(negate, parts[0].node if parts else None)
-        return _computed(operation.operator.name, operation.where, value, parts, reason)
+        return _computed(operation.operator.name, operation.path, value, parts, reason)
 
     def _first(self, operation: _Operation, scope: _Scope) -> _Seen:
         stop = operation.operator.form is Form.OR
@@ -189,10 +192,10 @@ class Explainer:
             clean = REDACTED if hidden and not isinstance(clean, dict | list) else clean
             clean = REDACTED if scope.hidden else clean
             reason = sentences.variable_is(name, clean)
-            return _Seen(found, _node("var", operation.where, clean, truthy(found), nodes, reason), hidden)
+            return _Seen(found, _node("var", operation.path, clean, truthy(found), nodes, reason), hidden)
         if len(given) < 2:
             reason = sentences.variable_missing(name)
-            return _Seen(None, _node("var", operation.where, None, False, nodes, reason))
+            return _Seen(None, _node("var", operation.path, None, False, nodes, reason))
         default = self._visit(given[1], operation.place(1), scope)
         reason = sentences.variable_missing(name, default.node["value"], has_default=True)
         return _passed_on(operation, default.value, [default], [*nodes, default.node], reason)
@@ -205,7 +208,7 @@ class Explainer:
         else:
             value = missing_some(scope.context, values[0], values[1])
         clean = REDACTED if any(part.hidden for part in parts) else shown(value)[0]
-        return _computed(operation.operator.name, operation.where, value, parts, sentences.absent(clean))
+        return _computed(operation.operator.name, operation.path, value, parts, sentences.absent(clean))
 
     def _log(self, operation: _Operation, scope: _Scope) -> _Seen:
         parts = self._operands(operation, scope)
@@ -215,22 +218,21 @@ class Explainer:
 
     def _transform(self, operation: _Operation, scope: _Scope) -> _Seen:
         """Explain what goes through a whole list: the body is not shown, what comes out is."""
-        name, where = operation.operator.name, operation.where
+        name, path = operation.operator.name, operation.path
         source = self._visit(operation.given[0], operation.place(0), scope)
         parts = [
             source,
             *(self._visit(item, operation.place(at + 2), scope) for at, item in enumerate(operation.given[2:])),
         ]
-        value = self._compiler.value(operation.rule, where)(scope.context, Budget())
-        hidden = scope.hidden or any(part.hidden for part in parts)
+        value = self._compiler.value(operation.rule, path)(scope.context, Budget())
+        hidden = scope.hidden or any(part.hidden for part in parts) or _names_secret(operation.given[1])
         items = list_items(source.value)
         reason = sentences.transformed(name, len(items), len(value) if name == "filter" else None)
-        seen = _computed(name, where, value, parts, reason)
-        if not hidden and isinstance(value, list | dict):
-            # The items kept their keys, so the redactor still sees them under their own names.
+        clean = REDACTED
+        if not hidden:
             clean, hidden = shown(value, _scope_path(operation.given[0], scope))
-            seen.node["value"] = clean
-        return _Seen(value, seen.node, hidden)
+        node = _node(name, path, clean, truthy(value), [part.node for part in parts], reason)
+        return _Seen(value, node, hidden)
 
     def _search(self, operation: _Operation, scope: _Scope) -> _Seen:
         form, name = operation.operator.form, operation.operator.name
@@ -256,7 +258,7 @@ class Explainer:
         else:
             nodes.append(self._skipped(operation.given[1], operation.place(1)))
         reason = sentences.searched(name, len(items), decisive, detail)
-        return _Seen(value, _node(name, operation.where, value, value, nodes, reason))
+        return _Seen(value, _node(name, operation.path, value, value, nodes, reason))
 
 
 class _Operation(NamedTuple):
@@ -266,34 +268,46 @@ class _Operation(NamedTuple):
     operator: Operator
     given: list[Any]
     listed: bool
-    where: Where
+    path: str
+    inside: str
 
-    def place(self, at: int) -> Where:
-        """Return the place of an operand."""
-        return (self.where, self.operator.name, at if self.listed else None)
+    def place(self, at: int) -> str:
+        """Return the JSON pointer to an operand."""
+        return f"{self.inside}/{at}" if self.listed else self.inside
 
 
 def _scope_path(source: Any, scope: _Scope) -> tuple[str, ...]:
     return scope.path + (constant_path(source) or ())
 
 
+def _names_secret(body: Any) -> bool:
+    """Tell whether what is computed for each item may be a secret: it reads one by name, or by a computed name."""
+    if type(body) is str:
+        return any(is_secret_key(part) for part in body.split("."))
+    if type(body) is list:
+        return any(_names_secret(item) for item in body)
+    if type(body) is not dict or not body:
+        return False
+    name, given, _ = operands(body)
+    computed = name == "var" and bool(given) and type(given[0]) is dict
+    return computed or any(_names_secret(item) for item in given)
+
+
 def _computed_path(path: Any) -> tuple[str, ...]:
     return tuple(path.split(".")) if isinstance(path, str) else ()
 
 
-def _computed(name: str, where: Where, value: Any, parts: list[_Seen], reason: str) -> _Seen:
+def _computed(name: str, path: str, value: Any, parts: list[_Seen], reason: str) -> _Seen:
     """Make the node of a value that was computed from its operands."""
     hidden = any(part.hidden for part in parts) and not isinstance(value, bool)
     clean, found = (REDACTED, True) if hidden else shown(value)
-    return _Seen(
-        value, _node(name, where, clean, truthy(value), [part.node for part in parts], reason), hidden or found
-    )
+    return _Seen(value, _node(name, path, clean, truthy(value), [part.node for part in parts], reason), hidden or found)
 
 
 def _passed_on(operation: _Operation, value: Any, origin: list[_Seen], children: list[Node], reason: str) -> _Seen:
     """Make the node of a value that is one of its operands."""
     clean, hidden = (origin[0].node["value"], origin[0].hidden) if origin else (None, False)
-    return _Seen(value, _node(operation.operator.name, operation.where, clean, truthy(value), children, reason), hidden)
+    return _Seen(value, _node(operation.operator.name, operation.path, clean, truthy(value), children, reason), hidden)
 
 
 def _hide(node: Node) -> None:

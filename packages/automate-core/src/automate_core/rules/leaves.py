@@ -415,7 +415,7 @@ def arithmetic_leaf(name: str, path: tuple[str, ...] | None, value_of: Closure, 
     """
     if name not in _ARITHMETIC or type(constant) not in _NUMBERS or not 0 < constant <= MAX_EXACT:
         return None
-    number: int | float = constant
+    number, lowest = constant, -MAX_EXACT
     compute, exact = _ARITHMETIC[name]
     if path is not None and len(path) == 1:
         return _key_arithmetic(path[0], number, compute, exact)
@@ -423,22 +423,30 @@ def arithmetic_leaf(name: str, path: tuple[str, ...] | None, value_of: Closure, 
     def compute_value(context: Any, budget: Budget | None = None) -> Any:
         value = value_of(context, budget)
         kind = type(value)
-        if kind is float or (kind is int and -MAX_EXACT <= value <= MAX_EXACT):
+        if kind is float:
+            return compute(value, number)
+        if kind is int and lowest <= value <= MAX_EXACT:
             result = compute(value, number)
-            return result if -MAX_EXACT <= result <= MAX_EXACT else float(result)
+            if lowest <= result <= MAX_EXACT:
+                return result
         return exact(budget, value, number)
 
     return compute_value
 
 
-def _key_arithmetic(key: str, constant: Any, compute: Callable[[Any, Any], Any], exact: Callable[..., Any]) -> Closure:
+def _key_arithmetic(key: str, number: Any, compute: Callable[[Any, Any], Any], exact: Callable[..., Any]) -> Closure:
+    lowest, highest = -MAX_EXACT, MAX_EXACT
+
     def compute_key(context: Any, budget: Budget | None = None) -> Any:
         value: Any = context.get(key) if type(context) is dict else step(context, key)
         kind = type(value)
-        if kind is float or (kind is int and -MAX_EXACT <= value <= MAX_EXACT):
-            result = compute(value, constant)
-            return result if -MAX_EXACT <= result <= MAX_EXACT else float(result)
-        return exact(budget, value, constant)
+        if kind is int and lowest <= value <= highest:
+            result = compute(value, number)
+            if lowest <= result <= highest:
+                return result
+        elif kind is float:
+            return compute(value, number)
+        return exact(budget, value, number)
 
     return compute_key
 

@@ -19,6 +19,7 @@ __all__ = [
     "MAX_VISITS",
     "Budget",
     "Where",
+    "escape",
     "pointer",
 ]
 
@@ -43,9 +44,10 @@ MAX_PRODUCED = 1_000_000
 _CHARACTERS_PER_VISIT = 4_096
 _ITEMS_PER_VISIT = 64
 
-Where = tuple[Any, str, int | None] | None
+Where = tuple[Any, str, int | None] | str | None
 """A place in a rule: the place of the operator around it, that operator's name, and the position among its operands
-(None where the only operand is written without a list). The rule itself is None; inside a list the name is empty."""
+(None where the only operand is written without a list). The rule itself is None; inside a list the name is empty. A
+text is a pointer that is already written."""
 
 
 def pointer(where: Where) -> str:
@@ -58,13 +60,18 @@ def pointer(where: Where) -> str:
         The pointer; ``""`` for the rule itself.
     """
     parts: list[str] = []
-    while where is not None:
+    while isinstance(where, tuple):
         where, name, index = where
         if index is not None:
             parts.append(str(index))
         if name:
-            parts.append(name.replace("~", "~0").replace("/", "~1"))
-    return "".join(f"/{part}" for part in reversed(parts))
+            parts.append(escape(name))
+    return (where or "") + "".join(f"/{part}" for part in reversed(parts))
+
+
+def escape(name: str) -> str:
+    """Write a name as a part of a JSON pointer."""
+    return name.replace("~", "~0").replace("/", "~1")
 
 
 class Budget:

@@ -12,6 +12,7 @@ from automate_core.rules.limits import Budget
 
 __all__ = ["MISSING", "lookup", "split", "step", "walk"]
 
+_SEQUENCES = (list, str)
 _MAX_COMPUTED_PATH = 4_096
 _PARTS_PER_VISIT = 16
 _MAX_POSITION_DIGITS = 15
@@ -60,7 +61,7 @@ def _enter(value: Any, part: str) -> Any:
     value = plain(value)
     if isinstance(value, dict):
         return value.get(part, MISSING)
-    if isinstance(value, list | str) and _is_position(part):
+    if isinstance(value, _SEQUENCES) and _is_position(part):
         position = int(part)
         return value[position] if position < len(value) else MISSING
     return MISSING

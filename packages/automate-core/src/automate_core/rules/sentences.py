@@ -20,6 +20,7 @@ __all__ = [
     "variable_missing",
 ]
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 _MAX_QUOTED = 80
 _MAX_REASON = 400
 
@@ -37,7 +38,7 @@ _MIRRORED = {">": "<", ">=": "<=", "<": ">", "<=": ">="}
 
 
 def _quote(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    text = _encode(value)
     return text if len(text) <= _MAX_QUOTED else text[: _MAX_QUOTED - 1] + "…"
 
 

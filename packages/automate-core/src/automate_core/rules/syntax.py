@@ -11,12 +11,13 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from automate_core.errors import RuleError, RuleLimitExceeded, RuleSyntaxError, UnknownOperationError, nearby
-from automate_core.rules.coercion import MAX_EXACT
 from automate_core.rules.limits import MAX_DEPTH, MAX_INTEGER_BITS, MAX_NODES, MAX_TEXT_BYTES, Where, pointer
 from automate_core.rules.operators import Operator
 
 __all__ = ["Checked", "check", "copy_spec", "operands"]
 
+_CONTAINERS = (dict, list, tuple)
+_LISTS = (list, tuple)
 _SHOWN_NAME = 64
 _SHORT_TEXT = MAX_TEXT_BYTES // 4
 
@@ -77,15 +78,16 @@ def check(rule: Any, operators: Mapping[str, Operator]) -> Checked:
         value, depth, where, _, target, key = frame
         if depth > MAX_DEPTH:
             raise _too_deep(frame)
-        if type(value) is dict or isinstance(value, dict):
+        if isinstance(value, dict):
             operator, items = _operation(value, where, operators)
             name = operator.name
             budgeted = budgeted or operator.budgeted
             if items is None:
                 nodes += 1
-                operation: dict[str, Any] = {name: None}
-                target[key] = operation
-                _place(value[name], depth + 1, (where, name, None), frame, operation, name, stack)
+                ((_, only),) = value.items()
+                target[key] = operation = {name: only}
+                if type(only) is not str or len(only) > _SHORT_TEXT:
+                    _place(only, depth + 1, (where, name, None), frame, operation, name, stack)
                 continue
             copy: list[Any] = [None] * len(items)
             target[key] = {name: copy}
@@ -96,17 +98,16 @@ def check(rule: Any, operators: Mapping[str, Operator]) -> Checked:
         if nodes > MAX_NODES:
             raise _refusal(RuleLimitExceeded, f"has more than {MAX_NODES:,} nodes: split it", where)
         for index, item in enumerate(items):
-            if item is not None:
+            if type(item) is str and len(item) <= _SHORT_TEXT:
+                copy[index] = item
+            elif item is not None:
                 _place(item, depth + 1, (where, name, index), frame, copy, index, stack)
     return Checked(root[0], nodes, budgeted)
 
 
 def _place(item: Any, depth: int, where: Where, holder: Any, target: Any, key: Any, stack: list[_Frame]) -> None:
     """Copy a constant to where it belongs, or put a list or an object on the stack."""
-    kind = type(item)
-    if (kind is str and len(item) <= _SHORT_TEXT) or kind is bool or item is None:
-        target[key] = item
-    elif kind is dict or kind is list or isinstance(item, dict | list | tuple):
+    if isinstance(item, _CONTAINERS):
         if item:
             stack.append((item, depth, where, holder, target, key))
         else:
@@ -123,7 +124,7 @@ def _operation(value: dict[Any, Any], where: Where, operators: Mapping[str, Oper
     operator = operators.get(name) if isinstance(name, str) else None
     if operator is None:
         raise _unknown(name, where, operators)
-    items = written if type(written) is list or isinstance(written, list | tuple) else None
+    items = written if isinstance(written, _LISTS) else None
     given = 1 if items is None else len(items)
     if given < operator.minimum or (operator.maximum is not None and given > operator.maximum):
         raise _arity(operator, given, where)
@@ -155,7 +156,7 @@ def _arity(operator: Operator, given: int, where: Where) -> RuleError:
 
 
 def _constant(value: Any, where: Where) -> Any:
-    if type(value) is int and -MAX_EXACT <= value <= MAX_EXACT:
+    if value is None or type(value) is bool:
         return value
     if isinstance(value, str):
         if len(value) > _SHORT_TEXT and len(value.encode("utf-8", "surrogatepass")) > MAX_TEXT_BYTES:
