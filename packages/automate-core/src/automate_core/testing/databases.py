@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import glob
 import importlib.util
 import os
 import socket
@@ -163,13 +164,23 @@ _SQLITE_VARIABLE = "AUTOMATE_TEST_SQLITE"
 
 
 def _find_sqlite() -> Server:
-    path = os.environ.get(_SQLITE_VARIABLE) or os.path.join(tempfile.gettempdir(), f"automate_{_RUN}.sqlite3")
+    path = os.environ.get(_SQLITE_VARIABLE, "")
+    if not path:
+        path = os.path.join(tempfile.gettempdir(), f"automate_{_RUN}.sqlite3")
+        atexit.register(_remove_sqlite, path, os.getpid())
     options = {
         "timeout": 20,
         "transaction_mode": "IMMEDIATE",
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
     return Server({"ENGINE": "django.db.backends.sqlite3", "NAME": path, "OPTIONS": options})
+
+
+def _remove_sqlite(path: str, owner: int) -> None:
+    """Remove what is left: Django drops a database under open connections, whose logs then stay."""
+    if os.getpid() == owner:
+        for name in glob.glob(f"{glob.escape(path)}*"):
+            os.unlink(name)
 
 
 # -- PostgreSQL -------------------------------------------------------------------------------------------------------
