@@ -34,6 +34,7 @@ VENV_BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 nox.needs_version = ">=2026.1"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"
+nox.options.allow_parallel = True  # `nox --parallel 2`: much of the tests' time is spent waiting
 nox.options.error_on_missing_interpreters = False  # a missing one is a skip that the summary names
 
 
@@ -65,9 +66,7 @@ SUITES = {
     "automate-connectors": Suite("automate_connectors", "connectors"),
     "automate-llm": Suite("automate_llm", "llm", extras=("anthropic", "django", "openai", "tokens"), databases=True),
     "automate-rag": Suite("automate_rag", "rag", extras=("django",), databases=True),
-    "django-automate": Suite(
-        "automate", "django", extras=("connectors", "llm", "postgres", "rag"), databases=True, one_by_one=True
-    ),
+    "django-automate": Suite("automate", "django", extras=("all",), databases=True, one_by_one=True),
 }
 MOST_OF_OTHERS = 12  # distributions of others that `pip install django-automate` may bring: Django's, pydantic's, …
 QUICK = ["-m", "not slow"]
@@ -221,7 +220,8 @@ def check_wheel(session: nox.Session, name: str, django: str = "") -> None:
     install(session, requirement(session, name, suite.extras), *tools(suite), django=django)
     where = f"import {suite.module} as m, sys; sys.exit(not m.__file__.startswith(sys.prefix) and m.__file__)"
     session.run("python", "-c", where, silent=True)
-    for database, options in RUNS.items() if suite.one_by_one and not django else [("sqlite", QUICK if django else [])]:
+    runs = RUNS if suite.one_by_one and not django else {"sqlite": QUICK if django else []}
+    for database, options in runs.items():
         env = {"PYTHONDEVMODE": "1", "AUTOMATE_TEST_DATABASE": database}
         session.run("pytest", f"packages/{name}/tests", *options, *session.posargs, env=env)
 
@@ -231,7 +231,14 @@ def check_wheel(session: nox.Session, name: str, django: str = "") -> None:
 use_machine()
 
 
-@nox.session(venv_backend="none", tags=["static"])
+@nox.session(venv_backend="none", tags=["static"], allow_parallel=False)
+def dist(session: nox.Session) -> None:
+    """Complete the development environment and build what changed: the other sessions find both done."""
+    develop(session)
+    wheels(session)
+
+
+@nox.session(venv_backend="none", tags=["static"], requires=["dist"])
 def lint(session: nox.Session) -> None:
     """Ruff: rules and format."""
     develop(session)
@@ -239,14 +246,14 @@ def lint(session: nox.Session) -> None:
     run(session, "ruff", "format", "--check", ".", "scripts/new_package")
 
 
-@nox.session(venv_backend="none", tags=["static"])
+@nox.session(venv_backend="none", tags=["static"], requires=["dist"])
 def imports(session: nox.Session) -> None:
     """The import contracts: layers, and what may be imported where."""
     develop(session)
     run(session, "lint-imports", "--no-cache")
 
 
-@nox.session(venv_backend="none", tags=["static"])
+@nox.session(venv_backend="none", tags=["static"], requires=["dist"])
 def types(session: nox.Session) -> None:
     """Mypy, strict, over sources and tests."""
     develop(session)
@@ -257,14 +264,14 @@ def types(session: nox.Session) -> None:
             run(session, "mypy", f"packages/{name}/tests")
 
 
-@nox.session(venv_backend="none", tags=["static"])
+@nox.session(venv_backend="none", tags=["static"], requires=["dist"])
 def release_check(session: nox.Session) -> None:
     """Versions, changelogs, fragments, licences and the package template."""
     develop(session)
     run(session, "pytest", "tests/workspace")
 
 
-@nox.session(venv_backend="none", tags=["static"])
+@nox.session(venv_backend="none", tags=["static"], requires=["dist"])
 def lock(session: nox.Session) -> None:
     """The lock follows from requirements/dev.in; `-- --write` makes it so, `-- --upgrade` with the newest versions."""
     develop(session)
@@ -277,14 +284,14 @@ def lock(session: nox.Session) -> None:
         session.error("requirements/dev.lock does not follow from requirements/dev.in: run scripts/lock")
 
 
-@nox.session(tags=["test"])
+@nox.session(tags=["test"], requires=["dist"])
 @nox.parametrize("package", [nox.param(name, id=name) for name in SUITES])
 def tests(session: nox.Session, package: str) -> None:
     """The tests of one package, against its wheel and only what that declares."""
     check_wheel(session, package)
 
 
-@nox.session(tags=["test"])
+@nox.session(tags=["test"], requires=["dist"])
 @nox.parametrize(
     "python,django", [nox.param(interpreter(*span), version, id=version) for version, span in DJANGO_MATRIX.items()]
 )
@@ -294,7 +301,7 @@ def tests_django(session: nox.Session, django: str) -> None:
         check_wheel(session, name, django)
 
 
-@nox.session(venv_backend="none", tags=["test"])
+@nox.session(venv_backend="none", tags=["test"], requires=["dist"])
 def integration(session: nox.Session) -> None:
     """What only several packages together can show."""
     if not any((ROOT / "tests" / "integration").glob("test_*.py")):
@@ -303,14 +310,15 @@ def integration(session: nox.Session) -> None:
     run(session, "pytest", "tests/integration", *session.posargs)
 
 
-@nox.session(venv_backend="none", tags=["test"])
-def acceptance(session: nox.Session) -> None:
-    """The documented API, as a user of all packages meets it."""
+@nox.session(venv_backend="none", tags=["test"], requires=["dist"])
+@nox.parametrize("database", [nox.param(name, id=name) for name in RUNS])
+def acceptance(session: nox.Session, database: str) -> None:
+    """The specification, held to the letter, as a user of all packages meets it on one database."""
     develop(session)
-    run(session, "pytest", "tests/acceptance", *session.posargs)
+    run(session, "pytest", "tests/acceptance", *session.posargs, AUTOMATE_TEST_DATABASE=database)
 
 
-@nox.session(venv_backend="none", tags=["rest"])
+@nox.session(venv_backend="none", tags=["rest"], requires=["dist"])
 def docs(session: nox.Session) -> None:
     """The documentation: built without a warning, complete, and every snippet executed."""
     develop(session)
@@ -320,7 +328,7 @@ def docs(session: nox.Session) -> None:
     run(session, "pytest", "tests/docs", AUTOMATE_DOCTREES=str(trees))
 
 
-@nox.session(venv_backend="none", tags=["rest"])
+@nox.session(venv_backend="none", tags=["rest"], requires=["dist"])
 def build(session: nox.Session) -> None:
     """Every sdist and wheel: well formed, and each wheel works alone in an empty environment."""
     files = [file for folder in distributions(session).values() for file in folder.iterdir()]
@@ -354,7 +362,7 @@ def expect_loaded(session: nox.Session, distribution: str, automate: str | Path)
         session.error(f"`automate plugins` does not show {distribution} as loaded: {listed}")
 
 
-@nox.session(tags=["rest"])
+@nox.session(tags=["rest"], requires=["dist"])
 def third_party(session: nox.Session) -> None:
     """An independent distribution: built, installed beside our wheels, discovered, its own tests run."""
     wheel = next(build_one(session, THIRD_PARTY).glob("*.whl"))
@@ -363,7 +371,7 @@ def third_party(session: nox.Session) -> None:
     expect_loaded(session, wheel.name.split("-")[0].replace("_", "-"), "automate")
 
 
-@nox.session(venv_backend="none", tags=["rest"])
+@nox.session(venv_backend="none", tags=["rest"], requires=["dist"])
 def demo(session: nox.Session) -> None:
     """Real webhook deliveries become decisions and finished runs; `-- --serve` keeps the admin open."""
     develop(session)
