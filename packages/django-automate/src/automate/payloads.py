@@ -23,5 +23,6 @@ def ensure_storable(value: Any, *, max_bytes: int, what: str = "payload", requir
     """
     from django.db import connection
 
-    depth = MAX_DEPTH_MARIADB if connection.vendor == "mysql" else MAX_DEPTH
+    # MariaDB counts containers alone, so one that is empty is a level deeper than a scalar in its place.
+    depth = MAX_DEPTH_MARIADB - 1 if connection.vendor == "mysql" else MAX_DEPTH
     check_payload(value, max_bytes=max_bytes, what=what, require_object=require_object, max_depth=depth)
