@@ -194,3 +194,31 @@ def test_drain_and_once_end_by_themselves(workers: Workers) -> None:
     assert ExecutionRun.objects.filter(status="SUCCESS").count() == 3
     assert workers.start("--once").wait(30) == 0
     assert workers.start("--mode", "process", "--concurrency", "2", "--drain").wait(60) == 0
+
+
+def test_the_children_end_when_their_parent_was_killed(workers: Workers) -> None:
+    emit_event("slow.now", {"seconds": 1.0})
+    parent = workers.start("--mode", "process", "--concurrency", "2", "--grace", "10", "--worker-id", "orphans")
+    wait_for(lambda: workers.trace() == ["s1"])
+    children = [int(pid) for pid in Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()]
+    assert len(children) == 2
+    parent.kill()
+    parent.wait(10)
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
+    # They drained: the step was finished, and the run handed back unharmed.
+    job = OutboxJob.objects.get(kind="automate.run")
+    assert (job.status, job.attempts, job.crashes) == ("PENDING", 0, 0)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--concurrency", "0"), ("--lease", "0.5"), ("--lease", "nan"), ("--poll", "0"), ("--poll", "inf"),
+        ("--grace", "-1"), ("--worker-id", ""), ("--worker-id", "x" * 300), ("--once", "--drain"),
+    ],
+)  # fmt: skip
+def test_arguments_that_cannot_be_meant_are_refused(arguments: tuple[str, ...]) -> None:
+    from django.core.management.base import CommandError
+
+    with pytest.raises(CommandError):
+        call_command("automate_worker", *arguments)

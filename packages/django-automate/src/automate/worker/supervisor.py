@@ -9,11 +9,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 
-__all__ = ["Supervisor", "child_command"]
+__all__ = ["SUPERVISED", "Supervisor", "child_command", "when_orphaned"]
+
+SUPERVISED = "--supervised"
+"""The option of ``automate_worker`` that makes a child end with its parent."""
 
 logger = logging.getLogger("automate.worker")
 
@@ -34,7 +37,7 @@ class Supervisor:
     """Runs children, replaces those that die, and passes on the signal to stop.
 
     Args:
-        command: The command line of a child; ``--worker-id NAME`` is added.
+        command: The command line of a child; ``--worker-id NAME --supervised`` is added.
         worker_id: First part of the children's names.
         count: How many.
         grace: Seconds that children get to finish; those that need longer are killed.
@@ -72,6 +75,13 @@ class Supervisor:
             0, or 1 where a child ended with an error and was not replaced.
         """
         self._children = [self._start(f"{self._worker_id}.{number}") for number in range(1, self._count + 1)]
+        try:
+            return self._watch()
+        finally:
+            for child in self._children:
+                _close(child.process)
+
+    def _watch(self) -> int:
         status = 0
         while not self._stopping.is_set():
             alive = False
@@ -90,10 +100,11 @@ class Supervisor:
         return self._shut_down()
 
     def _start(self, name: str, quick_deaths: int = 0) -> _Child:
-        # The children get their own sessions, so that Ctrl-C reaches them once, through this process.
+        # The children get their own sessions, so that Ctrl-C reaches them once, through this process. Nothing is ever
+        # written to their stdin: it ends with this process, however that ends.
         process = subprocess.Popen(  # noqa: S603 - this program's own command line
-            [*self._command, "--worker-id", name],
-            stdin=subprocess.DEVNULL,
+            [*self._command, "--worker-id", name, SUPERVISED],
+            stdin=subprocess.PIPE,
             start_new_session=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         )
@@ -109,7 +120,10 @@ class Supervisor:
             child.restart_at = now + pause
             reason = f"signal {-code}" if code < 0 else f"status {code}"
             logger.error("Worker %s died (%s); replacing it in %.1f s.", child.name, reason, pause)
-        return child if now < child.restart_at else self._start(child.name, child.quick_deaths)
+        if now < child.restart_at:
+            return child
+        _close(child.process)
+        return self._start(child.name, child.quick_deaths)
 
     def _shut_down(self) -> int:
         for child in self._children:
@@ -126,6 +140,12 @@ class Supervisor:
         return 0
 
 
+def _close(process: subprocess.Popen[bytes]) -> None:
+    """Close this end of the pipe that tells a child that its parent lives; one left open is one file more for ever."""
+    if process.stdin is not None:
+        process.stdin.close()
+
+
 def child_command(settings_module: str | None, *arguments: str) -> list[str]:
     """Return the command line of a child of this process.
 
@@ -135,3 +155,18 @@ def child_command(settings_module: str | None, *arguments: str) -> list[str]:
     """
     command = [sys.executable, "-m", "django", "automate_worker", *arguments]
     return command if settings_module is None else [*command, "--settings", settings_module]
+
+
+def when_orphaned(stop: Callable[[], None]) -> None:
+    """Call back when the parent of this child has ended, even by ``kill -9``.
+
+    Args:
+        stop: What to call, in a thread of its own.
+    """
+
+    def watch() -> None:
+        while os.read(0, 1024):
+            pass
+        stop()
+
+    threading.Thread(target=watch, name="automate-parent", daemon=True).start()

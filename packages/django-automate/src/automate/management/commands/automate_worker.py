@@ -7,11 +7,14 @@ import os
 from typing import Any
 
 from automate_core import settings
+from automate_core.errors import AutomateError
 from django.core.management.base import BaseCommand, CommandError
 
 from automate import logs
 from automate.worker.loop import Worker, WorkerOptions, default_worker_id
-from automate.worker.supervisor import Supervisor, child_command
+from automate.worker.supervisor import SUPERVISED, Supervisor, child_command, when_orphaned
+
+_MOST = 1_000_000
 
 
 class Command(BaseCommand):
@@ -31,11 +34,12 @@ class Command(BaseCommand):
             parser: The parser.
         """
         parser.add_argument("--mode", choices=("thread", "process", "synchronous"), help="default: WORKER_MODE")
-        parser.add_argument("--concurrency", type=_positive(int), help="items in hand; default: WORKER.concurrency")
+        parser.add_argument(SUPERVISED, action="store_true", help=argparse.SUPPRESS)
+        parser.add_argument("--concurrency", type=_at_least(1, int), help="items in hand; default: WORKER.concurrency")
         parser.add_argument("--worker-id", help="name in the leases; default: host, process and a random part")
-        parser.add_argument("--lease", type=_positive(float), help="seconds; default: OUTBOX.lease_seconds")
-        parser.add_argument("--poll", type=_positive(float), help="seconds; default: WORKER.poll_seconds")
-        parser.add_argument("--grace", type=float, help="seconds; default: WORKER.grace_seconds")
+        parser.add_argument("--lease", type=_at_least(1, float), help="seconds; default: OUTBOX.lease_seconds")
+        parser.add_argument("--poll", type=_at_least(0.01, float), help="seconds; default: WORKER.poll_seconds")
+        parser.add_argument("--grace", type=_at_least(0, float), help="seconds; default: WORKER.grace_seconds")
         stop = parser.add_mutually_exclusive_group()
         stop.add_argument("--once", action="store_true", help="stop after one claim")
         stop.add_argument("--drain", action="store_true", help="stop when nothing is due")
@@ -45,8 +49,17 @@ class Command(BaseCommand):
 
         Args:
             **options: The parsed options.
+
+        Raises:
+            CommandError: If it cannot start, or a child ended with an error.
         """
         self.check(display_num_errors=True)
+        try:
+            self._run(options)
+        except AutomateError as error:
+            raise CommandError(str(error)) from error
+
+    def _run(self, options: dict[str, Any]) -> None:
         logs.configure(settings.current().logging_schema, verbosity=options["verbosity"])
         mode = options["mode"] or settings.current().worker_mode
         given = {name: options[name] for name in ("concurrency", "worker_id", "lease", "poll", "grace")}
@@ -56,6 +69,8 @@ class Command(BaseCommand):
             return
         worker = Worker(worker_options)
         worker.install_signal_handlers()
+        if options["supervised"]:
+            when_orphaned(worker.stop)
         handled = worker.run(once=options["once"], drain=options["drain"])
         if options["verbosity"] > 0:
             self.stdout.write(f"{worker_options.worker_id} stopped after {handled} items.")
@@ -78,11 +93,11 @@ class Command(BaseCommand):
             raise CommandError("a worker process ended with an error")
 
 
-def _positive(kind: type[int] | type[float]) -> Any:
+def _at_least(least: float, kind: type[int] | type[float]) -> Any:
     def parse(text: str) -> int | float:
         value = kind(text)
-        if value <= 0:
-            raise argparse.ArgumentTypeError("must be more than 0")
+        if not least <= value <= _MOST:
+            raise argparse.ArgumentTypeError(f"must lie between {least:g} and {_MOST}")
         return value
 
     parse.__name__ = kind.__name__
