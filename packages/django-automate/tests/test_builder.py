@@ -175,3 +175,11 @@ def test_a_definition_of_another_form_says_where() -> None:
         w.definition()
     assert caught.value.context["problems"][0]["pointer"] == "/steps/0/id"
     del definitions._builders["form"]
+
+
+def test_a_reference_in_a_rule_is_refused_as_it_would_be_compared_as_text() -> None:
+    builder = workflow("rules", on="a.b")
+    with pytest.raises(ConfigurationError, match="JSONLogic"):
+        builder.step("s", "flow.log", message="x", when={"==": [builder.event["x"], 1]})
+    with pytest.raises(ConfigurationError, match="JSONLogic"):
+        workflow("rules", on="a.b", when={"==": [builder.event["x"], 1]})

@@ -73,6 +73,33 @@ def test_the_same_key_gives_the_first_event_and_says_when_the_payload_differs() 
     assert rows() == (4, 4, 3)
 
 
+def test_another_type_under_the_same_key_is_not_swallowed() -> None:
+    emit_event("order.paid", {"id": 1}, dedupe_key="order 1")
+    with pytest.raises(DuplicateEventError):
+        emit_event("order.shipped", {"id": 1}, dedupe_key="order 1")
+
+
+def test_an_empty_key_would_make_all_events_one() -> None:
+    with pytest.raises(InvalidPayloadError, match="dedupe_key"):
+        emit_event("a.b", {}, dedupe_key="")
+    assert rows() == (0, 0, 0)
+
+
+@pytest.mark.skipif(connection.vendor == "mysql", reason="there, one emitter wins and the others see a deadlock")
+def test_one_of_many_concurrent_emitters_renews_an_expired_key() -> None:
+    from datetime import timedelta
+
+    from django.utils import timezone
+
+    for _ in range(5):
+        first = emit_event("a.b", {}, dedupe_key="k")
+        DedupeKey.objects.update(expires_at=timezone.now() - timedelta(days=1))
+        ids = emit_at_once(6, dedupe_key="k")
+        assert len(set(ids)) == 1
+        assert first not in ids
+        DedupeKey.objects.all().delete()
+
+
 def test_a_key_is_free_again_after_its_window() -> None:
     from datetime import timedelta
 
@@ -85,23 +112,27 @@ def test_a_key_is_free_again_after_its_window() -> None:
     assert emit_event("a.b", {"x": 1}, dedupe_key="k") == second
 
 
-def test_one_of_many_concurrent_emitters_of_a_key_wins() -> None:
-    barrier, ids = threading.Barrier(6), []
+def emit_at_once(count: int, *, dedupe_key: str) -> list[str]:
+    barrier, ids = threading.Barrier(count), []
 
     def emit() -> None:
         barrier.wait()
         try:
-            ids.append(emit_event("a.b", {"x": 1}, dedupe_key="k"))
+            ids.append(emit_event("a.b", {}, dedupe_key=dedupe_key))
         finally:
             connection.close()
 
-    threads = [threading.Thread(target=emit) for _ in range(6)]
+    threads = [threading.Thread(target=emit) for _ in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(ids) == 6
-    assert len(set(ids)) == 1
+    assert len(ids) == count
+    return ids
+
+
+def test_one_of_many_concurrent_emitters_of_a_key_wins() -> None:
+    assert len(set(emit_at_once(6, dedupe_key="k"))) == 1
     assert rows() == (1, 1, 1)
 
 
@@ -151,6 +182,15 @@ def test_an_unknown_workflow_is_refused_with_what_exists_nearby() -> None:
     with pytest.raises(WorkflowNotFound, match="Did you mean 'hello'"):
         run_workflow("helo", {})
     assert Execution.objects.count() == 0
+
+
+@pytest.mark.parametrize("slug", ["a\x00b", "a\ud800b", "x" * 1000, None, 7, ["a"]])
+def test_a_slug_that_no_column_holds_leaves_the_transaction_usable(slug: Any) -> None:
+    with transaction.atomic():
+        with pytest.raises(InvalidPayloadError, match="workflow_slug"):
+            run_workflow(slug, {})
+        emit_event("a.b", {})
+    assert rows() == (1, 1, 0)
 
 
 def test_a_disabled_workflow_is_refused() -> None:

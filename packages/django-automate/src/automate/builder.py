@@ -116,7 +116,7 @@ class WorkflowBuilder:
         optional = {
             "params": _plain(merged) if merged else None,
             "needs": None if needs is None else [need.id if isinstance(need, Step) else need for need in needs],
-            "if": _plain(when),
+            "if": _rule(when, f"'when' of step {id!r}"),
             "retry": _plain(retry),
             "timeout": timeout,
             "on_error": on_error,
@@ -207,10 +207,21 @@ def workflow(
     """
     trigger: dict[str, Any] = {"type": "manual"} if on is None else {"type": "event", "event": on}
     if when is not None:
-        trigger["rule"] = _plain(when)
+        trigger["rule"] = _rule(when, f"'when' of workflow {slug!r}")
     definition: dict[str, Any] = {"slug": slug, "trigger": trigger}
     caller = inspect.stack()[1]
     return WorkflowBuilder(definition, f"{caller.frame.f_globals.get('__name__', '?')}:{caller.lineno}", name)
+
+
+def _rule(value: Any, where: str) -> Any:
+    """Refuse references in a rule: as a template's text they would be compared letter by letter."""
+    if isinstance(value, Reference):
+        raise ConfigurationError(f"The {where} holds {value!r}: a rule is JSONLogic, write {{'var': 'path.to.value'}}.")
+    if isinstance(value, Mapping):
+        return {key: _rule(item, where) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rule(item, where) for item in value]
+    return value
 
 
 def _plain(value: Any) -> Any:

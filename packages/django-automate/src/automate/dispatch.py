@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from automate_core import settings
-from automate_core.errors import EventNotFound, RuleError
+from automate_core.errors import AutomateError, EventNotFound
 from automate_core.outbox import NewJob, OutboxItem
+from automate_core.payload import storable_text
 from automate_core.redaction import redact
 from automate_core.rules import explain
 from automate_core.workflow.events import patterns_for
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from automate.models import Event, WorkflowVersion
 
 __all__ = ["Verdict", "decide", "dispatch"]
+
+_ERROR_LENGTH = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +63,24 @@ def decide(event: Event) -> list[Verdict]:
         .filter(live=True, workflow__enabled=True, trigger_event__in=patterns_for(event.type))
         .order_by("workflow__slug")
     )
-    # The database may compare without regard to case; the compiled trigger does not.
-    return [_judge(version, event) for version in versions if compiled(version).wants(event.type)]
+    return [verdict for version in versions if (verdict := _judge(version, event)) is not None]
 
 
-def _judge(version: WorkflowVersion, event: Event) -> Verdict:
-    rule = compiled(version).rule
-    if rule is None:
-        return Verdict(version, matched=True)
+def _judge(version: WorkflowVersion, event: Event) -> Verdict | None:
+    """Ask one version; what is wrong with it keeps no other from its event."""
     try:
+        workflow = compiled(version)
+        # The database may compare without regard to case; the compiled trigger does not.
+        if not workflow.wants(event.type):
+            return None
+        rule = workflow.rule
+        if rule is None:
+            return Verdict(version, matched=True)
         matched = rule.evaluate(event.payload)
         keep = matched or settings.current().decisions.non_matches == "all"
         tree = explain(rule.spec, event.payload) if keep else None
-    except RuleError as error:
-        return Verdict(version, matched=False, error=str(error))
+    except AutomateError as error:
+        return Verdict(version, matched=False, error=storable_text(str(error), _ERROR_LENGTH))
     return Verdict(version, matched, redact(tree))
 
 
@@ -132,7 +139,13 @@ def _start(
     if not versions:
         return None
     executions = [
-        Execution(version=version, context=event.payload, event_id=event.id, tenant=event.tenant)
+        Execution(
+            version=version,
+            context=event.payload,
+            event_id=event.id,
+            tenant=event.tenant,
+            causation_depth=event.causation_depth,
+        )
         for version in versions
     ]
     runs = [ExecutionRun(execution=execution, trace_id=_trace_id(event)) for execution in executions]

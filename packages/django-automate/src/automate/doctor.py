@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from automate_core import settings
 from automate_core.errors import AutomateError
+from automate_core.redaction import redact_text
 from automate_core.registry import registry
 
 __all__ = ["Finding", "examine"]
@@ -44,7 +45,7 @@ def examine(using: str = "default") -> list[Finding]:
         try:
             findings.extend(look(using))
         except Exception as error:  # noqa: BLE001 - the doctor reports what is broken, it does not break
-            findings.append(Finding(look.__name__.strip("_"), "error", f"{type(error).__name__}: {error}"))
+            findings.append(Finding(look.__name__.strip("_"), "error", redact_text(f"{type(error).__name__}: {error}")))
         if look in (_settings, _migrations) and any(f.level == "error" for f in findings):
             break
     return findings

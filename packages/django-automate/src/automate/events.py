@@ -19,7 +19,7 @@ from automate_core.workflow.events import is_event_type
 from automate.payloads import ensure_storable
 
 if TYPE_CHECKING:
-    from automate.models import DedupeKey, Event, WorkflowVersion
+    from automate.models import DedupeKey, Event, Execution
 
 __all__ = ["Causation", "aemit_event", "arun_workflow", "causation", "emit_event", "run_workflow"]
 
@@ -33,7 +33,7 @@ class Causation:
 
     Args:
         run_id: The run.
-        depth: How many events lie between it and the first one of the chain, its own event included.
+        depth: How many events and runs caused each other before it.
         tenant: Its tenant.
     """
 
@@ -76,8 +76,9 @@ def emit_event(
     Raises:
         InvalidPayloadError: If the type or the payload cannot be stored; nothing was written and the caller's
             transaction is still usable.
-        DuplicateEventError: If the dedupe key was used before with another payload.
-        PolicyError: If the chain of events that runs cause is longer than ``EVENTS.max_causation_depth``.
+        DuplicateEventError: If the dedupe key was used before with another type or payload.
+        PolicyError: If the chain of events and runs that cause each other is longer than
+            ``EVENTS.max_causation_depth``.
     """
     from automate_outbox.store import get_store
     from django.db import transaction
@@ -99,9 +100,14 @@ def emit_event(
             f"type is {type!r}: join words of letters, digits, '_' and '-' by dots, such as 'order.paid'.",
             context={"argument": "type"},
         )
+    if dedupe_key == "":
+        raise InvalidPayloadError(
+            "dedupe_key is empty, and every event without a key would be the same one: leave it out.",
+            context={"argument": "dedupe_key"},
+        )
     ensure_storable(payload, max_bytes=settings.current().events.max_payload_bytes)
     cause = causation.get()
-    depth = _depth(type, cause)
+    depth = _depth(f"event {type!r}", cause)
     event = Event(
         type=type,
         payload=payload,
@@ -142,13 +148,13 @@ def _check_text(name: str, text: object, *, limit: int) -> None:
         raise InvalidPayloadError(f"{name} {problem}.", context={"argument": name})
 
 
-def _depth(event_type: str, cause: Causation | None) -> int:
+def _depth(what: str, cause: Causation | None) -> int:
     if cause is None:
         return 0
     limit = settings.current().events.max_causation_depth
     if cause.depth + 1 > limit:
         raise PolicyError(
-            f"{event_type!r} would be event {cause.depth + 1} of one chain of runs that cause each other; the limit is "
+            f"The {what} would be link {cause.depth + 1} of one chain of runs that cause each other; the limit is "
             f"EVENTS.max_causation_depth = {limit}. Break the loop with a rule.",
             context={"run_id": str(cause.run_id)},
         )
@@ -159,7 +165,8 @@ def _claim_key(event: Event, key: str) -> UUID | None:
     """Take a dedupe key for an event, or return the event that has it."""
     from automate.models import DedupeKey
 
-    digest = content_hash(event.payload)
+    # The type and the key belong to it: another type is another event, and MySQL finds 'k' where 'K' was asked for.
+    digest = content_hash([event.type, key, event.payload])
     mine = DedupeKey(
         tenant=event.tenant,
         source=event.source,
@@ -177,8 +184,10 @@ def _claim_key(event: Event, key: str) -> UUID | None:
     if taken.event_id == event.id:
         return None
     if taken.expires_at <= event.created_at:
-        DedupeKey.objects.filter(pk=taken.pk).update(event_id=event.id, payload_hash=digest, expires_at=mine.expires_at)
-        return None
+        expired = DedupeKey.objects.filter(pk=taken.pk, event_id=taken.event_id)
+        if expired.update(event_id=event.id, key=key, payload_hash=digest, expires_at=mine.expires_at):
+            return None
+        taken = rows.select_for_update().get()  # another emitter renewed it this moment
     if taken.payload_hash != digest:
         _refuse_duplicate(taken, event)
     return taken.event_id
@@ -186,8 +195,8 @@ def _claim_key(event: Event, key: str) -> UUID | None:
 
 def _refuse_duplicate(taken: DedupeKey, event: Event) -> None:
     raise DuplicateEventError(
-        f"dedupe_key {taken.key!r} was used by event {taken.event_id} with another payload. Use another key for "
-        f"another event, or send the same payload again.",
+        f"dedupe_key {taken.key!r} was used by event {taken.event_id} with another type or payload. Use another key "
+        f"for another event, or send the same one again.",
         context={"event_id": str(taken.event_id), "key": taken.key, "type": event.type},
     )
 
@@ -206,30 +215,41 @@ def run_workflow(workflow_slug: str, payload: dict[str, Any], *, tenant: str | N
     Raises:
         WorkflowNotFound: If the workflow does not exist, is disabled or has no live version.
         InvalidPayloadError: If the payload cannot be stored.
+        PolicyError: If the chain of events and runs that cause each other is longer than
+            ``EVENTS.max_causation_depth``.
     """
     from django.db import transaction
 
-    from automate.models import WorkflowVersion
+    from automate.models import Execution, WorkflowVersion
 
     ensure_storable(payload, max_bytes=settings.current().events.max_payload_bytes)
     cause = causation.get()
     owner = tenant if tenant is not None else (cause.tenant if cause else "")
     _check_text("tenant", owner, limit=100)
+    _check_text("workflow_slug", workflow_slug, limit=100)
+    # Read before the transaction: SQLite refuses to turn a reader into a writer while another one writes.
+    execution = Execution(
+        version=WorkflowVersion.live_for(workflow_slug),
+        context=payload,
+        tenant=owner,
+        causation_id=cause.run_id if cause else None,
+        causation_depth=_depth(f"run of {workflow_slug!r}", cause),
+    )
     with transaction.atomic():
-        version = WorkflowVersion.live_for(workflow_slug)
-        return str(_queue_execution(version, payload, owner))
+        execution.save(force_insert=True)
+        _queue_run(execution)
+    return str(execution.id)
 
 
-def _queue_execution(version: WorkflowVersion, payload: dict[str, Any], tenant: str) -> UUID:
+def _queue_run(execution: Execution) -> None:
     from automate_outbox.store import get_store
 
-    from automate.models import Execution, ExecutionRun
+    from automate.models import ExecutionRun
 
-    execution = Execution.objects.create(version=version, context=payload, tenant=tenant)
+    tenant = execution.tenant
     run = ExecutionRun(execution=execution, trace_id=secrets.token_hex(16))
     run.job_id = get_store().add([NewJob(RUN_JOB, {"run_id": str(run.id)}, tenant=tenant)])[0]
     run.save(force_insert=True)
-    return execution.id
 
 
 async def aemit_event(

@@ -9,8 +9,10 @@ from automate_core.payload import content_hash
 from automate_core.registry import Registry, registry
 from automate_core.workflow.catalogue import RegistryCatalogue
 from automate_core.workflow.checks import ensure_publishable
-from automate_core.workflow.definition import WorkflowDefinition, parse
+from automate_core.workflow.definition import MAX_DEFINITION_BYTES, WorkflowDefinition, parse
 from django.db import transaction
+
+from automate.payloads import ensure_storable
 
 if TYPE_CHECKING:
     from automate.models import WorkflowVersion
@@ -38,6 +40,7 @@ def publish(
 
     Raises:
         InvalidDefinitionError: If it cannot run; ``context["problems"]`` lists why, each with a JSON pointer.
+        InvalidPayloadError: If it is nested deeper than the project's database can store.
     """
     from automate.models import AuditLogEntry, Workflow, WorkflowVersion
 
@@ -45,10 +48,13 @@ def publish(
         definition = parse(definition)
     ensure_publishable(definition, RegistryCatalogue(registry))
     data, digest = definition.to_json(), definition.hash()
+    ensure_storable(data, max_bytes=MAX_DEFINITION_BYTES, what="workflow definition")
     with transaction.atomic():
-        workflow, _ = Workflow.objects.get_or_create(slug=data["slug"], defaults={"name": name})
-        # The lock makes publishers of one workflow take turns; the unique constraint would only turn one away.
-        workflow = Workflow.objects.select_for_update().get(pk=workflow.pk)
+        # Writing first makes publishers of one workflow take turns, where the unique constraint would turn one away,
+        # and makes this a writer from its beginning: SQLite refuses to turn a reader into one while another writes.
+        if not Workflow.objects.filter(slug=data["slug"]).update(slug=data["slug"]):
+            Workflow.objects.bulk_create([Workflow(slug=data["slug"], name=name)], ignore_conflicts=True)
+        workflow = Workflow.objects.select_for_update().get(slug=data["slug"])
         live = workflow.versions.filter(live=True).first()
         if live is not None and live.hash == digest:
             return live, False

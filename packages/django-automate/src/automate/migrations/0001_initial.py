@@ -54,6 +54,8 @@ class Migration(migrations.Migration):
                 ('event_id', models.UUIDField(blank=True, db_index=True, null=True)),
                 ('status', models.CharField(choices=[('QUEUED', 'Queued'), ('RUNNING', 'Running'), ('WAITING', 'Waiting'), ('SUCCESS', 'Success'), ('FAILED', 'Failed'), ('CANCELLED', 'Cancelled')], db_index=True, default='QUEUED', max_length=10)),
                 ('tenant', models.CharField(blank=True, default='', max_length=100)),
+                ('causation_id', models.UUIDField(blank=True, help_text='The run that started it directly.', null=True)),
+                ('causation_depth', models.PositiveSmallIntegerField(default=0)),
                 ('created_at', models.DateTimeField(auto_now_add=True, db_index=True)),
                 ('finished_at', models.DateTimeField(blank=True, null=True)),
             ],

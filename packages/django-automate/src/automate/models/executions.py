@@ -39,6 +39,8 @@ class Execution(models.Model):
     event_id = models.UUIDField(null=True, blank=True, db_index=True)
     status = models.CharField(max_length=10, choices=RunStatus.choices, default=RunStatus.QUEUED, db_index=True)
     tenant = models.CharField(max_length=100, blank=True, default="")
+    causation_id = models.UUIDField(null=True, blank=True, help_text="The run that started it directly.")
+    causation_depth = models.PositiveSmallIntegerField(default=0)
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 

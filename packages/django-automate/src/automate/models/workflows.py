@@ -33,13 +33,9 @@ class Workflow(models.Model):
         """The version that new executions run.
 
         Raises:
-            WorkflowNotFound: If none is live.
+            WorkflowNotFound: If none is live, or the workflow is disabled.
         """
-        version = self.versions.filter(live=True).first()
-        if version is None:
-            raise WorkflowNotFound(f"Workflow {self.slug!r} has no live version: publish one.")
-        version.workflow = self
-        return version
+        return WorkflowVersion.live_for(self.slug)
 
 
 class WorkflowVersion(AppendOnlyModel):

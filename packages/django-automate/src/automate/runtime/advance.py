@@ -32,7 +32,7 @@ from automate import signals
 from automate.models import ExecutionRun, RunStatus, StepRun
 from automate.runtime.callers import Caller
 from automate.runtime.execute import Attempt, Result
-from automate.runtime.runs import Ledger, causation_depth, load_state
+from automate.runtime.runs import Ledger, load_state
 from automate.runtime.versions import compiled
 
 __all__ = ["Advance", "Stop"]
@@ -76,7 +76,6 @@ class Advance:
         self._state: RunState = load_state(self._run)
         self._steps: dict[str, StepState] = dict(self._state.steps)
         self._state = replace(self._state, steps=self._steps)
-        self._depth = causation_depth(self._run)
         self._running: set[str] = set()
         self._rows: list[StepRun] = []
 
@@ -131,7 +130,7 @@ class Advance:
             context=context_for(self._workflow, self._state, step_id),
             run_id=self._run.pk,
             tenant=self._run.execution.tenant,
-            depth=self._depth,
+            depth=self._run.execution.causation_depth,
             timeout=float(step.timeout or settings.current().execution.timeout_seconds),
             clock=self._clock,
             registry=self._registry,

@@ -1,10 +1,15 @@
-"""Database connections of threads that live long."""
+"""Database connections of threads that live long, and of code that may leave them in any state."""
 
 from __future__ import annotations
 
-from django.db import connections
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-__all__ = ["tidy_connections"]
+from automate_core.errors import PermanentError
+from django.db import connection, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+__all__ = ["contained", "tidy_connections"]
 
 
 def tidy_connections() -> None:
@@ -12,11 +17,51 @@ def tidy_connections() -> None:
 
     Sound ones are kept for the next item, whatever ``CONN_MAX_AGE`` says: there is no request that would end here.
     """
-    for connection in connections.all(initialized_only=True):
-        if connection.in_atomic_block or not connection.autocommit:
-            connection.close()
-            del connections[connection.alias]  # what it believes about its transaction is not to be trusted
-        elif connection.errors_occurred:
-            if not connection.is_usable():
-                connection.close()
-            connection.errors_occurred = False
+    for used in connections.all(initialized_only=True):
+        if _in_transaction(used):
+            _drop(used)
+        elif used.errors_occurred:
+            if not used.is_usable():
+                used.close()
+            used.errors_occurred = False
+
+
+@contextmanager
+def contained() -> Iterator[None]:
+    """Run somebody's code so that the calling thread's transactions stay as they are.
+
+    Within a transaction of the caller it runs in a savepoint: its failure leaves that transaction usable.
+
+    Raises:
+        PermanentError: If the code left a transaction open. What it wrote there is rolled back, and what is written
+            next would go with it.
+    """
+    if connection.in_atomic_block:
+        with transaction.atomic():
+            yield
+        return
+    before = {used.alias for used in connections.all(initialized_only=True) if _in_transaction(used)}
+    try:
+        yield
+    finally:
+        after = [used for used in connections.all(initialized_only=True) if _in_transaction(used)]
+        left_open = [used for used in after if used.alias not in before]
+        for used in left_open:
+            _drop(used)
+    if left_open:
+        names = ", ".join(sorted(used.alias for used in left_open))
+        raise PermanentError(
+            f"The action left a transaction open on {names}, so what it wrote there was rolled back. Commit it, or use "
+            "transaction.atomic() as a context manager.",
+            context={"databases": names},
+        )
+
+
+def _in_transaction(used: BaseDatabaseWrapper) -> bool:
+    return bool(used.in_atomic_block or (used.connection is not None and not used.autocommit))
+
+
+def _drop(used: BaseDatabaseWrapper) -> None:
+    used.in_atomic_block = False  # or Django would remember the transaction beyond its connection
+    used.close()
+    used.connection = None  # close() leaves it where somebody closed it within the transaction

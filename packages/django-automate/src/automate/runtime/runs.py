@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
+import random
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from automate_core.outbox import NewJob, OutboxItem
+from automate_core.retry import RetryPolicy
 from automate_core.workflow.planner import RunState, StepState, StepStatus
 from automate_outbox.store import DatabaseOutboxStore
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from automate import signals
 from automate.events import RUN_JOB
 from automate.models import Event, Execution, ExecutionRun, RunStatus, StepRun
 from automate.models.executions import LIVE
+from automate.runtime.connections import tidy_connections
 
-__all__ = ["DatabaseClock", "Ledger", "causation_depth", "fail_run", "load_run", "load_state", "queue_run"]
+__all__ = ["DatabaseClock", "Ledger", "fail_run", "load_run", "load_state", "queue_run"]
+
+logger = logging.getLogger("automate.runtime")
+
+_PATIENCE = RetryPolicy(initial=0.1, max=2.0)
+_PATIENCE_SECONDS = 120.0
+"""How long a checkpoint is tried; by then the lease has run out, and somebody else has the run."""
 
 
 class DatabaseClock:
@@ -116,18 +127,6 @@ def _execution_view(run: ExecutionRun) -> dict[str, Any]:
     }
 
 
-def causation_depth(run: ExecutionRun) -> int:
-    """Return how many events lie behind a run.
-
-    Args:
-        run: The run.
-    """
-    if run.execution.event_id is None:
-        return 0
-    depths = Event.objects.filter(pk=run.execution.event_id).values_list("causation_depth", flat=True)
-    return depths.first() or 0
-
-
 @dataclass(slots=True)
 class Ledger:
     """Writes what becomes of a run. Every write is fenced by the lease of the run's outbox item.
@@ -152,9 +151,13 @@ class Ledger:
         if self.run.status == RunStatus.RUNNING and self.run.started_at is not None:
             return
         first = self.run.started_at is None
-        with transaction.atomic():
+        started_at = self.run.started_at or timezone.now()
+
+        def write(again: bool) -> None:
             self._fence()
-            self._update(status=RunStatus.RUNNING, started_at=self.run.started_at or timezone.now())
+            _write_status(self.run, status=RunStatus.RUNNING, started_at=started_at)
+
+        self._durably(write)
         if first:
             signals.send(signals.workflow_started, ExecutionRun, run=self.run)
 
@@ -164,9 +167,14 @@ class Ledger:
         Args:
             rows: The rows to insert.
         """
-        with transaction.atomic():
+
+        def write(again: bool) -> None:
             self._fence()
-            StepRun.objects.bulk_create(rows)
+            # Nobody else writes them under this lease: where they are, only the answer to the commit was lost.
+            if not (again and self._has(rows[0])):
+                StepRun.objects.bulk_create(rows)
+
+        self._durably(write)
         self._announce(rows)
 
     def suspend(self, rows: Sequence[StepRun], due: datetime) -> None:
@@ -176,11 +184,14 @@ class Ledger:
             rows: Rows to insert in the same transaction.
             due: When it goes on.
         """
-        with transaction.atomic():
+        job = NewJob(RUN_JOB, {"run_id": str(self.run.id)}, tenant=self.item.tenant, due=due)
+
+        def write(again: bool) -> None:
             self._complete()
             StepRun.objects.bulk_create(rows)
-            job = NewJob(RUN_JOB, {"run_id": str(self.run.id)}, tenant=self.item.tenant, due=due)
-            self._update(status=RunStatus.WAITING, job_id=self.store.add([job])[0])
+            _write_status(self.run, status=RunStatus.WAITING, job_id=self.store.add([job])[0])
+
+        self._durably(write)
         self._announce(rows)
 
     def finish(
@@ -194,10 +205,13 @@ class Ledger:
             outputs: What it returns.
             error: Why it failed.
         """
-        with transaction.atomic():
+
+        def write(again: bool) -> None:
             self._complete()
             StepRun.objects.bulk_create(rows)
-            self._update(status=status, outputs=outputs or {}, error=error, finished_at=timezone.now())
+            _write_status(self.run, status=status, outputs=outputs or {}, error=error, finished_at=timezone.now())
+
+        self._durably(write)
         self._announce(rows)
         signal = signals.workflow_completed if status == RunStatus.SUCCESS else signals.workflow_failed
         signals.send(signal, ExecutionRun, run=self.run)
@@ -208,8 +222,29 @@ class Ledger:
     def _complete(self) -> None:
         self.store.mark_success(self.item.id, self.worker_id, lease_token=self.item.lease_token)
 
-    def _update(self, **values: Any) -> None:
-        _write_status(self.run, **values)
+    def _has(self, row: StepRun) -> bool:
+        return StepRun.objects.filter(run=self.run, step_id=row.step_id, attempt=row.attempt).exists()
+
+    def _durably(self, write: Callable[[bool], None]) -> None:
+        """Write in a transaction, again and again while the database is away or locked.
+
+        What the steps did outside cannot be undone, so giving up means doing it twice.
+
+        Args:
+            write: What to write, told whether it was tried before; its fence decides whether it still may.
+        """
+        give_up = time.monotonic() + _PATIENCE_SECONDS
+        for attempt in itertools.count(1):
+            try:
+                with transaction.atomic():
+                    write(attempt > 1)
+                return
+            except (OperationalError, InterfaceError) as error:
+                if connection.in_atomic_block or time.monotonic() > give_up:
+                    raise
+                logger.warning("A checkpoint of run %s is written again: %s", self.run.pk, error)
+            tidy_connections()
+            time.sleep(_PATIENCE.delay(attempt, random=random.random()))  # noqa: S311 - jitter, which guards nothing
 
     def _announce(self, rows: Iterable[StepRun]) -> None:
         for row in rows:
