@@ -218,7 +218,7 @@ class AutomateError(Exception):
             self.retryable = retryable
         self.message = redact_text(message)
         self.context: dict[str, Any] = redact(dict(context or {}))
-        self.retry_after = retry_after
+        self.retry_after = _seconds(retry_after)
         super().__init__(self.message)
 
     def __str__(self) -> str:
@@ -226,6 +226,15 @@ class AutomateError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuild, (type(self), str(self.code), self.message, self.retryable, self.context, self.retry_after))
+
+
+def _seconds(value: Any) -> float | None:
+    """Read what another side asked for: a number of seconds, or nothing that can be waited for."""
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return seconds if seconds >= 0 else None
 
 
 def _rebuild(

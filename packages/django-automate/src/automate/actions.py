@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, ParamSpec, TypeVar, get_type_hints
 
 from automate_core.connectors import ActionContext, ActionSpec, Connector
-from automate_core.errors import ConfigurationError, DuplicateKeyError
+from automate_core.errors import ConfigurationError, DuplicateKeyError, TransientError
 from automate_core.registry import Registry, registry
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
@@ -60,6 +60,21 @@ class FunctionConnector(Connector):
         if function.context_parameter:
             arguments[function.context_parameter] = self.ctx
         return function.call(**arguments)
+
+    def normalize_error(self, exc: Exception) -> Exception:
+        """Make a database that is away or locked a transient error.
+
+        Args:
+            exc: What the function raised.
+
+        Returns:
+            An error of the tree.
+        """
+        from django.db import InterfaceError, OperationalError
+
+        if isinstance(exc, InterfaceError | OperationalError):
+            return TransientError(f"{type(exc).__name__}: {exc}", context={"exception": type(exc).__qualname__})
+        return super().normalize_error(exc)
 
 
 def action(

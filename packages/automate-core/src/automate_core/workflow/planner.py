@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from automate_core.errors import AutomateError, ErrorCodes
+from automate_core.errors import AutomateError, ErrorCodes, InvalidPayloadError
+from automate_core.payload import MAX_DEPTH_MARIADB, check_payload, storable_text
 from automate_core.retry import RetryPolicy
 from automate_core.workflow.compiled import CompiledWorkflow
 from automate_core.workflow.definition import StepDefinition
@@ -27,6 +28,11 @@ __all__ = [
     "error_json",
     "plan",
 ]
+
+
+_CODE_LENGTH = 100
+_MESSAGE_LENGTH = 4000
+_CONTEXT_BYTES = 64 * 1024
 
 
 class StepStatus(StrEnum):
@@ -136,12 +142,26 @@ def error_json(error: BaseException) -> dict[str, Any]:
         error: The error. Only one of our tree tells more than its type: the text of any other may hold anything.
 
     Returns:
-        ``code``, ``message``, ``type`` and ``context``.
+        ``code``, ``message``, ``type`` and ``context``, as every database can hold them.
     """
     name = type(error).__name__
     if not isinstance(error, AutomateError):
         return {"code": str(ErrorCodes.INTERNAL), "message": f"{name} was raised.", "type": name, "context": {}}
-    return {"code": str(error.code), "message": error.message, "type": name, "context": error.context}
+    return {
+        "code": storable_text(str(error.code), _CODE_LENGTH),
+        "message": storable_text(error.message, _MESSAGE_LENGTH),
+        "type": name,
+        "context": _storable(error.context),
+    }
+
+
+def _storable(context: dict[str, Any]) -> dict[str, Any]:
+    """Return a context, or why it is left out: whoever raised the error may have put anything there."""
+    try:
+        check_payload(context, max_bytes=_CONTEXT_BYTES, what="context", max_depth=MAX_DEPTH_MARIADB - 1)
+    except InvalidPayloadError as problem:
+        return {"left_out": f"The context {problem.context['reason']}."}
+    return context
 
 
 def plan(

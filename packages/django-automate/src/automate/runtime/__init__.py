@@ -29,12 +29,10 @@ class Runtime:
 
     Args:
         registry: Where actions are looked up.
-        using: Alias of the database.
     """
 
-    def __init__(self, *, registry: Registry = registry, using: str = "default") -> None:
+    def __init__(self, *, registry: Registry = registry) -> None:
         self._registry = registry
-        self._using = using
 
     def run_execution(self, execution_id: UUID | str) -> None:
         """Run an execution to its end in the calling thread.
@@ -54,7 +52,7 @@ class Runtime:
         if not settings.current().enabled:
             raise PolicyError("Automation is switched off: DJANGO_AUTOMATE['ENABLED'] is False.")
         worker_id = f"direct-{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}"
-        store = get_store(self._using)
+        store = get_store()
         while (execution := _live_execution(execution_id)) is not None:
             claimed = self._claim(execution, store, worker_id)
             if claimed is not None:
@@ -84,7 +82,10 @@ class Runtime:
         return run, item
 
     def _advance(self, run: ExecutionRun, item: OutboxItem, store: DatabaseOutboxStore, worker_id: str) -> None:
+        from contextlib import nullcontext, suppress
+
         from automate_core.errors import LeaseLostError
+        from django.db import connection
 
         from automate.runtime.advance import Advance, Stop
         from automate.runtime.callers import InlineCaller
@@ -93,19 +94,23 @@ class Runtime:
 
         stop = Stop()
         clock = DatabaseClock(item, store.lease_seconds)
-        with LeaseKeeper(store, worker_id) as keeper, keeper.holding(item, stop.abandoned):
-            try:
-                Advance(Ledger(run, item, store, worker_id), InlineCaller(), self._registry, clock, stop).run()
-            except LeaseLostError:
-                return  # whoever holds it now carries it on; the caller's loop waits for that
+        advance = Advance(Ledger(run, item, store, worker_id), InlineCaller(), self._registry, clock, stop)
+        with LeaseKeeper(store, worker_id) as keeper:
+            # Within the caller's transaction the item is locked, or not to be seen, until that ends: nobody can take
+            # it, and the keeper, on its own connection, could not renew it.
+            held = nullcontext() if connection.in_atomic_block else keeper.holding(item, stop.abandoned)
+            with held, suppress(LeaseLostError):  # whoever holds it now carries it on, and the caller's loop waits
+                advance.run()
 
     def _wait(self, execution: Execution) -> None:
-        """Sleep until the run's item is due, or look again soon where a worker has it."""
+        """Sleep until the run's item is due, or look again soon where a worker has it, who may have died over it."""
         from automate_outbox.models import OutboxJob
+        from automate_outbox.reaper import OutboxReaper
         from django.utils import timezone
 
+        OutboxReaper(max_crashes=settings.current().outbox.max_crashes).reap_stale_items()
         job_ids = execution.runs.order_by("-number").values_list("job_id", flat=True)[:1]
-        waiting = OutboxJob.objects.using(self._using).filter(pk__in=list(job_ids))
+        waiting = OutboxJob.objects.filter(pk__in=list(job_ids))
         due = waiting.values_list("next_attempt_at", flat=True).first()
         seconds = 0.0 if due is None else (due - timezone.now()).total_seconds()
         time.sleep(min(max(seconds, 0.02), settings.current().worker.poll_seconds))

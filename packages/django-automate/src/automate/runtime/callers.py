@@ -9,10 +9,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Protocol
 
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
+from django.db import connections
 
 from automate.runtime.connections import tidy_connections
 from automate.runtime.execute import Attempt, Result, execute, timed_out
@@ -105,6 +107,7 @@ class ThreadPool:
         self._idle: deque[queue.SimpleQueue[Callable[[], None] | None]] = deque()
         self._lock = threading.Lock()
         self._count = 0
+        self._closed = False
 
     def submit(self, task: Callable[[], None]) -> None:
         """Run a task in an idle thread, or in a new one.
@@ -128,14 +131,15 @@ class ThreadPool:
             task()
             tidy_connections()
             with self._lock:
+                if self._closed:
+                    break
                 self._idle.append(inbox)
-        from django.db import connections
-
         connections.close_all()
 
     def close(self) -> None:
-        """End the idle threads."""
+        """End the idle threads, and the others when their tasks end."""
         with self._lock:
+            self._closed = True
             idle, self._idle = list(self._idle), deque()
         for inbox in idle:
             inbox.put(None)
@@ -147,6 +151,7 @@ class EventLoop:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
+        self._tidying: set[asyncio.Future[None]] = set()
 
     def call(self, awaitable: Any, seconds: float) -> Any:
         """Wait for an awaitable, and cancel it when time is up.
@@ -161,14 +166,39 @@ class EventLoop:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="automate-loop", daemon=True).start()
-        return asyncio.run_coroutine_threadsafe(_within(awaitable, seconds), self._loop).result()
+                threading.Thread(target=self._serve, args=(self._loop,), name="automate-loop", daemon=True).start()
+            loop = self._loop
+        try:
+            return asyncio.run_coroutine_threadsafe(_within(awaitable, seconds), loop).result()
+        finally:
+            with suppress(RuntimeError):  # it was closed meanwhile
+                loop.call_soon_threadsafe(self._tidy)
+
+    def _tidy(self) -> None:
+        """Look after the one thread through which asynchronous code reaches the database; nobody waits for it."""
+        task = asyncio.ensure_future(sync_to_async(tidy_connections)())
+        self._tidying.add(task)
+        task.add_done_callback(self._tidying.discard)
+
+    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.run_forever()
+        loop.run_until_complete(_wind_up())
+        loop.close()
 
     def close(self) -> None:
-        """Stop the loop."""
+        """Stop the loop, and cancel what runs in it."""
         with self._lock:
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._loop.stop)
+                self._loop = None
+
+
+async def _wind_up() -> None:
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    await sync_to_async(connections.close_all)()
 
 
 class ThreadCaller:

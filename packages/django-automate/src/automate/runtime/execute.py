@@ -17,12 +17,13 @@ from automate_core.redaction import redact
 from automate_core.registry import Registry
 from automate_core.secrets import resolve
 from automate_core.workflow.definition import StepDefinition
-from automate_core.workflow.templates import find_secret_refs, render
+from automate_core.workflow.templates import MAX_RENDERED_BYTES, find_secret_refs, render
 from pydantic_core import to_jsonable_python
 
 from automate.events import Causation, causation
 from automate.payloads import ensure_storable
 from automate.policy import ensure_allowed
+from automate.runtime.connections import contained
 
 __all__ = ["Attempt", "Result", "execute", "timed_out"]
 
@@ -101,7 +102,7 @@ def execute(attempt: Attempt, call: Callable[[Any], Any]) -> Result:
     error: AutomateError | None = None
     token = causation.set(Causation(attempt.run_id, attempt.depth, attempt.tenant))
     try:
-        rendered = render(attempt.step.params, attempt.context)
+        rendered = _render(attempt)
         output = _call(attempt, rendered, call)
         if time.monotonic() > attempt.deadline:
             output, error = None, _timeout(attempt)
@@ -113,6 +114,13 @@ def execute(attempt: Attempt, call: Callable[[Any], Any]) -> Result:
     finally:
         causation.reset(token)
     return Result(attempt, started_at, attempt.clock(), redact(rendered), output, error)
+
+
+def _render(attempt: Attempt) -> dict[str, Any]:
+    rendered: dict[str, Any] = render(attempt.step.params, attempt.context)
+    # Refused before the call: an input that cannot be recorded would have the step called again and again.
+    ensure_storable(rendered, max_bytes=MAX_RENDERED_BYTES, what=f"input of {attempt.step.action!r}")
+    return rendered
 
 
 def _call(attempt: Attempt, rendered: dict[str, Any], call: Callable[[Any], Any]) -> Any:
@@ -136,11 +144,12 @@ def _call(attempt: Attempt, rendered: dict[str, Any], call: Callable[[Any], Any]
             cancelled=attempt.cancelled,
         ),
     )
-    output = _as_json(call(connector.call(spec.name, params)), attempt.step.action)
+    with contained():
+        output = _as_json(call(connector.call(spec.name, params)), attempt.step.action)
     ensure_storable(
         output,
         max_bytes=settings.current().execution.max_output_bytes,
-        what=f"the output of {attempt.step.action!r}",
+        what=f"output of {attempt.step.action!r}",
         require_object=False,
     )
     return redact(output)
@@ -154,9 +163,12 @@ def _as_json(output: Any, action: str) -> Any:
 
 
 def _wrap(failure: BaseException) -> AutomateError:
-    error = PermanentError(
-        f"{type(failure).__name__}: {failure}", code=ErrorCodes.STEP_FAILED, context={"type": type(failure).__name__}
-    )
+    name = type(failure).__name__
+    try:
+        text = f"{name}: {failure}"
+    except Exception:  # noqa: BLE001 - an exception that cannot even be shown is still an outcome of the step
+        text = f"{name} was raised."
+    error = PermanentError(text, code=ErrorCodes.STEP_FAILED, context={"type": name})
     error.__cause__ = failure
     return error
 

@@ -10,7 +10,6 @@ from types import TracebackType
 
 from automate_core.outbox import OutboxItem
 from automate_outbox.store import DatabaseOutboxStore
-from django.db import DatabaseError
 
 from automate.runtime.connections import tidy_connections
 
@@ -20,9 +19,7 @@ logger = logging.getLogger("automate.worker")
 
 
 class LeaseKeeper:
-    """Renews the leases of the items in hand at a third of their time, from a thread of its own.
-
-    The thread starts with the first item that is held longer than that; short items never pay for it.
+    """Renews the leases of the items in hand at a third of their time, from a thread that starts with the first one.
 
     Args:
         store: The store that claimed the items.
@@ -87,7 +84,7 @@ class LeaseKeeper:
                 continue
             try:
                 lost = self._store.renew_many({item.id: item.lease_token for item, _ in held.values()}, self._worker_id)
-            except DatabaseError as error:
+            except Exception as error:  # noqa: BLE001 - without this thread every lease would run out
                 # The leases hold for two more rounds; whoever loses them is told by the fence of the next write.
                 logger.warning("Leases could not be renewed: %s", error)
                 tidy_connections()

@@ -55,7 +55,6 @@ class WorkerOptions:
         poll: Seconds between two looks at an empty outbox.
         grace: Seconds to finish what is in hand after it was told to stop.
         inline: Whether items are handled one by one in the calling thread.
-        using: Alias of the database.
     """
 
     worker_id: str
@@ -64,7 +63,6 @@ class WorkerOptions:
     poll: float
     grace: float
     inline: bool = False
-    using: str = "default"
 
     @classmethod
     def from_settings(cls, *, inline: bool = False, **given: Any) -> WorkerOptions:
@@ -97,9 +95,9 @@ class Worker:
 
     def __init__(self, options: WorkerOptions) -> None:
         self.options = options
-        self._store = get_store(options.using, lease_seconds=options.lease)
+        self._store = get_store(lease_seconds=options.lease)
         self._keeper = LeaseKeeper(self._store, options.worker_id)
-        self._reaper = OutboxReaper(using=options.using, max_crashes=settings.current().outbox.max_crashes)
+        self._reaper = OutboxReaper(max_crashes=settings.current().outbox.max_crashes)
         self._slots, self._actions = ThreadPool("automate-slot"), ThreadPool("automate-action")
         self._loop = EventLoop()
         self._stop = Stop()
@@ -248,7 +246,7 @@ class Worker:
         )
         tidy_connections()
         try:
-            with transaction.atomic(using=self.options.using):
+            with transaction.atomic():
                 if retryable:
                     delay = RetryPolicy().delay(item.attempts, random=random.random())  # noqa: S311 - jitter
                     status = self._store.mark_retry(
@@ -261,8 +259,9 @@ class Worker:
                     get_handler(item.kind).on_dead(item, text)
         except LeaseLostError:
             logger.warning("Item %s had been taken over.", item.id)
-        except (DatabaseError, InterfaceError) as failure:
-            logger.error("That could not be recorded (%s); its lease runs out and it is taken up again.", failure)
+        except Exception as failure:  # noqa: BLE001 - the worker outlives an item whose handler fails at its death too
+            reason = redact_text(f"{type(failure).__name__}: {failure}")
+            logger.error("That could not be recorded (%s); its lease runs out and it is taken up again.", reason)
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
