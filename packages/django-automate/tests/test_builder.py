@@ -183,3 +183,15 @@ def test_a_reference_in_a_rule_is_refused_as_it_would_be_compared_as_text() -> N
         builder.step("s", "flow.log", message="x", when={"==": [builder.event["x"], 1]})
     with pytest.raises(ConfigurationError, match="JSONLogic"):
         workflow("rules", on="a.b", when={"==": [builder.event["x"], 1]})
+
+
+@pytest.mark.parametrize(
+    "name", ["json", "schema", "copy", "self", "model_config", "model_dump", "_private", "field_0"]
+)
+def test_a_parameter_may_have_any_name(actions: Any, name: str) -> None:
+    scope: dict[str, Any] = {}
+    exec(f"def call({name}: int, other: str = 'x'): return [{name}, other]", scope)
+    actions("call")(scope["call"])
+    connector, spec = registry.get_action("test.call")
+    assert sorted(spec.input_json_schema()["properties"]) == sorted([name, "other"])
+    assert connector(config={}).call("call", {name: "3"}) == [3, "x"]

@@ -55,7 +55,7 @@ class FunctionConnector(Connector):
         """
         function = self.functions[action]
         values = function.model.model_validate(input_data)
-        arguments = {name: getattr(values, name) for name in function.model.model_fields}
+        arguments = {str(field.alias): getattr(values, name) for name, field in function.model.model_fields.items()}
         arguments.update(values.model_extra or {})
         if function.context_parameter:
             arguments[function.context_parameter] = self.ctx
@@ -181,7 +181,8 @@ def _input_model(name: str, function: Callable[..., Any]) -> tuple[type[BaseMode
             extra = "allow"
         else:
             default = ... if parameter.default is parameter.empty else parameter.default
-            fields[parameter.name] = (hints.get(parameter.name, Any), Field(default))
+            # The name is an alias: as a field, "json" or "model_config" would get into the way of pydantic's own.
+            fields[f"field_{len(fields)}"] = (hints.get(parameter.name, Any), Field(default, alias=parameter.name))
     config = ConfigDict(extra=extra, arbitrary_types_allowed=False)  # type: ignore[typeddict-item]  # a literal
     try:
         model = create_model(f"{function.__name__}_input", __config__=config, **fields)
