@@ -73,7 +73,9 @@ class EventSettings(_Section):
     """Events."""
 
     max_payload_bytes: int = Field(262_144, gt=0, description="Largest payload, as JSON.")
-    max_causation_depth: int = Field(10, gt=0, description="Longest chain of events and runs that cause each other; breaks loops.")
+    max_causation_depth: int = Field(
+        10, gt=0, description="Longest chain of events and runs that cause each other; breaks loops."
+    )
     dedupe_window_days: int = Field(30, gt=0, description="How long a dedupe key is remembered.")
 
 
