@@ -59,9 +59,7 @@ class PluginsCommand(Command):
             parser: The parser of this subcommand.
         """
         parser.add_argument("--json", action="store_true", help="print JSON")
-        parser.add_argument(
-            "--strict", action="store_true", help="exit with 1 where one is broken"
-        )
+        parser.add_argument("--strict", action="store_true", help="exit with 1 where one is broken")
 
     def run(self, args: argparse.Namespace) -> int:
         """Print the list.

@@ -19,7 +19,7 @@ from django.db import connections
 from automate.runtime.connections import tidy_connections
 from automate.runtime.execute import Attempt, Result, execute, timed_out
 
-__all__ = ["Caller", "InlineCaller", "ThreadCaller", "ThreadPool"]
+__all__ = ["Caller", "EventLoop", "InlineCaller", "ThreadCaller", "ThreadPool"]
 
 
 class Caller(Protocol):
