@@ -16,6 +16,7 @@ from automate_core.hookspecs import hookimpl
 from django.apps import apps
 from django.contrib import admin
 from django.core.management import call_command
+from django.dispatch import Signal
 from django.test import Client
 from django.urls import reverse
 
@@ -152,7 +153,7 @@ def test_receivers_that_fail_change_nothing(caplog: pytest.LogCaptureFixture, wo
         seen.append(next(name for name, value in vars(signals).items() if value is signal))
         raise RuntimeError("receiver")
 
-    every = [v for v in vars(signals).values() if isinstance(v, signals.Signal)]
+    every = [v for v in vars(signals).values() if isinstance(v, Signal)]
     for signal in every:
         signal.connect(receive)
     try:

@@ -151,7 +151,8 @@ def signed_in(url: str, user: str, password: str) -> str:
             time.sleep(0.1)
     token = next(cookie.value for cookie in jar if cookie.name == "csrftoken")
     form = urlencode({"username": user, "password": password, "csrfmiddlewaretoken": token}).encode()
-    return opener.open(urllib.request.Request(page.url, form, {"Referer": page.url})).read().decode()
+    content: bytes = opener.open(urllib.request.Request(page.url, form, {"Referer": page.url})).read()
+    return content.decode()
 
 
 pytestmark = pytest.mark.slow
