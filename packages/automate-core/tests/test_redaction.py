@@ -271,6 +271,19 @@ def test_beyond_its_limit_the_oldest_are_forgotten_and_the_used_stay() -> None:
     assert live.replace("secret value 001", "*") == "secret value 001"
 
 
+def test_values_that_begin_alike_are_found_by_what_sets_them_apart() -> None:
+    live = LiveValues()
+    values = [f"postgresql://app_user:{number * 7919:08x}@db.internal/orders" for number in range(1000)]
+    for value in values:
+        live.add(value)
+    windows = live._tiers[0]._index
+    raw = [pattern for bucket in windows.values() for pattern in bucket if pattern.text in values]
+    assert len(raw) == 4 * len(values)
+    assert max(len(bucket) for window, bucket in windows.items() if bucket[0].text in values) <= 32
+    for value in values[::50]:
+        assert live.replace(f"<{value}>", "") == "<>"
+
+
 def test_threads_may_add_and_search_at_once() -> None:
     live = LiveValues()
     stop = threading.Event()
@@ -385,7 +398,8 @@ def test_redaction_is_idempotent_and_never_raises(text: str) -> None:
 @pytest.mark.parametrize(
     "part",
     ["password=\\\\\"", "a-", "://", "://a", "-----BEGIN PRIVATE KEY-----", "-----BEGIN ", "eyJa.", "password:", "<a ",
-     "4111 ", "token=(", "Bearer ", "sk-", "password='", "@", "Cookie: a=\"", "\\", "key"],
+     "4111 ", "token=(", "Bearer ", "sk-", "password='", "@", "Cookie: a=\"", "\\", "key",
+     "eyJ-", "eyJaaaaa.-eyJ", "key=a."],
 )  # fmt: skip
 def test_hostile_texts_take_linear_time(part: str) -> None:
     def steps(size: int) -> int:
@@ -581,6 +595,52 @@ def test_wrong_arguments_stay_loggings_own_error_without_the_secret(
     shown = capsys.readouterr().err
     assert "--- Logging error ---" in shown
     assert f"Arguments: {{'password': '{REDACTED}'}}" in shown
+
+
+def test_wrong_arguments_that_are_plain_texts_are_hidden_too(
+    log: tuple[logging.Logger, io.StringIO], capsys: pytest.CaptureFixture[str]
+) -> None:
+    handler = log[0].handlers[0]
+    for message in ("nothing to fill in", "%d items", "%s and %s"):
+        handler.handle(logging.LogRecord("test", logging.WARNING, "x.py", 1, message, ("the live secret",), None))
+        assert f"Arguments: ('{REDACTED}',)" in capsys.readouterr().err
+
+
+class _Mute:
+    """Fails whatever is asked of it."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("the live secret")
+
+    __repr__ = __str__
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("the live secret")
+
+    def __hash__(self) -> int:
+        raise RuntimeError("the live secret")
+
+    @property
+    def __redacted__(self) -> str:
+        raise RuntimeError("the live secret")
+
+
+class _MuteError(_Mute, Exception):
+    """An error that cannot be shown."""
+
+
+def test_objects_that_fail_do_not_fail_whoever_logs_them(log: tuple[logging.Logger, io.StringIO]) -> None:
+    logger, stream = log
+    logger.warning(_Mute())
+    logger.warning("got %s", _Mute(), extra={"headers": _Mute(), "password": _Mute()})
+    try:
+        raise _MuteError
+    except _MuteError:
+        logger.exception("failed")
+    assert redact({"name": "x", "error": _MuteError()}) == {"name": "x", "error": REDACTED}
+    lines = stream.getvalue().splitlines()
+    assert lines[:3] == [f"WARNING {REDACTED} ", f"WARNING got {REDACTED} {REDACTED}", "ERROR failed "]
+    assert "the live secret" not in stream.getvalue()
 
 
 def test_the_prefilter_knows_every_name() -> None:

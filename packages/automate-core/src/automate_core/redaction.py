@@ -77,11 +77,11 @@ def forget(value: str) -> None:
     _live.discard(value)
 
 
-def redact_text(text: str) -> str:
+def redact_text(text: object) -> str:
     """Hide the secrets in a text.
 
     Args:
-        text: Any text.
+        text: Any text, or an object whose text is meant, such as an exception.
 
     Returns:
         The text with :data:`REDACTED` in the place of each secret. It never raises: a text that cannot be examined is
@@ -164,7 +164,7 @@ class _Walk:
             pair = _hidden_pair(data)
             items = pair if pair is not None else [self._item(item) for item in data]
             return tuple(items) if isinstance(data, tuple) else items
-        return redact_text(str(data))
+        return redact_text(data)
 
     def _item(self, item: Any) -> Any:
         """A header may come as a list of two in a list."""
@@ -199,7 +199,7 @@ class _Walk:
         return str(clean) if isinstance(clean, (dict, list, set)) else clean
 
     def _exception(self, error: BaseException) -> dict[str, Any]:
-        shown: dict[str, Any] = {"type": type(error).__qualname__, "message": redact_text(str(error))}
+        shown: dict[str, Any] = {"type": type(error).__qualname__, "message": redact_text(error)}
         for name in ("code", "context"):
             if hasattr(error, "retryable") and hasattr(error, name):
                 shown[name] = self.visit(getattr(error, name))
@@ -237,7 +237,7 @@ def _hidden_pair(data: Any) -> list[Any] | None:
 
 def _hide(value: Any) -> Any:
     """Hide the value of a secret key, unless there is nothing to hide: none, true and false, and references."""
-    if value is None or isinstance(value, bool) or value in ("", b""):
+    if value is None or isinstance(value, bool) or (isinstance(value, (str, bytes)) and not value):
         return value
     if isinstance(value, str):
         return value if REFERENCE.fullmatch(value) else REDACTED
@@ -245,8 +245,10 @@ def _hide(value: Any) -> Any:
         return dict(value)
     if isinstance(value, (list, tuple)) and _holds_only_references(value):
         return list(value)
-    shown = getattr(value, "__redacted__", None)
-    return shown() if callable(shown) and not isinstance(value, type) else REDACTED
+    try:
+        return REDACTED if isinstance(value, type) else value.__redacted__()
+    except Exception:  # noqa: BLE001 - it does not say what may be shown of it
+        return REDACTED
 
 
 def _holds_only_references(values: Iterable[Any]) -> bool:
@@ -285,11 +287,9 @@ class RedactingFilter(logging.Filter):
         """
         record.args = _redact_arguments(record.args)
         try:
-            message = record.getMessage()
-        except Exception:  # noqa: BLE001 - wrong arguments are the caller's bug, which logging itself reports
-            record.msg = redact_text(str(record.msg))
-        else:
-            record.msg, record.args = redact_text(message), None
+            record.msg, record.args = redact_text(record.getMessage()), None
+        except Exception:  # noqa: BLE001 - wrong arguments are the caller's bug, which logging reports with all of them
+            record.msg, record.args = redact_text(record.msg), redact(record.args)
         if isinstance(record.exc_info, tuple) and record.exc_info[1] is not None:
             text = "".join(traceback.format_exception(*record.exc_info))
             record.exc_text = redact_text(record.exc_text or text.rstrip("\n"))
@@ -318,4 +318,4 @@ def _stand_in(
     error: BaseException, trace: TracebackType | None
 ) -> tuple[type[BaseException], BaseException, TracebackType | None]:
     kind = type(type(error).__name__, (Exception,), {"__module__": type(error).__module__, "__doc__": None})
-    return kind, kind(redact_text(str(error))), trace
+    return kind, kind(redact_text(error)), trace

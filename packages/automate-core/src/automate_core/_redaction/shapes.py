@@ -29,7 +29,7 @@ _TOKENS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("whsec_",), r"whsec_[A-Za-z0-9+/=]{16,}"),  # Standard Webhooks
     (("hvs.",), r"hvs\.[A-Za-z0-9_\-]{20,}"),  # Vault
     (("SG.",), r"SG\.[A-Za-z0-9_\-]{16,}\.[A-Za-z0-9_\-]{16,}"),  # SendGrid
-    (("eyJ",), r"eyJ[A-Za-z0-9_\-]{5,}\.[A-Za-z0-9_\-]{5,}\.[A-Za-z0-9_\-]*"),  # JWT
+    (("eyJ",), r"eyJ[A-Za-z0-9_\-]{5,}+(\.[A-Za-z0-9_\-]{5,}+\.[A-Za-z0-9_\-]*)?"),  # JWT; see _token
 )
 """What a text must hold, and the pattern that is tried then."""
 
@@ -68,7 +68,7 @@ _ISSUERS = (
 """The first four digits of the issuers of cards, from and to, and the lengths of their numbers."""
 
 _NAME = re.compile(
-    r"(?<![A-Za-z0-9_$])([A-Za-z_][A-Za-z0-9_.\-]{0,79})(?:\\{0,7}[\"'])?\s{0,8}(=>|==?|:)\s{0,8}(?=[^\s=])"
+    r"(?<![A-Za-z0-9_$])([A-Za-z_][A-Za-z0-9_.\-]{0,79}+)(?:\\{0,7}[\"'])?\s{0,8}(=>|==?|:)\s{0,8}(?=[^\s=])"
 )
 _ELEMENT = re.compile(r"<([A-Za-z_][A-Za-z0-9_.:\-]{0,79})(?:\s[^<>]{0,500})?>([^<>]+)")
 _QUOTE = re.compile(r"[bBrRuUfF]{0,2}(\\{0,7}[\"'])")
@@ -92,7 +92,7 @@ def redact_shapes(text: str) -> str:
         return text
     for mark, pattern in _TOKEN_PATTERNS:
         if mark in text:
-            text = pattern.sub(REDACTED, text)
+            text = pattern.sub(_token, text)
     if "-----BEGIN" in text:
         text = _PRIVATE_KEY.sub(REDACTED, text)
     if "@" in text and "//" in text.replace("\\", ""):
@@ -105,6 +105,11 @@ def redact_shapes(text: str) -> str:
     if "</" in text and may_hold_secret_key(lowered):
         text = _ELEMENT.sub(_element, text)
     return _CARD.sub(_card, text)
+
+
+def _token(match: re.Match[str]) -> str:
+    """Leave what begins like a JWT and is none: it was matched so that no part of it is examined again."""
+    return match.group() if match.groups() == (None,) else REDACTED
 
 
 def _user_info(match: re.Match[str]) -> str:

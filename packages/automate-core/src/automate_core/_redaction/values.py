@@ -2,8 +2,8 @@
 
 Each value is expanded into the texts it may appear as. They are found with a window index: every text is sampled at
 each ``step``-th position, and the window of ``width`` characters that starts there is looked up among the windows of
-the patterns. The cost depends on the length of the text, hardly on the number of values, and a new value is added to
-the index without building it again.
+the patterns. A value is entered where it differs from the others, so the cost depends on the length of the text, hardly
+on the number of values, though they begin alike. A new value is added to the index without building it again.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import base64
 import html
 import json
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -21,6 +22,9 @@ __all__ = ["MIN_LENGTH", "LiveValues", "encodings"]
 
 MIN_LENGTH = 6
 """Shorter values are not searched for: they would be found in ordinary words and numbers."""
+
+_PLACES = 32
+"""Into how many stretches a value is divided in search of what sets it apart."""
 
 _BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_")
 _HEX_ESCAPE = re.compile(r"%[0-9A-F]{2}|\\u[0-9a-f]{4}|\\x[0-9a-f]{2}")
@@ -99,9 +103,25 @@ class _Windows:
         return self.width + self.step - 1
 
     def add(self, text: str, before: bool, after: bool) -> None:
-        for offset in range(self.step):
+        first = self._rarest(text)
+        for offset in range(first, first + self.step):
             window = text[offset : offset + self.width]
             self._index[window] = (*self._index.get(window, ()), _Pattern(text, offset, before, after))
+
+    def _rarest(self, text: str) -> int:
+        """Find where the windows of a text are shared with the fewest others, for many secrets begin alike."""
+        last = len(text) - self.shortest
+        best, shared = 0, sys.maxsize
+        for first in range(0, last + 1, max(1, last // _PLACES)):
+            crowd = max(
+                len(self._index.get(text[offset : offset + self.width], ()))
+                for offset in range(first, first + self.step)
+            )
+            if crowd < shared:
+                best, shared = first, crowd
+            if not crowd:
+                break
+        return best
 
     def find(self, text: str) -> Iterator[tuple[int, int]]:
         index, width = self._index, self.width
