@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -64,6 +66,15 @@ def test_every_state_is_told_apart_and_one_failure_leaves_the_others_alone(site:
     site.add("acme-good", GOOD.format(key="good", module="acme_good"), requires=("automate-core>=0.1,<0.2",))
     site.add("acme-import", "import a_module_that_is_missing")
     site.add("acme-raises", "1 / 0")
+    site.add("acme-exits", "raise SystemExit('not on this machine')")
+    site.add("acme-mute", "class E(Exception):\n    def __str__(self): raise ValueError\nraise E")
+    site.add("acme-leaks", "raise ValueError('login as postgres://app:hunter2@db failed')")
+    site.add(
+        "acme-gives-up",
+        "from automate_core import hookimpl\n@hookimpl\ndef automate_register_connectors(): raise SystemExit",
+    )
+    site.add("acme-direct", "", requires=("automate-core @ https://example.com/automate_core.whl",))
+    site.add("acme-extras", "", requires=("automate-core[all]>=0.1.0rc1",))
     site.add("acme-future", "raise AssertionError('never imported')", requires=("automate_core (>=7)",))
     site.add("acme-blocked", "raise AssertionError('never imported')")
     site.add("acme-extra", GOOD.format(key="extra", module="acme_extra"), requires=('automate-core>=9; extra == "x"',))
@@ -87,6 +98,12 @@ def test_every_state_is_told_apart_and_one_failure_leaves_the_others_alone(site:
         "acme_good": "loaded",
         "acme_import": "failed",
         "acme_raises": "failed",
+        "acme_exits": "failed",
+        "acme_mute": "failed",
+        "acme_leaks": "failed",
+        "acme_gives_up": "failed",
+        "acme_direct": "loaded",
+        "acme_extras": "loaded",
         "acme_future": "incompatible",
         "acme_blocked": "blocked",
         "acme_extra": "loaded",
@@ -95,10 +112,54 @@ def test_every_state_is_told_apart_and_one_failure_leaves_the_others_alone(site:
         "acme_hook": "failed",
     }
     assert "a_module_that_is_missing" in infos["acme_import"].reason
+    assert "not on this machine" in infos["acme_exits"].reason
+    assert "hunter2" not in infos["acme_leaks"].reason
     assert "needs automate-core>=7" in infos["acme_future"].reason
     assert "automate_register_conectors" in infos["acme_misspelt"].reason
     assert "Spec" in infos["acme_hook"].reason
     assert infos["core"].state == "loaded"
+
+
+def test_a_plugin_that_asks_the_registry_while_it_is_loaded_fails_alone(site: Site) -> None:
+    site.add("acme-good", GOOD.format(key="good", module="acme_good"))
+    site.add("acme-asks", "import automate_core.registry as r\nr.registry.list_connectors()")
+    site.add("acme-later", GOOD.format(key="later", module="acme_later"))
+    code = (
+        "from automate_core.registry import registry as r; found = r.list_connectors();"
+        "print({i.name: i.state for i in r.plugins() if i.name.startswith('acme')}, 'good' in found, 'later' in found)"
+    )
+    path = os.pathsep.join([str(site.folder), *sys.path])
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.strip() == "{'acme_asks': 'failed', 'acme_good': 'loaded', 'acme_later': 'loaded'} True True"
+    assert "Let it register in its hooks" in ran.stderr
+
+
+def test_loading_that_was_interrupted_can_be_done_again(site: Site) -> None:
+    site.add("acme-a", GOOD.format(key="a", module="acme_a"))
+    site.add("acme-b", "raise KeyboardInterrupt")
+    registry = Registry()
+    with pytest.raises(KeyboardInterrupt):
+        registry.plugins()
+    (site.folder / "acme_b.py").write_text("")
+    assert {i.name: i.state for i in registry.plugins() if i.name in ("acme_a", "acme_b")} == {
+        "acme_a": "loaded", "acme_b": "loaded"
+    }  # fmt: skip
+
+
+def test_a_connector_that_is_none_hides_no_action_of_the_others(site: Site) -> None:
+    site.add("acme-good", GOOD.format(key="good", module="acme_good"))
+    site.add("acme-exits", GOOD.format(key="exits", module="acme_exits"))
+    (site.folder / "acme_good_target.py").write_text("Thing = 5")
+    (site.folder / "acme_exits_target.py").write_text("raise SystemExit(3)")
+    registry = Registry()
+    registry.register("greeter", Greeter)
+    assert "greeter.greet" in registry.list_actions()
+    with pytest.raises(PluginLoadError, match="SystemExit: 3"):
+        registry.get_connector("exits")
+    with pytest.raises(ConfigurationError, match="not a kind of plugin"):
+        registry.add("conectors", "x", Greeter)
 
 
 def test_a_target_is_imported_when_it_is_first_used(site: Site) -> None:
@@ -132,7 +193,10 @@ def test_a_duplicate_key_names_both_and_the_settings_decide(site: Site) -> None:
     for name in ("acme-first", "acme-second"):
         chosen = Registry(prefer={"connectors.same": name}).specs("connectors")["same"]
         assert chosen.distribution == name
-    left = Registry(blocked=["acme_first"]).specs("connectors")["same"]
+    site.add("acme-third", GOOD.format(key="same", module="acme_third"))
+    chosen = Registry(prefer={"connectors.same": "acme-third"}).specs("connectors")["same"]
+    assert chosen.distribution == "acme-third"
+    left = Registry(blocked=["acme_first", "acme_third"]).specs("connectors")["same"]
     assert left.distribution == "acme-second"
     with pytest.raises(DuplicateKeyError, match="a local plugin"):
         Registry([One(), One()], load_entry_points=False).specs("connectors")
@@ -202,11 +266,24 @@ class TestCommand:
         for name in ("acme-first", "acme-second"):
             site.add(name, GOOD.format(key="same", module=name.replace("-", "_")))
         assert main(["plugins"], registry=Registry()) == 1
-        assert "both register" in capsys.readouterr().err
+        shown = capsys.readouterr()
+        assert "both register" in shown.err
+        assert "loaded       acme_first" in shown.out
         with pytest.raises(SystemExit, match="2"):
             main(["no-such-command"])
         with pytest.raises(SystemExit, match="0"):
             main(["--version"])
+
+    def test_a_broken_command_breaks_no_other(self, site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+        command = GOOD.replace("connectors", "commands").replace("A thing", "100 % broken")
+        site.add("acme-broken", command.format(key="acme_broken", module="acme_broken"))
+        assert main(["plugins"], registry=Registry()) == 0
+        assert "registers commands.acme_broken" in capsys.readouterr().out
+        with pytest.raises(SystemExit, match="0"):
+            main(["--help"], registry=Registry())
+        assert "100 % broken" in capsys.readouterr().out
+        assert main(["acme-broken"], registry=Registry()) == 1
+        assert "pip install 'acme_broken[extra]'" in capsys.readouterr().err
 
 
 def test_loading_is_ordered_by_distribution_and_name() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from automate_core.__about__ import __version__
-from automate_core.errors import AutomateError
+from automate_core.errors import AutomateError, DuplicateKeyError
 from automate_core.registry import Registry, registry
 
 __all__ = ["Command", "PluginsCommand", "main"]
@@ -23,7 +23,7 @@ class Command:
     """
 
     help: ClassVar[str] = ""
-    """One line for ``automate --help``."""
+    """One line for the command's own ``--help``; ``automate --help`` shows the title of its spec."""
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
@@ -68,9 +68,9 @@ class PluginsCommand(Command):
             args: The parsed arguments.
 
         Returns:
-            0, or 1 with ``--strict`` where a plugin is incompatible or failed.
+            0; 1 where two register one key, or with ``--strict`` where a plugin is incompatible or failed.
         """
-        registered = _registered(self.registry)  # a failing register hook changes the state of its plugin
+        registered, problems = _registered(self.registry)  # a failing register hook changes the state of its plugin
         rows = [
             {
                 "name": info.name,
@@ -87,18 +87,25 @@ class PluginsCommand(Command):
         else:
             for row in rows:
                 sys.stdout.write(_line(row))
+        sys.stderr.writelines(f"automate: {problem}\n" for problem in problems)
         broken = [row for row in rows if row["state"] in ("incompatible", "failed")]
-        return 1 if args.strict and broken else 0
+        return 1 if problems or (args.strict and broken) else 0
 
 
-def _registered(registry: Registry) -> dict[str, list[str]]:
+def _registered(registry: Registry) -> tuple[dict[str, list[str]], list[str]]:
     from automate_core.specs import KINDS
 
     found: dict[str, list[str]] = {}
+    problems = []
     for kind in KINDS:
-        for key, registered in sorted(registry.specs(kind).items()):
+        try:
+            specs = registry.specs(kind)
+        except DuplicateKeyError as error:
+            problems.append(error.message)
+            continue
+        for key, registered in sorted(specs.items()):
             found.setdefault(registered.distribution, []).append(f"{kind}.{key}")
-    return found
+    return found, problems
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -119,17 +126,31 @@ def main(argv: Sequence[str] | None = None, *, registry: Registry = registry) ->
     Returns:
         The exit status: 0, 1 on an error of Automate, 2 on wrong arguments.
     """
+    arguments = sys.argv[1:] if argv is None else list(argv)
     parser = argparse.ArgumentParser(prog="automate", description="Event-driven workflow automation for Django.")
     parser.add_argument("--version", action="version", version=f"automate-core {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    commands: dict[str, Command] = {}
+    # Only the command that is asked for is imported: one that is broken leaves the others alone.
+    wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
+    chosen: Command | None = None
     try:
-        for key in registry.keys("commands"):
-            command: Command = registry.load("commands", key)(registry)
-            command.configure(subparsers.add_parser(key.replace("_", "-"), help=command.help))
-            commands[key.replace("_", "-")] = command
-        args = parser.parse_args(argv)
-        return commands[args.command].run(args)
+        for key, title in _commands(registry).items():
+            name = key.replace("_", "-")
+            subparser = subparsers.add_parser(name, help=title.replace("%", "%%"))
+            if name == wanted:
+                chosen = registry.load("commands", key)(registry)
+                subparser.description = chosen.help.replace("%", "%%")
+                chosen.configure(subparser)
+        args = parser.parse_args(arguments)
+        return chosen.run(args) if chosen is not None else 2
     except AutomateError as error:
         sys.stderr.write(f"automate: {error}\n")
         return 1
+
+
+def _commands(registry: Registry) -> dict[str, str]:
+    specs = registry.specs("commands")
+    return {
+        key: specs[key].spec.title if key in specs else registry.load("commands", key).help
+        for key in registry.keys("commands")
+    }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -17,6 +18,7 @@ import pluggy
 from automate_core import hookspecs
 from automate_core.__about__ import __version__
 from automate_core.errors import PluginLoadError
+from automate_core.redaction import redact_text
 
 __all__ = ["PluginInfo", "load_plugins", "load_target"]
 
@@ -44,6 +46,19 @@ class PluginInfo:
     state: State
     reason: str = ""
     plugin: Any = None
+
+
+FAILURES = (Exception, SystemExit)
+"""What the code of a plugin may end with without ending the process: one that gives up leaves the others alone."""
+
+
+def describe(error: BaseException) -> str:
+    """Say what a plugin failed with, without secrets, whatever the error does when it is asked.
+
+    Args:
+        error: The error.
+    """
+    return f"{type(error).__name__}: {redact_text(error)[:2000]}"
 
 
 def load_plugins(
@@ -83,9 +98,10 @@ def _load(manager: pluggy.PluginManager, point: EntryPoint, blocked: Collection[
     try:
         plugin = point.load()
         manager.register(plugin, name=f"{distribution}:{name}")
-    except Exception as error:  # noqa: BLE001 - a plugin may fail in any way, and only it shall
-        logger.warning("Plugin %s of %s cannot be loaded: %s", name, distribution, error)
-        return info("failed", f"{type(error).__name__}: {error}")
+    except FAILURES as error:
+        reason = describe(error)
+        logger.warning("Plugin %s of %s cannot be loaded: %s", name, distribution, reason)
+        return info("failed", reason)
     if misspelt := _unknown_hooks(manager, plugin):
         manager.unregister(plugin)
         return info("failed", f"implements unknown hooks: {', '.join(misspelt)}")
@@ -115,7 +131,9 @@ def _split_requirement(text: str) -> tuple[str, str]:
         return "", ""
     requirement = requirement.replace("(", " ").replace(")", " ").strip()
     end = next((i for i, c in enumerate(requirement) if not (c.isalnum() or c in "-_.")), len(requirement))
-    return requirement[:end].lower().replace("_", "-").replace(".", "-"), requirement[end:].replace(" ", "")
+    specifier = re.sub(r"^\[[^\]]*\]|\s", "", requirement[end:].strip())
+    # A direct reference names a file or an address, and no versions.
+    return re.sub(r"[-_.]+", "-", requirement[:end]).lower(), "" if specifier.startswith("@") else specifier
 
 
 def _satisfies(version: str, specifier: str) -> bool:
@@ -144,13 +162,8 @@ def _clause(version: str, clause: str) -> bool:
 
 
 def _release(version: str) -> tuple[int, ...]:
-    parts = []
-    for part in version.split("."):
-        digits = "".join(c for c in part if c.isdigit()) if part[:1].isdigit() else ""
-        if not digits:
-            break
-        parts.append(int(digits))
-    return tuple(parts)
+    match = re.match(r"\d+(?:\.\d+)*", version)
+    return tuple(int(part) for part in match.group().split(".")) if match else ()
 
 
 def load_target(target: str, *, requires: str = "", what: str = "") -> Any:
@@ -175,6 +188,6 @@ def load_target(target: str, *, requires: str = "", what: str = "") -> Any:
     except ImportError as error:
         remedy = f" Install it: pip install '{requires}'" if requires else ""
         raise PluginLoadError(f"{what or target} needs a module that is missing ({error}).{remedy}") from error
-    except Exception as error:
-        raise PluginLoadError(f"{what or target} cannot be imported: {type(error).__name__}: {error}") from error
+    except FAILURES as error:
+        raise PluginLoadError(f"{what or target} cannot be imported: {describe(error)}") from error
     return value

@@ -6,6 +6,7 @@ entry points at first use.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +16,15 @@ import pluggy
 
 from automate_core import hookspecs, settings
 from automate_core.errors import ConfigurationError, DuplicateKeyError, NotRegisteredError, PluginLoadError, nearby
-from automate_core.plugins import PluginInfo, load_plugins, load_target
+from automate_core.plugins import FAILURES, PluginInfo, describe, load_plugins, load_target
 from automate_core.specs import KINDS, Spec
 
 if TYPE_CHECKING:
     from automate_core.connectors import ActionSpec, Connector
 
 __all__ = ["Registered", "Registry", "registry"]
+
+logger = logging.getLogger("automate.plugins")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ class Registry:
         self._prefer = prefer
         self._lock = threading.RLock()
         self._infos: list[PluginInfo] | None = None
+        self._loading = False
         self._kinds: dict[str, dict[str, Registered]] = {}
         self._by_hand: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
         self._manager = self._new_manager()
@@ -78,21 +82,33 @@ class Registry:
         """Return every plugin with its state, loading them at the first call."""
         with self._lock:
             if self._infos is None:
-                blocked = settings.current().plugins.blocked if self._blocked is None else self._blocked
-                infos = load_plugins(self._manager, blocked=set(blocked)) if self._load_entry_points else []
-                for number, plugin in enumerate(self._given):
-                    name = getattr(plugin, "__name__", type(plugin).__name__)
-                    self._manager.register(plugin, name=f":{name}:{number}")
-                    infos.append(PluginInfo(name, "", "", "loaded", plugin=plugin))
-                self._infos = infos
+                if self._loading:
+                    raise PluginLoadError(
+                        "A plugin asked the registry while it was imported. Let it register in its hooks, and ask "
+                        "inside of functions."
+                    )
+                self._loading = True
+                try:
+                    self._infos = self._load()
+                finally:
+                    self._loading = False
             return list(self._infos)
+
+    def _load(self) -> list[PluginInfo]:
+        self._manager = self._new_manager()  # an attempt that was interrupted has left its plugins in the last one
+        blocked = settings.current().plugins.blocked if self._blocked is None else self._blocked
+        infos = load_plugins(self._manager, blocked=set(blocked)) if self._load_entry_points else []
+        for number, plugin in enumerate(self._given):
+            name = getattr(plugin, "__name__", type(plugin).__name__)
+            self._manager.register(plugin, name=f":{name}:{number}")
+            infos.append(PluginInfo(name, "", "", "loaded", plugin=plugin))
+        return infos
 
     def reset(self) -> None:
         """Forget the loaded plugins, so that the next call loads them again; registrations by hand stay."""
         with self._lock:
             self._infos = None
             self._kinds.clear()
-            self._manager = self._new_manager()
 
     # -- lookups ----------------------------------------------------------------------------------------------------
 
@@ -114,23 +130,26 @@ class Registry:
             return dict(self._kinds[kind])
 
     def _collect(self, kind: str) -> dict[str, Registered]:
-        found: dict[str, Registered] = {}
-        prefer = settings.current().plugins.prefer if self._prefer is None else self._prefer
+        found: dict[str, list[Registered]] = {}
         for implementation in reversed(getattr(self._manager.hook, f"automate_register_{kind}").get_hookimpls()):
             distribution = (self._manager.get_name(implementation.plugin) or ":").partition(":")[0]
             for spec in self._call(implementation):
-                other = found.get(spec.key)
-                wanted = prefer.get(f"{kind}.{spec.key}")
-                if other is None or wanted == distribution:
-                    found[spec.key] = Registered(spec, distribution)
-                elif wanted != other.distribution:
-                    names = f"{other.distribution or 'a local plugin'} and {distribution or 'a local plugin'}"
-                    raise DuplicateKeyError(
-                        f"{names} both register {kind}.{spec.key}. Block one with PLUGINS.blocked, or choose with "
-                        f"PLUGINS.prefer = {{'{kind}.{spec.key}': 'distribution'}}.",
-                        context={"kind": kind, "key": spec.key},
-                    )
-        return found
+                found.setdefault(spec.key, []).append(Registered(spec, distribution))
+        return {key: self._choose(f"{kind}.{key}", offered) for key, offered in found.items()}
+
+    def _choose(self, name: str, offered: list[Registered]) -> Registered:
+        prefer = settings.current().plugins.prefer if self._prefer is None else self._prefer
+        preferred = [registered for registered in offered if registered.distribution == prefer.get(name)]
+        chosen = preferred or offered
+        if len(offered) > 1 and not preferred:
+            names = " and ".join(registered.distribution or "a local plugin" for registered in offered)
+            kind, _, key = name.partition(".")
+            raise DuplicateKeyError(
+                f"{names} both register {name}. Block one with PLUGINS.blocked, or choose with "
+                f"PLUGINS.prefer = {{'{name}': 'distribution'}}.",
+                context={"kind": kind, "key": key},
+            )
+        return chosen[-1]
 
     def _call(self, implementation: pluggy.HookImpl) -> list[Spec]:
         try:
@@ -138,8 +157,8 @@ class Registry:
             specs = list(function())
             if not all(isinstance(spec, Spec) for spec in specs):
                 raise TypeError(f"{function.__name__} must return a list of automate_core.specs.Spec")
-        except Exception as error:  # noqa: BLE001 - one plugin's failure must not hide what the others register
-            self._mark_failed(implementation.plugin, f"{type(error).__name__}: {error}")
+        except FAILURES as error:
+            self._mark_failed(implementation.plugin, describe(error))
             return []
         return specs
 
@@ -195,8 +214,8 @@ class Registry:
         """
         with self._lock:
             Spec(key, "by.hand:value")
-            taken = self._by_hand[kind].get(key, value)
-            if taken is not value or key in self.specs(kind):
+            specs = self.specs(kind)
+            if self._by_hand[kind].get(key, value) is not value or key in specs:
                 raise DuplicateKeyError(f"{kind}.{key} is registered already.", context={"kind": kind, "key": key})
             self._by_hand[kind][key] = value
 
@@ -208,7 +227,7 @@ class Registry:
             key: The key.
         """
         with self._lock:
-            self._by_hand[kind].pop(key, None)
+            self._by_hand.get(kind, {}).pop(key, None)
 
     # -- connectors -------------------------------------------------------------------------------------------------
 
@@ -262,14 +281,13 @@ class Registry:
         return connector, connector.get_action(action)
 
     def list_actions(self) -> dict[str, ActionSpec]:
-        """Return every action by its full name; connectors that cannot be imported are left out."""
-        found = {}
+        """Return every action by its full name; connectors that cannot be imported, or asked, are left out."""
+        found: dict[str, ActionSpec] = {}
         for key in self.list_connectors():
             try:
-                connector = self.get_connector(key)
-            except PluginLoadError:
-                continue
-            found.update({f"{key}.{spec.name}": spec for spec in connector.actions()})
+                found.update({f"{key}.{spec.name}": spec for spec in self.get_connector(key).actions()})
+            except FAILURES as error:
+                logger.info("The actions of the connector %s are left out: %s", key, describe(error))
         return found
 
 
