@@ -20,6 +20,7 @@ from automate_core.errors import (
     UnknownActionError,
 )
 from automate_core.ids import uuid7
+from automate_core.redaction import REDACTED, redact
 from pydantic import BaseModel
 
 
@@ -44,6 +45,28 @@ def test_settings_without_django() -> None:
     with pytest.raises(ConfigurationError) as caught:
         settings.parse({"ENABLE": 1, "WORKER": {"concurrency": 0}})
     assert len(caught.value.context["problems"]) == 2
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        None, "ENABLED", ["ENABLED"], {"OUTBOX": {"lease_seconds": float("inf")}},
+        {"LLM": {"timeout_seconds": float("nan")}}, {"EXECUTION": {"timeout_seconds": 10**400}},
+        {"POLICY": {"llm_budget_daily": 10**18}}, {"LLM": {"prices": {"m": {"input": "1e30", "output": 1}}}},
+        {"LLM": {"providers": {"openai": {"api_key": "$the-key-itself"}}}},
+    ],
+)  # fmt: skip
+def test_settings_of_odd_types_and_sizes_are_refused(raw: Any) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        settings.parse(raw)
+    assert "the-key-itself" not in str(caught.value)
+
+
+def test_a_key_encryption_key_in_the_settings_is_hidden_from_then_on() -> None:
+    key = "bm90IGEgcmVhbCBrZXksIGJ1dCAzMiBieXRlcyBsb25nLg=="
+    section = settings.parse({"SECRETS": {"keys": {"k1": key, "k2": "$env:KEK"}}}).secrets
+    assert redact(section)["keys"] == {"k1": REDACTED, "k2": "$env:KEK"}
+    assert key not in repr(section)
 
 
 class Input(BaseModel):

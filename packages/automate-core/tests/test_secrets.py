@@ -6,8 +6,9 @@ import asyncio
 import copy
 import json
 import pickle
+import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from automate_core import redaction
@@ -218,6 +219,29 @@ def test_a_backend_is_made_once_and_again_when_the_settings_change(registry: Reg
     finally:
         settings_module.configure(None)
     assert Env.made - before == 2
+
+
+class Nested(SecretBackend):
+    """Resolves what it logs in with when it is made."""
+
+    def __init__(self, config: SecretSettings | None = None) -> None:
+        super().__init__(config)
+        self.token = Nested.resolver.resolve("$env:NESTED_TOKEN")
+
+    def get(self, path: str, *, field: str | None = None, version: str | None = None, tenant: str | None = None) -> str:
+        return f"{path} behind {self.token}"
+
+    resolver: ClassVar[Resolver]
+
+
+def test_a_backend_may_resolve_its_own_credentials(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "load", lambda kind, key: {"env": Env, "nested": Nested}[key])
+    Nested.resolver = Resolver(registry=registry, config=SecretSettings(backend="nested"))
+    found: list[str] = []
+    thread = threading.Thread(target=lambda: found.append(Nested.resolver.resolve("$secret:A")), daemon=True)
+    thread.start()
+    thread.join(20)
+    assert found == ["A behind value of NESTED_TOKEN"]
 
 
 def test_a_backend_of_the_project_is_named_by_its_dotted_path() -> None:

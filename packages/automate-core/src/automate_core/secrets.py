@@ -137,7 +137,7 @@ class Resolver:
         self._registry = registry
         self._config = config
         self._given = dict(backends or {})
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a backend may resolve its own credentials while it is made
         self._made_with: SecretSettings | None = None
         self._made: dict[str, SecretBackend] = {}
 

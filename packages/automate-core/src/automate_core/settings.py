@@ -11,7 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from automate_core._secret_ref import is_reference
 from automate_core.errors import ConfigurationError, nearby
+from automate_core.redaction import remember
 
 __all__ = [
     "DecisionSettings",
@@ -35,8 +37,20 @@ Money = Annotated[Decimal, BeforeValidator(lambda value: Decimal(str(value)) if 
 """US dollars. A float is read through its text, so that 10.1 means 10.1."""
 
 
+_LARGEST = 1_000_000_000
+
+
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, populate_by_name=True, allow_inf_nan=False
+    )
+
+    @field_validator("*")
+    @classmethod
+    def _fits_clocks_and_databases(cls, value: Any) -> Any:
+        if isinstance(value, (int, float, Decimal)) and value > _LARGEST:
+            raise ValueError(f"Input should be at most {_LARGEST}")
+        return value
 
 
 class ExecutionSettings(_Section):
@@ -122,6 +136,14 @@ class SecretSettings(_Section):
     )
     active_key: str = Field("", description="The id of the key that encrypts new secrets; empty takes the last one.")
 
+    @field_validator("keys")
+    @classmethod
+    def _keys_are_hidden(cls, keys: dict[str, str]) -> dict[str, str]:
+        for key in keys.values():
+            if not is_reference(key):
+                remember(key)
+        return keys
+
 
 class ProviderSettings(_Section):
     """One LLM provider."""
@@ -132,7 +154,8 @@ class ProviderSettings(_Section):
 
     @model_validator(mode="after")
     def _key_is_a_reference(self) -> ProviderSettings:
-        if self.api_key and not self.api_key.startswith("$"):
+        if self.api_key and not is_reference(self.api_key):
+            remember(self.api_key)
             raise ValueError("api_key takes a secret reference such as $secret:OPENAI_API_KEY, not the key itself")
         return self
 
@@ -222,6 +245,8 @@ def parse(raw: Mapping[str, Any]) -> Settings:
         ConfigurationError: If a name is unknown, a value is wrong, or two values contradict each other; the message
             has a line for each problem.
     """
+    if not isinstance(raw, Mapping):
+        raise ConfigurationError(f"DJANGO_AUTOMATE must be a mapping of names to values, not {type(raw).__name__}.")
     try:
         return Settings.model_validate(dict(raw))
     except ValidationError as error:

@@ -18,7 +18,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from automate_core.errors import ConfigurationError, SecretDecryptionError, SecretError, nearby
 from automate_core.redaction import remember
@@ -103,6 +103,12 @@ class KeyRing:
             )
         keys = {key_id: _read_key(key_id, text) for key_id, text in config.keys.items()}
         return cls(keys, config.active_key or list(keys)[-1])
+
+    def __redacted__(self) -> dict[str, object]:
+        return {"keys": sorted(self.keys), "active": self.active}
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a key ring is not pickled: the keys in it would be")
 
     def cipher(self, key_id: str) -> AESGCM:
         """Return the cipher of a key.
