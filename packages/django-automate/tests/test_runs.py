@@ -394,3 +394,16 @@ def test_runs_in_flight_stay_on_their_version(actions: Any) -> None:
     publish(definition("w", [{"id": "f", "action": "flow.log", "params": {"message": "new"}}]))
     Runtime().run_execution(execution_id)
     assert StepRun.objects.get().output == {"message": "old"}
+
+
+def test_an_endless_iterator_is_no_output(actions: Any) -> None:
+    import itertools
+
+    @actions("endless")
+    def endless() -> Any:
+        return itertools.count()
+
+    publish(definition("endless", [{"id": "f", "action": "test.endless"}]))
+    found = run("endless")
+    assert (found.status, found.error["code"]) == ("FAILED", "permanent")
+    assert "return a list" in found.error["message"]

@@ -131,7 +131,21 @@ def created_databases() -> Iterator[None]:
     try:
         yield
     finally:
+        _disconnect_others()
         teardown_databases(old, verbosity=0)
+
+
+def _disconnect_others() -> None:
+    """End the connections of threads that a test left behind: PostgreSQL does not drop a database that is in use."""
+    from django.db import connections
+
+    for connection in connections.all():
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
 
 
 @functools.cache

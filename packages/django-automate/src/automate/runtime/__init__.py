@@ -87,9 +87,10 @@ class Runtime:
         from automate_core.errors import LeaseLostError
         from django.db import connection
 
-        from automate.runtime.advance import Advance, Stop
+        from automate.runtime.advance import Advance
         from automate.runtime.callers import InlineCaller
         from automate.runtime.runs import DatabaseClock, Ledger
+        from automate.runtime.stop import Stop
         from automate.worker.leases import LeaseKeeper
 
         stop = Stop()

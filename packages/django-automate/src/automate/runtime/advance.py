@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -33,27 +32,15 @@ from automate.models import ExecutionRun, RunStatus, StepRun
 from automate.runtime.callers import Caller
 from automate.runtime.execute import Attempt, Result
 from automate.runtime.runs import Ledger, load_state
+from automate.runtime.stop import Stop
 from automate.runtime.versions import compiled
 
-__all__ = ["Advance", "Stop"]
+__all__ = ["Advance"]
 
 logger = logging.getLogger("automate.runtime")
 
 _LOOK_AROUND_SECONDS = 0.5
 """How long a run waits for its steps before it looks whether it shall stop."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Reasons for a run to be put down.
-
-    Args:
-        draining: Set when no further step shall be started: the run is handed back at its next checkpoint.
-        abandoned: Set when the lease was lost, or time is up: what is under way is not waited for.
-    """
-
-    draining: threading.Event = field(default_factory=threading.Event)
-    abandoned: threading.Event = field(default_factory=threading.Event)
 
 
 class Advance:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -156,6 +156,8 @@ def _call(attempt: Attempt, rendered: dict[str, Any], call: Callable[[Any], Any]
 
 
 def _as_json(output: Any, action: str) -> Any:
+    if isinstance(output, Iterator):  # it may never end
+        raise PermanentError(f"{action!r} returned an iterator: return a list.")
     try:
         return to_jsonable_python(output)
     except Exception as error:

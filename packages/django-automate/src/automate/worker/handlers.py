@@ -13,8 +13,8 @@ from automate_outbox.handlers import register_handler
 from automate_outbox.store import DatabaseOutboxStore
 
 from automate.events import EVENT_JOB, RUN_JOB
-from automate.runtime.advance import Advance, Stop
 from automate.runtime.callers import Caller
+from automate.runtime.stop import Stop
 from automate.worker.leases import LeaseKeeper
 
 __all__ = ["EventHandler", "RunHandler", "Work", "register_handlers"]
@@ -99,6 +99,7 @@ class RunHandler:
 def _advance(item: OutboxItem, work: Work) -> None:
     from automate.models import ExecutionRun
     from automate.models.executions import LIVE
+    from automate.runtime.advance import Advance
     from automate.runtime.runs import DatabaseClock, Ledger, load_run
 
     stop = Stop(draining=work.stop.draining)

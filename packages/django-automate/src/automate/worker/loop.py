@@ -26,9 +26,9 @@ from automate_outbox.reaper import OutboxReaper
 from automate_outbox.store import get_store
 from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 
-from automate.runtime.advance import Stop
 from automate.runtime.callers import Caller, EventLoop, InlineCaller, ThreadCaller, ThreadPool
 from automate.runtime.connections import tidy_connections
+from automate.runtime.stop import Stop
 from automate.worker.handlers import Work
 from automate.worker.leases import LeaseKeeper
 
