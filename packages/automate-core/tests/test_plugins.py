@@ -232,6 +232,16 @@ def test_registering_by_hand() -> None:
     assert "greeter" not in registry.list_connectors()
 
 
+def test_what_a_documented_name_needs_is_said() -> None:
+    registry = Registry(load_entry_points=False)
+    for key in ("http", "slack", "log"):
+        with pytest.raises(NotRegisteredError, match="pip install automate-connectors"):
+            registry.get_connector(key)
+    for key in ("llm", "rag"):
+        with pytest.raises(NotRegisteredError, match=f"pip install automate-{key}"):
+            registry.get_connector(key)
+
+
 def test_spec_forms() -> None:
     for key, target in (("Upper", "a:b"), ("", "a:b"), ("ok", "no_colon"), ("ok", "a:"), ("1", "a:b")):
         with pytest.raises(ConfigurationError):

@@ -26,6 +26,15 @@ __all__ = ["Registered", "Registry", "registry"]
 
 logger = logging.getLogger("automate.plugins")
 
+_BROUGHT_BY = {
+    ("connectors", "http"): "automate-connectors",
+    ("connectors", "llm"): "automate-llm",
+    ("connectors", "log"): "automate-connectors",
+    ("connectors", "rag"): "automate-rag",
+    ("connectors", "slack"): "automate-connectors",
+}
+"""What documented names are in, so that an error can say what to install."""
+
 
 @dataclass(frozen=True, slots=True)
 class Registered:
@@ -195,11 +204,20 @@ class Registry:
             return self._by_hand[kind][key]
         if key not in specs:
             raise NotRegisteredError(
-                f"No {kind.rstrip('s').replace('_', ' ')} {key!r} is registered.{nearby(key, self.keys(kind))}",
+                f"No {kind.rstrip('s').replace('_', ' ')} {key!r} is registered.{self._remedy(kind, key)}",
                 context={"kind": kind, "key": key},
             )
         spec = specs[key].spec
         return load_target(spec.target, requires=spec.requires, what=f"{kind}.{key}")
+
+    def _remedy(self, kind: str, key: str) -> str:
+        distribution = _BROUGHT_BY.get((kind, key))
+        if distribution is None:
+            return nearby(key, self.keys(kind))
+        known = next((info for info in self.plugins() if info.distribution == distribution), None)
+        if known is None:
+            return f" Install what brings it: pip install {distribution}."
+        return f" {distribution} brings it, but its plugin {known.name!r} is {known.state}. {known.reason}".rstrip()
 
     def add(self, kind: str, key: str, value: Any) -> None:
         """Register something by hand, for this process.

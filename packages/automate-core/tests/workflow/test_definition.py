@@ -130,13 +130,16 @@ def test_every_problem_of_the_form_has_a_pointer() -> None:
     [
         ([], "", "must be an object"),
         ({"slug": "a"}, "/steps", "field required"),
-        ({"slug": "a", "steps": []}, "/steps", "at least 1 item"),
+        ({"slug": "a", "steps": []}, "/steps", "at least one step"),
         ({**MINIMAL, "trigger": {"type": "cron"}}, "/trigger", "tag 'cron'"),
         ({**MINIMAL, "output": {"x": float("nan")}}, "/output/x", "nan"),
         ({**MINIMAL, "output": {"x": {1, 2}}}, "/output/x", "set is not JSON"),
         ({**MINIMAL, "output": {"x": "y" * 2**21}}, "", "larger than 1048576 bytes"),
         ({**MINIMAL, "steps": MINIMAL["steps"] * 1001}, "/steps", "at most 1000 items"),
-        ({**MINIMAL, "slug": "a\n"}, "/slug", "pattern"),
+        ({**MINIMAL, "slug": "a\n"}, "/slug", "lower case letters, digits and '-'"),
+        ({**MINIMAL, "steps": [{"id": "a", "action": "http"}]}, "/steps/0/action", "must be 'connector.action'"),
+        ({**MINIMAL, "steps": [{"id": "a", "action": "a.b", "needs": ["B"]}]}, "/steps/0/needs/0", "digits and '_'"),
+        ({**MINIMAL, "trigger": {"type": "model", "model": "Order"}}, "/trigger/model", "must be 'app_label.Model'"),
     ],
 )
 def test_what_is_no_definition_is_refused(data: Any, pointer: Any, says: Any) -> None:

@@ -39,8 +39,12 @@ MAX_DEFINITION_BYTES = 1024 * 1024
 """Largest definition, as canonical JSON."""
 
 Rule = dict[str, Any]
-Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=100)]
-StepId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
+_SLUG = r"^[a-z0-9][a-z0-9-]*$"
+_STEP_ID = r"^[a-z][a-z0-9_]*$"
+_ACTION = r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$"
+_MODEL = r"^[a-z_][a-z0-9_]*\.[A-Za-z_][A-Za-z0-9_]*$"
+Slug = Annotated[str, Field(pattern=_SLUG, max_length=100)]
+StepId = Annotated[str, Field(pattern=_STEP_ID, max_length=100)]
 
 
 class _Model(BaseModel):
@@ -76,7 +80,7 @@ class ModelTrigger(_Model):
     """Starts a run when rows of a Django model change."""
 
     type: Literal["model"]
-    model: str = Field(pattern=r"^[a-z_][a-z0-9_]*\.[A-Za-z_][A-Za-z0-9_]*$", description='"app_label.Model".')
+    model: str = Field(pattern=_MODEL, description='"app_label.Model".')
     on: Annotated[tuple[Literal["create", "update", "delete"], ...], Field(strict=False, min_length=1)] = Field(
         ("create", "update", "delete"), description="Which changes."
     )
@@ -124,7 +128,7 @@ class StepDefinition(_Model):
     """One step: one call of one action."""
 
     id: StepId = Field(description="Its name within the workflow.")
-    action: str = Field(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$", description='"connector.action".')
+    action: str = Field(pattern=_ACTION, description='"connector.action".')
     connection: Slug | None = Field(None, description="Slug of the connection that the connector uses.")
     params: dict[str, Any] = Field(default_factory=dict, description="Input of the action; text may hold templates.")
     needs: Annotated[tuple[StepId, ...] | None, Field(strict=False)] = Field(
@@ -245,6 +249,12 @@ def invalid_definition(problems: Iterable[Problem]) -> InvalidDefinitionError:
 
 
 _PYDANTIC_WORDS = re.compile(r"^(Value error, |Input )")
+_PATTERNS = {
+    _SLUG: "must be lower case letters, digits and '-', such as 'thank-big-spender'",
+    _STEP_ID: "must be lower case letters, digits and '_', such as 'make_invoice'",
+    _ACTION: "must be 'connector.action' in lower case, such as 'http.request'",
+    _MODEL: "must be 'app_label.Model', such as 'shop.Order'",
+}
 
 
 def _problems(error: ValidationError) -> list[Problem]:
@@ -258,6 +268,10 @@ def _problem(found: Any) -> Problem:
     path = [part for part in found["loc"] if not _is_branch(part)]
     if path[:1] == ["trigger"] and len(path) > 1:
         del path[1]
+    if found["type"] == "string_pattern_mismatch":
+        return Problem(json_pointer(path), _PATTERNS[found["ctx"]["pattern"]])
+    if found["loc"] == ("steps",) and found["type"] == "too_short":
+        return Problem("/steps", "must hold at least one step")
     message = _PYDANTIC_WORDS.sub("", found["msg"])
     return Problem(json_pointer(path), message[:1].lower() + message[1:])
 
