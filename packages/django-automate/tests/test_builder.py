@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -132,6 +132,8 @@ class TestActions:
 
         with pytest.raises(ConfigurationError, match=r"prefix\.name"):
             action(name)
+        with pytest.raises(ConfigurationError, match=r"prefix\.name"):
+            action(one)  # type: ignore[arg-type]  # the decorator without its parentheses
 
     def test_taken_names(self, actions: Any) -> None:
         from automate import action
@@ -186,6 +188,19 @@ def test_a_reference_in_a_rule_is_refused_as_it_would_be_compared_as_text() -> N
         builder.step("s", "flow.log", message="x", when={"==": [builder.event["x"], 1]})
     with pytest.raises(ConfigurationError, match="JSONLogic"):
         workflow("rules", on="a.b", when={"==": [builder.event["x"], 1]})
+
+
+def test_a_reference_has_no_value_that_python_could_ask_for() -> None:
+    reference = workflow("asks", on="a.b").event["amount"]
+    questions: list[Callable[[Any], Any]] = [
+        bool, len, lambda r: r == 1, lambda r: r != 1, lambda r: r > 1, lambda r: r <= 1, lambda r: 1 in r,
+    ]  # fmt: skip
+    for ask in questions:
+        with pytest.raises(ConfigurationError, match=r"'var': 'event\.payload\.amount'"):
+            ask(reference)
+    for ask in (iter, hash):
+        with pytest.raises(TypeError):
+            ask(reference)
 
 
 @pytest.mark.parametrize(

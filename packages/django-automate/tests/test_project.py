@@ -6,19 +6,24 @@ import io
 import json
 import subprocess
 import sys
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from automate.doctor import examine
 from automate.events import emit_event, run_workflow
 from automate.models import AuditLogEntry, Event
 from automate.publish import publish
 from automate_core.hookspecs import hookimpl
+from automate_outbox.models import OutboxJob
 from django.apps import apps
 from django.contrib import admin
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
+from django.db import connection
 from django.dispatch import Signal
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 SECRET_WORKFLOW = {
     "slug": "w",
@@ -65,7 +70,7 @@ def test_every_page_of_the_admin_opens_and_changes_nothing(work: Any) -> None:
 
 @pytest.mark.usefixtures("db")
 def test_the_doctor(configured: Any) -> None:
-    def examine() -> tuple[int, dict[str, list[str]]]:
+    def looked() -> tuple[int, dict[str, list[str]]]:
         out = io.StringIO()
         try:
             call_command("automate_doctor", json=True, stdout=out)
@@ -77,17 +82,17 @@ def test_the_doctor(configured: Any) -> None:
             found.setdefault(finding["level"], []).append(f"{finding['name']}: {finding['message']}")
         return status, found
 
-    assert examine()[0] == 0
+    assert looked()[0] == 0
     publish({**SECRET_WORKFLOW, "steps": [{"id": "f", "action": "flow.log", "params": {"message": "$secret:NOT_SET"}}]})
     configured(POLICY={"connector_allowlist": ["http"]})
-    status, found = examine()
+    status, found = looked()
     assert status == 1
     assert any("NOT_SET" in text for text in found["error"])
     assert any("does not allow 'flow.log'" in text for text in found["error"])
     configured(ENABLED=False)
-    assert any("ENABLED" in text for text in examine()[1]["warning"])
+    assert any("ENABLED" in text for text in looked()[1]["warning"])
     configured(ENABLED=3)
-    status, found = examine()
+    status, found = looked()
     assert (status, list(found)) == (1, ["error"])
     out = io.StringIO()
     with pytest.raises(SystemExit):
@@ -112,6 +117,38 @@ def test_a_broken_plugin_is_listed_and_everything_else_works(monkeypatch: pytest
     assert "it is Monday" in broken.reason
     monkeypatch.setattr(module, "registry", registry)
     assert any("it is Monday" in message.msg for message in run_checks() if message.id == "automate.W001")
+
+
+def test_wrong_settings_are_told_once_and_not_by_what_needs_them(
+    monkeypatch: pytest.MonkeyPatch, configured: Any
+) -> None:
+    from automate_core import registry as module
+    from django.core.checks import run_checks
+
+    monkeypatch.setattr(module, "registry", module.Registry())  # as in a new process: its plugins are not loaded yet
+    configured(ENABLE=True)
+    assert [message.id for message in run_checks()] == ["automate.E001"]
+
+
+@pytest.mark.usefixtures("db")
+def test_a_worker_does_not_wait_for_tables_that_are_missing() -> None:
+    from django.db.migrations.recorder import MigrationRecorder
+
+    MigrationRecorder(connection).record_unapplied("automate", "0001_initial")
+    try:
+        with pytest.raises(CommandError, match=r"automate\.0001_initial.*manage\.py migrate"):
+            call_command("automate_worker", drain=True)
+    finally:
+        MigrationRecorder(connection).record_applied("automate", "0001_initial")
+
+
+@pytest.mark.usefixtures("db")
+def test_the_doctor_says_that_no_worker_runs() -> None:
+    emit_event("a.b", {})
+    assert not any("due for more" in finding.message for finding in examine())
+    OutboxJob.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=90))
+    (late,) = [finding for finding in examine() if "due for more" in finding.message]
+    assert (late.level, late.remedy) == ("warning", "python manage.py automate_worker")
 
 
 def test_models_and_migrations_agree() -> None:

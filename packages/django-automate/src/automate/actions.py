@@ -105,6 +105,8 @@ def action(
         ConfigurationError: If the name or a parameter cannot be used.
         DuplicateKeyError: If the name is taken by another function, or the prefix by a plugin.
     """
+    if not isinstance(name, str):
+        raise ConfigurationError("@action needs the name of the action: write @action('prefix.name').")
     prefix, dot, short = name.partition(".")
     if not dot or not short.isidentifier() or name != name.lower():
         raise ConfigurationError(f"{name!r} is not the name of an action: write 'prefix.name' in lower case.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from automate_core.errors import ConfigurationError
 from automate_core.workflow.definition import WorkflowDefinition, parse
@@ -43,6 +43,15 @@ class Reference:
 
     # Without this, iteration would fall back to __getitem__ and never end.
     __iter__ = None
+    __hash__ = None  # type: ignore[assignment]  # as with every class that compares in a way of its own
+
+    def _unknown(self, *_: object) -> NoReturn:
+        raise ConfigurationError(
+            f"{self._path} has no value before the workflow runs, so Python cannot compare it. Give the step a rule: "
+            f"when={{'==': [{{'var': '{self._path}'}}, …]}}."
+        )
+
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __bool__ = __contains__ = __len__ = _unknown
 
 
 class Step:

@@ -62,10 +62,15 @@ def check_plugins(**kwargs: Any) -> list[CheckMessage]:
     Args:
         **kwargs: What Django passes to a check.
     """
+    from automate_core import settings
     from automate_core.registry import registry
     from automate_core.specs import KINDS
 
     problems: list[CheckMessage] = []
+    try:
+        settings.current()
+    except ConfigurationError:
+        return problems  # check_settings tells; which plugins are blocked is not known before that is mended
     try:
         for kind in KINDS:
             registry.specs(kind)

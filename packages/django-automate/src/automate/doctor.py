@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal
 
 from automate_core import settings
@@ -11,7 +12,9 @@ from automate_core.errors import AutomateError
 from automate_core.redaction import redact_text
 from automate_core.registry import registry
 
-__all__ = ["Finding", "examine"]
+__all__ = ["Finding", "examine", "unapplied"]
+
+_LATE = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +86,25 @@ def _database(using: str) -> Iterator[Finding]:
             )
 
 
-def _migrations(using: str) -> Iterator[Finding]:
+def unapplied(using: str = "default") -> list[str]:
+    """Name the migrations of Automate's apps that a database lacks.
+
+    Args:
+        using: Alias of the database.
+    """
     from django.db import connections
     from django.db.migrations.executor import MigrationExecutor
 
     executor = MigrationExecutor(connections[using])
     ours = ("automate", "automate_outbox", "automate_secrets", "automate_llm", "automate_rag")
     plan = executor.migration_plan([node for node in executor.loader.graph.leaf_nodes() if node[0] in ours])
-    if plan:
-        names = ", ".join(f"{m.app_label}.{m.name}" for m, _ in plan)
-        yield Finding("migrations", "error", f"not applied: {names}", "python manage.py migrate")
+    return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
+
+
+def _migrations(using: str) -> Iterator[Finding]:
+    missing = unapplied(using)
+    if missing:
+        yield Finding("migrations", "error", f"not applied: {', '.join(missing)}", "python manage.py migrate")
     else:
         yield Finding("migrations", "ok", "all applied")
 
@@ -157,11 +169,20 @@ def _outbox(using: str) -> Iterator[Finding]:
     from automate_core.outbox import JobStatus
     from automate_outbox.handlers import registered_kinds
     from automate_outbox.models import OutboxJob
+    from django.utils import timezone
 
     rows = OutboxJob.objects.using(using)
     dead = rows.filter(status=JobStatus.FAILED).count()
     waiting = rows.filter(status__in=(JobStatus.PENDING, JobStatus.RETRY))
     yield Finding("outbox", "ok", f"{waiting.count()} waiting, {rows.filter(status=JobStatus.CLAIMED).count()} claimed")
+    late = waiting.filter(next_attempt_at__lt=timezone.now() - _LATE).count()
+    if late:
+        yield Finding(
+            "outbox",
+            "warning",
+            f"{late} have been due for more than {_LATE.seconds} seconds: no worker keeps up, or none runs",
+            "python manage.py automate_worker",
+        )
     if dead:
         yield Finding(
             "outbox", "warning", f"{dead} dead letters", "Look at them in the admin: Outbox jobs, status FAILED."

@@ -11,6 +11,7 @@ from automate_core.errors import AutomateError
 from django.core.management.base import BaseCommand, CommandError
 
 from automate import logs
+from automate.doctor import unapplied
 from automate.worker.loop import Worker, WorkerOptions, default_worker_id
 from automate.worker.supervisor import SUPERVISED, Supervisor, child_command, when_orphaned
 
@@ -51,9 +52,11 @@ class Command(BaseCommand):
             **options: The parsed options.
 
         Raises:
-            CommandError: If it cannot start, or a child ended with an error.
+            CommandError: If it cannot start, tables are missing, or a child ended with an error.
         """
-        self.check(display_num_errors=True)
+        self.check()
+        if not options["supervised"]:
+            _ensure_migrated()
         try:
             self._run(options)
         except AutomateError as error:
@@ -91,6 +94,18 @@ class Command(BaseCommand):
         supervisor.install_signal_handlers()
         if supervisor.run():
             raise CommandError("a worker process ended with an error")
+
+
+def _ensure_migrated() -> None:
+    """Refuse to wait for tables that nobody is going to make; a database that is away is waited for by the worker."""
+    from django.db import InterfaceError, OperationalError
+
+    try:
+        missing = unapplied()
+    except (InterfaceError, OperationalError):
+        return
+    if missing:
+        raise CommandError(f"Migrations are not applied: {', '.join(missing)}. Run 'python manage.py migrate' first.")
 
 
 def _at_least(least: float, kind: type[int] | type[float]) -> Any:
