@@ -153,7 +153,7 @@ def test_a_connection_has_a_base_and_headers(server: Any) -> None:
 @pytest.mark.parametrize(
     "url",
     ["http://evil.example/", "https://127.0.0.1/", "HTTP://evil.example", "../admin", "/x/../../admin", "/%2e%2e/admin",
-     "/..%2Fadmin", "..\\admin"],
+     "/..%2Fadmin", "..\\admin", "/x/..;/admin", "..;a=b/admin"],
 )  # fmt: skip
 def test_credentials_of_a_connection_stay_with_its_base(url: str, server: Any) -> None:
     config = {"base_url": f"{server.url}/v1", "headers": {"Authorization": "Bearer t"}}

@@ -10,6 +10,7 @@ import pytest
 from automate_connectors.log import Log
 from automate_core.connectors import ActionContext
 from automate_core.errors import InvalidInputError
+from automate_core.redaction import forget, remember
 from automate_core.testing.connectors import ConnectorContract
 
 
@@ -39,6 +40,18 @@ def test_a_line_carries_the_run_and_hides_secrets(caplog: pytest.LogCaptureFixtu
     assert entry["message"].startswith("100% %s Bearer ")
     assert "abcdef0123456789abcdef" not in str(entry)
     assert "k-123456" not in str(entry)
+
+
+def test_a_line_that_grows_while_secrets_are_removed_is_written(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "automate.action")
+    remember("sesame")
+    try:
+        entry = Log().call("write", {"message": "sesame " * 1400})
+    finally:
+        forget("sesame")
+    assert len(entry["message"]) == 10_000
+    assert "sesame" not in entry["message"]
+    assert caplog.messages == [entry["message"]]
 
 
 @pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])

@@ -27,6 +27,7 @@ from automate_core.errors import (
     SSRFBlocked,
     TransientError,
 )
+from automate_core.redaction import forget, remember
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -254,7 +255,8 @@ def test_many_threads_share_a_client(server: Any, client: EgressClient) -> None:
         {"headers": {"Upgrade": "h2c"}},
         {"json": {"a": float("nan")}}, {"json": object()}, {"json": {"a": "\ud800"}},
         {"content": "\ud800"},
-        {"json": 1, "content": b"x"}, {"data": {"a": "\ud800"}},
+        {"json": 1, "content": b"x"}, {"data": {"a": "\ud800"}}, {"params": {"a": "\ud800"}},
+        {"params": {"a": 10**5000}}, {"data": {"a": 10**5000}}, {"headers": {"X": 1}}, {"headers": {1: "X"}},
     ],
 )  # fmt: skip
 def test_a_malformed_request_is_refused_before_anything_is_sent(options: dict[str, Any], internet: Any) -> None:
@@ -350,6 +352,36 @@ def test_a_status_becomes_an_error_on_request(status: int, kind: type[AutomateEr
     assert "hidden" not in repr(response)
 
 
+def test_a_secret_across_the_cut_of_a_quoted_body_is_not_halved() -> None:
+    secret = "correct-horse-battery-staple"
+    remember(secret)
+    try:
+        for before in range(460, 501, 4):
+            with pytest.raises(PermanentError) as caught:
+                EgressResponse(400, "https://api.example/", {}, b"x" * before + secret.encode()).raise_for_status()
+            assert "correct" not in str(caught.value.context)
+    finally:
+        forget(secret)
+
+
+@pytest.mark.parametrize("name", ["punycode", "idna", "undefined", "unicode_escape", "utf-7", "rot13", "nonsense"])
+def test_a_character_set_that_no_text_is_sent_in_is_not_used(name: str) -> None:
+    # Of these, punycode takes quadratic time: 10 MB of it would take hours.
+    content = b"grep " * 200_000 + "\u00e4-".encode() + b"k" * 1_000_000
+    response = EgressResponse(503, "https://api.example/", {"content-type": f"text/plain; charset={name}"}, content)
+    assert response.text == content.decode()
+    with pytest.raises(TransientError):
+        response.raise_for_status()
+
+
+@pytest.mark.parametrize("name", ["UTF-8", "utf-16", "ISO-8859-15", "windows-1252", "shift_jis", "GB18030", "us-ascii"])
+def test_character_sets_of_texts_are_used(name: str) -> None:
+    response = EgressResponse(
+        200, "https://api.example/", {"content-type": f'text/x; charset="{name}"'}, "a".encode(name)
+    )
+    assert (response.charset, response.text) == (name, "a")
+
+
 def test_a_good_status_is_itself() -> None:
     for status in (200, 204, 304):
         response = EgressResponse(status, "https://api.example/", {}, b"")
@@ -400,6 +432,30 @@ def test_the_shared_client_follows_the_settings_and_the_process(monkeypatch: pyt
     assert third.policy == EgressPolicy()
     monkeypatch.setattr("os.getpid", lambda: -1)
     assert egress_client() is not third
+
+
+def test_a_change_of_the_policy_breaks_no_call_under_way(server: Any) -> None:
+    arrived, go_on = threading.Event(), threading.Event()
+
+    def slow(request: Any) -> Any:
+        arrived.set()
+        assert go_on.wait(20)
+        return server.answer(body=b"whole")
+
+    server.routes["/"] = slow
+    bodies: list[bytes] = []
+    settings.configure(settings.parse({"POLICY": {"egress_allow": [f"127.0.0.1:{server.port}"]}}))
+    try:
+        thread = threading.Thread(target=lambda: bodies.append(egress_client().request("GET", server.url).content))
+        thread.start()
+        assert arrived.wait(20)
+        settings.configure(settings.parse({"POLICY": {"allow_ssrf": True}}))
+        egress_client()
+        go_on.set()
+        thread.join(20)
+    finally:
+        settings.configure(None)
+    assert bodies == [b"whole"]
 
 
 def test_a_deadline_does_not_outlive_its_call(server: Any, client: EgressClient) -> None:

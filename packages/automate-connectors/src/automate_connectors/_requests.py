@@ -74,7 +74,7 @@ def first_hop(
         given["content-type"] = content_type
     given.update({name.lower(): value for name, value in _checked(headers or {}).items()})
     target = parse_url(url)
-    query = urlencode([pair for name, value in (params or {}).items() for pair in _pairs(name, value)])
+    query = _form(params or {}, "params")
     if query:
         target = replace(target, path=f"{target.path}{'&' if '?' in target.path else '?'}{query}")
     return Hop(method.upper(), target, given, content)
@@ -82,6 +82,9 @@ def first_hop(
 
 def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
     for name, value in headers.items():
+        texts: tuple[Any, Any] = (name, value)
+        if not all(isinstance(text, str) for text in texts):
+            raise InvalidInputError("Headers are texts by name.", context={"pointer": "/headers"})
         if not _HEADER_NAME.fullmatch(name):
             raise InvalidInputError(f"{name!r} is not the name of a header.", context={"pointer": "/headers"})
         if name.lower() in _OURS:
@@ -99,6 +102,13 @@ def _pairs(name: str, value: Any) -> Iterator[tuple[str, str]]:
         yield name, "true" if value else "false"
     elif value is not None:
         yield name, str(value)
+
+
+def _form(fields: Mapping[str, Any], what: str) -> str:
+    try:
+        return urlencode([pair for name, value in fields.items() for pair in _pairs(name, value)])
+    except ValueError as error:  # half of a surrogate pair, or a number of thousands of digits
+        raise InvalidInputError(f"The {what} cannot be sent: {error}.", context={"pointer": f"/{what}"}) from None
 
 
 def encode_body(json: Any, data: Mapping[str, Any] | None, content: str | bytes | None) -> tuple[bytes, str]:
@@ -121,8 +131,7 @@ def encode_body(json: Any, data: Mapping[str, Any] | None, content: str | bytes 
         if json is not None:
             return jsonlib.dumps(json, ensure_ascii=False, allow_nan=False).encode(), "application/json"
         if data is not None:
-            form = urlencode([pair for name, value in data.items() for pair in _pairs(name, value)])
-            return form.encode("ascii"), "application/x-www-form-urlencoded"
+            return _form(data, "form").encode("ascii"), "application/x-www-form-urlencoded"
         if isinstance(content, str):
             return content.encode(), "text/plain; charset=utf-8"
     except (TypeError, ValueError, RecursionError) as error:

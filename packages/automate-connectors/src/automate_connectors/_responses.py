@@ -12,9 +12,22 @@ from typing import Any, Self
 
 from automate_core.egress import parse_url
 from automate_core.errors import PermanentError, RateLimited, TransientError
+from automate_core.redaction import redact_text
 from automate_core.retry import MAX_RETRY_AFTER
 
 __all__ = ["EgressResponse", "parse_retry_after"]
+
+_CHARSET = re.compile(
+    r"utf-?(8|16|32)([-_]?(le|be|sig))?|(us-)?ascii|latin-?1|iso[-_]?8859-(1[013-6]|[1-9])"
+    r"|(windows-|cp)(125[0-8]|437|850|852|866|874|932|949|950)|koi8-[rtu]|big5|gb2312|gbk|gb18030|euc-(jp|kr)"
+    r"|shift[-_]jis|iso-2022-jp|tis-620",
+    re.IGNORECASE,
+)
+"""Python knows further ones, some of which take quadratic time (``punycode``) or refuse to replace (``idna``)."""
+
+_EXAMINED = 65_536
+_QUOTED = 500
+"""Characters of an error's body that are looked at, and shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +57,25 @@ class EgressResponse:
         match = re.search(r"charset=\"?([\w.:-]+)", self.headers.get("content-type", ""), re.IGNORECASE)
         return match[1] if match else "utf-8"
 
+    def decode(self, errors: str = "strict") -> str:
+        """Return the body as text.
+
+        Args:
+            errors: What to do with bytes that do not decode, as for :meth:`bytes.decode`.
+
+        Raises:
+            LookupError: If the character set is none that texts are sent in.
+            UnicodeDecodeError: If bytes do not decode, and the errors are strict.
+        """
+        if not _CHARSET.fullmatch(self.charset):
+            raise LookupError(f"texts are not sent in {self.charset}")
+        return self.content.decode(self.charset, errors)
+
     @property
     def text(self) -> str:
         """The body as text; what does not decode is replaced."""
         try:
-            return self.content.decode(self.charset, errors="replace")
+            return self.decode("replace")
         except LookupError:
             return self.content.decode(errors="replace")
 
@@ -74,7 +101,8 @@ class EgressResponse:
         if self.status < 400:
             return self
         message = f"{self.origin} answered {self.status}."
-        context = {"status": self.status, "body": self.text[:500]}
+        # Redacted before it is cut: half a secret cannot be recognised.
+        context = {"status": self.status, "body": redact_text(self.text[:_EXAMINED])[:_QUOTED]}
         wait = parse_retry_after(self.headers.get("retry-after"))
         if self.status == 429:
             raise RateLimited(message, context=context, retry_after=wait)

@@ -7,10 +7,10 @@ variables and no cookies, and bounds time and size. Use :func:`egress_client` un
 
 from __future__ import annotations
 
-import atexit
 import os
 import threading
 import time
+import weakref
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -182,6 +182,7 @@ class EgressClient:
         self._timeout = timeout
         self._max_bytes = max_bytes
         self._max_redirects = max_redirects
+        weakref.finalize(self, self._transport.close)
 
     @property
     def policy(self) -> EgressPolicy:
@@ -303,13 +304,6 @@ def egress_client() -> EgressClient:
     policy = EgressPolicy.from_settings(settings.current().policy)
     with _lock:
         if _shared is None or _shared[0] != os.getpid() or _shared[1].policy != policy:
-            if _shared is not None:
-                _shared[1].close()
+            # The last one closes itself when the calls that other threads make with it have ended.
             _shared = (os.getpid(), EgressClient(policy))
         return _shared[1]
-
-
-@atexit.register
-def _close_shared() -> None:
-    if _shared is not None:
-        _shared[1].close()

@@ -149,7 +149,9 @@ def _absolute(base: str, url: str) -> str:
                 context={"pointer": "/url"},
             )
         return url
-    if ".." in unquote(url.partition("?")[0]).replace("\\", "/").split("/"):
+    # Some servers drop what follows a semicolon before they resolve the path.
+    parts = unquote(url.partition("?")[0]).replace("\\", "/").split("/")
+    if any(part.partition(";")[0] == ".." for part in parts):
         raise InvalidInputError(
             "A url relative to the connection's base_url must not hold '..'.", context={"pointer": "/url"}
         )
@@ -169,7 +171,7 @@ def _body(response: EgressResponse) -> dict[str, Any]:
     except PermanentError:  # it only claims to be JSON
         return {"body": response.text.replace("\0", "\ufffd")}
     try:
-        text = response.content.decode(response.charset)
+        text = response.decode()
     except (UnicodeDecodeError, LookupError):
         text = "\0"
     if "\0" in text:  # a database stores no NUL in JSON

@@ -13,13 +13,16 @@ from automate_connectors.base import ActionSpec, Connector
 __all__ = ["Log", "LogEntry"]
 
 
+_LONGEST = 10_000
+
+
 class LogEntry(BaseModel):
     """What ``log.write`` takes, and returns redacted."""
 
     model_config = ConfigDict(extra="forbid")
 
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="How grave it is.")
-    message: str = Field(min_length=1, max_length=10_000, description="What to say.")
+    message: str = Field(min_length=1, max_length=_LONGEST, description="What to say.")
     fields: dict[str, Any] = Field(default_factory=dict, description="Further values, by name.")
 
 
@@ -47,7 +50,7 @@ class Log(Connector):
         if action != "write":
             return super().execute_action(action, input_data)
         entry = LogEntry.model_validate(input_data)
-        entry = LogEntry(level=entry.level, message=redact_text(entry.message), fields=redact(entry.fields))
+        entry = LogEntry(level=entry.level, message=redact_text(entry.message)[:_LONGEST], fields=redact(entry.fields))
         adapter = self.ctx.logger
         extra = {**(adapter.extra or {}), "fields": entry.fields}
         logging.LoggerAdapter(adapter.logger, extra).log(

@@ -108,7 +108,7 @@ def _checked(response: EgressResponse) -> dict[str, Any]:
         raise PermanentError(f"{response.origin} did not answer as Slack does.")
     if answer.get("ok") is True:
         return answer
-    name = str(answer.get("error", "unknown_error"))
+    name = str(answer.get("error", "unknown_error"))[:100]
     text, context = f"Slack refused the message: {name}.", {"slack_error": name}
     if name in _RATE_LIMITED:
         wait = parse_retry_after(response.headers.get("retry-after"))
