@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import secrets
+import socket
 import sys
 import time
 from pathlib import Path
@@ -26,6 +27,8 @@ def main() -> int:
     parser.add_argument("--serve", action="store_true", help="keep the admin open and print its address and a login")
     parser.add_argument("--port", type=int, default=8000, help="port of the admin")
     args = parser.parse_args()
+    if args.serve and not free(args.port):
+        parser.error(f"port {args.port} is in use; take another one: scripts/demo --serve --port {args.port + 1}")
     tracker = Tracker()
     database = HERE / "demo.sqlite3"
     for suffix in ("", "-wal", "-shm"):
@@ -44,6 +47,17 @@ def main() -> int:
         tracker.close()
     where_next(args.serve, args.port)
     return 0 if good else 1
+
+
+def free(port: int) -> bool:
+    """Say whether a web server could listen there."""
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            server.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def say(text: str = "") -> None:
@@ -170,7 +184,7 @@ def where_next(serve: bool, port: int) -> None:
     if not serve:
         say("  scripts/demo --serve                        the same, and the admin with everything to look at")
         say("  examples/quickstart/repo_bot/automations.py the workflows")
-        say("  docs/tutorial.md                            your first automation")
+        say("  docs/tutorial/first-automation.md           your first automation")
         return
     from django.contrib.auth import get_user_model
     from django.core.management import call_command
