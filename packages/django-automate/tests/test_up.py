@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -33,7 +34,7 @@ def snapshot(folder: Path) -> dict[str, str]:
 
 
 def test_from_an_empty_folder_to_a_run_and_a_second_time_changes_nothing(tmp_path: Path) -> None:
-    first = up(tmp_path, "--yes", "--no-serve")
+    first = up(tmp_path, "--no-serve")  # nobody is asked about a file that was made just now
     assert first.returncode == 0, first.stdout + first.stderr
     assert first.stderr == ""
     assert 'INSTALLED_APPS = [*INSTALLED_APPS, "automate_outbox", "automate"]' in first.stdout
@@ -57,6 +58,17 @@ def test_nothing_is_changed_without_consent(tmp_path: Path) -> None:
         assert "+INSTALLED_APPS" in refused.stdout
         assert snapshot(tmp_path) == before
     assert not (tmp_path / "db.sqlite3").exists()
+
+
+def test_a_port_that_is_taken_is_told_before_anything_is_made(tmp_path: Path) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        refused = up(tmp_path, "--yes", "--port", str(port))
+    assert refused.returncode == 1
+    assert f"Port {port} is in use" in refused.stderr
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
@@ -127,8 +139,6 @@ def test_a_project_of_ones_own_with_another_user_model_and_atomic_requests_is_se
 
 
 def free_port() -> int:
-    import socket
-
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         return int(server.getsockname()[1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -33,7 +34,7 @@ class UpCommand(Command):
         edit.add_argument("--yes", action="store_true", help="apply the change to the settings without asking")
         edit.add_argument("--no-edit", action="store_true", help="change no file")
         parser.add_argument("--no-serve", action="store_true", help="end when the sample has run")
-        parser.add_argument("--port", type=int, default=8000, help="port of the web server")
+        parser.add_argument("--port", type=_port, default=8000, help="port of the web server; default: 8000")
 
     def run(self, args: argparse.Namespace) -> int:
         """Do it.
@@ -45,8 +46,10 @@ class UpCommand(Command):
             0, or 1 where the settings were not to be changed or the sample failed.
 
         Raises:
-            ConfigurationError: If the folder cannot be used.
+            ConfigurationError: If the folder or the port cannot be used.
         """
+        if not args.no_serve and not _is_free(args.port):
+            raise ConfigurationError(f"Port {args.port} is in use. Take another one: --port {args.port + 1}")
         found = _project(args)
         if not _settings(found, args):
             return 1
@@ -57,6 +60,26 @@ class UpCommand(Command):
 def _say(done: str, text: str) -> None:
     sys.stdout.write(f"{done:<9} {text}\n")
     sys.stdout.flush()
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 < number < 65_536:
+        raise argparse.ArgumentTypeError("must lie between 1 and 65535")
+    return number
+
+
+_port.__name__ = "port"  # what argparse calls it in its error
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            server.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def _project(args: argparse.Namespace) -> project.Project:
@@ -80,7 +103,7 @@ def _settings(found: project.Project, args: argparse.Namespace) -> bool:
     if args.no_edit:
         _say("stopped", "--no-edit: make this change yourself, then run 'automate up' again")
         return False
-    if not args.yes and not _ask("Apply this change? [y/N] "):
+    if not (args.yes or found.new) and not _ask("Apply this change? [y/N] "):
         _say("stopped", "nothing was changed; 'automate up --yes' applies it")
         return False
     found.settings_file.write_text(after, encoding="utf-8")

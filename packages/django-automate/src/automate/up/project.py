@@ -95,8 +95,9 @@ _URLS = '''\
 
 from django.contrib import admin
 from django.urls import path
+from django.views.generic import RedirectView
 
-urlpatterns = [path("admin/", admin.site.urls)]
+urlpatterns = [path("admin/", admin.site.urls), path("", RedirectView.as_view(pattern_name="admin:index"))]
 '''
 
 
@@ -108,11 +109,13 @@ class Project:
         root: The folder of its ``manage.py``.
         settings_module: The module of its settings.
         settings_file: The file of that module.
+        new: Whether it was created just now, so that nobody has to be asked about changing it.
     """
 
     root: Path
     settings_module: str
     settings_file: Path
+    new: bool = False
 
     def change(self) -> tuple[str, str]:
         """Return what the settings file would become, and the difference as text; both empty where nothing is missing.
@@ -177,4 +180,4 @@ def create(folder: Path) -> Project:
     }
     for path, text in files.items():
         path.write_text(text, encoding="utf-8")
-    return Project(folder, "project.settings", package / "settings.py")
+    return Project(folder, "project.settings", package / "settings.py", new=True)
