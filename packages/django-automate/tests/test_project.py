@@ -65,6 +65,13 @@ def test_every_page_of_the_admin_opens_and_changes_nothing(work: Any) -> None:
         assert model_admin.search_fields, model
         assert model_admin.list_filter, model
     assert pages == 30
+    event = Event.objects.get(type="a.b", payload__x=1)
+    page = client.get(reverse("admin:automate_event_change", args=[event.pk])).content.decode()
+    for model_name in ("decision", "execution"):  # and back again
+        listed = reverse(f"admin:automate_{model_name}_changelist", query={"event_id__exact": event.pk})
+        assert f'href="{listed}"' in page
+        rows = client.get(listed).content.decode()
+        assert rows.count(reverse("admin:automate_event_change", args=[event.pk])) == 1
     assert Event.objects.count() == 2
 
 

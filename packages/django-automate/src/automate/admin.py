@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from automate_core.redaction import redact
@@ -10,6 +11,7 @@ from automate_core.rules import format_explanation
 from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -43,6 +45,28 @@ def pretty(value: Any) -> SafeString:
     if value is None:
         return format_html("{}", "-")
     return format_html("<pre>{}</pre>", json.dumps(redact(value), indent=2, ensure_ascii=False, default=str))
+
+
+def link(text: Any, view: str, *args: Any, query: dict[str, Any] | None = None) -> SafeString:
+    """Link to another page of the admin.
+
+    Args:
+        text: What to show.
+        view: The page's name, without ``admin:``.
+        *args: The arguments of its address.
+        query: The filters of a list.
+    """
+    return format_html('<a href="{}">{}</a>', reverse(f"admin:{view}", args=args, query=query), text)
+
+
+def seconds_between(start: datetime | None, end: datetime | None) -> str:
+    """Show how long something took.
+
+    Args:
+        start: When it began.
+        end: When it ended.
+    """
+    return "-" if start is None or end is None else f"{(end - start).total_seconds():.3f}"
 
 
 class ReadOnly:
@@ -87,7 +111,7 @@ class ReadOnly:
             obj: The row.
         """
         json_fields = {f.name for f in self.model._meta.fields if isinstance(f, models.JSONField)}
-        names = self.shown or tuple(f.name for f in self.model._meta.fields)
+        names = self.shown or tuple("event" if f.name == "event_id" else f.name for f in self.model._meta.fields)
         return [f"pretty_{name}" if name in json_fields else name for name in names]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
@@ -98,6 +122,15 @@ class ReadOnly:
             obj: The row.
         """
         return self.get_fields(request, obj)
+
+    @admin.display(description="event", ordering="event_id")
+    def event(self, row: Any) -> SafeString | str:
+        """The event of a row, which names it without a foreign key.
+
+        Args:
+            row: The row.
+        """
+        return "-" if row.event_id is None else link(row.event_id, "automate_event_change", row.event_id)
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("pretty_"):
@@ -134,12 +167,41 @@ class EventAdmin(ReadOnlyAdmin):
     list_filter = ("created_at", "type", "source", "tenant")
     search_fields = ("=id", "type", "subject")
 
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """Show what became of the event too.
+
+        Args:
+            request: The request.
+            obj: The event.
+        """
+        return [*super().get_fields(request, obj), "decisions", "executions"]
+
+    @admin.display(description="decisions")
+    def decisions(self, row: Event) -> SafeString:
+        """What the rules said.
+
+        Args:
+            row: The event.
+        """
+        query = {"event_id__exact": row.pk}
+        return link(Decision.objects.filter(event_id=row.pk).count(), "automate_decision_changelist", query=query)
+
+    @admin.display(description="executions")
+    def executions(self, row: Event) -> SafeString:
+        """What it started.
+
+        Args:
+            row: The event.
+        """
+        query = {"event_id__exact": row.pk}
+        return link(Execution.objects.filter(event_id=row.pk).count(), "automate_execution_changelist", query=query)
+
 
 @admin.register(DedupeKey)
 class DedupeKeyAdmin(ReadOnlyAdmin):
     """Dedupe keys."""
 
-    list_display = ("key", "source", "tenant", "event_id", "expires_at")
+    list_display = ("key", "source", "tenant", "event", "expires_at")
     list_filter = ("source", "tenant")
     search_fields = ("key", "=event_id")
 
@@ -148,11 +210,11 @@ class DedupeKeyAdmin(ReadOnlyAdmin):
 class DecisionAdmin(ReadOnlyAdmin):
     """Decisions, with what the rules saw."""
 
-    list_display = ("created_at", "version", "matched", "event_id", "why")
+    list_display = ("created_at", "version", "matched", "event", "why")
     list_filter = ("matched", "version__workflow")
     list_select_related = ("version__workflow",)
     search_fields = ("=event_id", "version__workflow__slug")
-    shown = ("event_id", "version", "matched", "explained", "error", "created_at")
+    shown = ("event", "version", "matched", "explained", "error", "created_at")
 
     @admin.display(description="explanation")
     def explained(self, row: Decision) -> SafeString:
@@ -211,7 +273,7 @@ class RunInline(ReadOnlyInline):
 class ExecutionAdmin(ReadOnlyAdmin):
     """Executions."""
 
-    list_display = ("created_at", "version", "status", "tenant", "id", "event_id")
+    list_display = ("created_at", "version", "status", "tenant", "id", "event")
     list_filter = ("status", "version__workflow", "tenant")
     list_select_related = ("version__workflow",)
     search_fields = ("=id", "=event_id", "version__workflow__slug")
@@ -222,7 +284,16 @@ class StepInline(ReadOnlyInline):
     """Steps of a run."""
 
     model = StepRun
-    shown = ("step_id", "action", "attempt", "status", "output", "error", "reason", "started_at")
+    shown = ("step_id", "action", "attempt", "status", "output", "error", "reason", "started_at", "seconds")
+
+    @admin.display(description="seconds")
+    def seconds(self, row: StepRun) -> str:
+        """How long the attempt took.
+
+        Args:
+            row: The attempt.
+        """
+        return seconds_between(row.started_at, row.finished_at)
 
 
 @admin.register(ExecutionRun)
@@ -251,9 +322,7 @@ class ExecutionRunAdmin(ReadOnlyAdmin):
         Args:
             row: The run.
         """
-        if row.started_at is None or row.finished_at is None:
-            return "-"
-        return f"{(row.finished_at - row.started_at).total_seconds():.3f}"
+        return seconds_between(row.started_at, row.finished_at)
 
 
 @admin.register(StepRun)
