@@ -68,7 +68,7 @@ SUITES = {
     "automate-rag": Suite("automate_rag", "rag", extras=("django",), databases=True),
     "django-automate": Suite("automate", "django", extras=("all",), databases=True, one_by_one=True),
 }
-MOST_OF_OTHERS = 12  # distributions of others that `pip install django-automate` may bring: Django's, pydantic's, …
+MOST_OF_OTHERS = 11  # distributions of others that `pip install django-automate` may bring: Django's, pydantic's, …
 QUICK = ["-m", "not slow"]
 RUNS = {"sqlite": [], "postgres": ["-k", "not test_up"], "mariadb": QUICK}  # database to what is left out there
 DJANGO_MATRIX = {"5.2": (11, 14), "6.0": (12, 14), "6.1": (12, 14)}  # the Python 3.x that each runs on, from and to
