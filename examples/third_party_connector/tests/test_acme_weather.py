@@ -82,6 +82,11 @@ def test_the_weather_is_told(config: dict[str, Any]) -> None:
     assert current(config, "São Paulo") == {"city": "São Paulo", "celsius": 11.5, "conditions": "rain"}
 
 
+def test_a_step_may_bring_the_key(config: dict[str, Any]) -> None:
+    connector = registry.get_connector("acme_weather")(config={"base_url": config["base_url"]})
+    assert connector.call("current", {"city": "Oslo", "api_key": API_KEY})["celsius"] == 11.5
+
+
 def test_failures_say_whether_to_try_again(config: dict[str, Any]) -> None:
     with pytest.raises(RateLimited) as caught:
         current(config, "Busytown")

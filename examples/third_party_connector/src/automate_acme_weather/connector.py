@@ -28,6 +28,7 @@ class Place(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     city: str = Field(min_length=1, max_length=100)
+    api_key: str | None = Field(None, description="Another API key than the connection's; a secret reference.")
 
 
 class Weather(BaseModel):
@@ -84,13 +85,14 @@ class AcmeWeather(HTTPConnector):
 
     def _current(self, place: Place) -> Weather:
         config = self.settings(Config)
-        if not config.api_key.get_secret_value():
-            raise ConfigurationError("acme_weather.current has no api_key: give the connection one.")
+        api_key = place.api_key or config.api_key.get_secret_value()
+        if not api_key:
+            raise ConfigurationError("acme_weather.current has no api_key: pass one, as a secret reference.")
         response = self.egress().request(
             "GET",
             f"{config.base_url.rstrip('/')}/v1/current",
             params={"city": place.city},
-            headers={"X-Api-Key": config.api_key.get_secret_value()},
+            headers={"X-Api-Key": api_key},
             timeout=self.timeout(10),
         )
         answer = response.raise_for_status().json()

@@ -175,7 +175,7 @@ class _Session:
         findings = examine()
         for finding in findings:
             if finding.level != "ok":
-                _say(finding.level, f"{finding.name}: {finding.message} {finding.remedy}")
+                _say("hint" if finding.level == "warning" else finding.level, f"{finding.name}: {finding.message} {finding.remedy}")
         healthy = all(finding.level != "error" for finding in findings)
         if healthy:
             _say("checked", "settings, database, migrations, plugins, workflows, outbox")
