@@ -157,6 +157,23 @@ def test_asynchronous_twins(ledger: Ledger) -> None:
     assert ledger.balance(DAY) == Balance(0, 20)
 
 
+@pytest.mark.parametrize("alias", ALIASES)
+def test_a_database_that_refuses_is_a_typed_error(alias: str) -> None:
+    """A lock that is not given in time passes; a table that is not there does not."""
+    from django.db import OperationalError, ProgrammingError
+
+    ledger = DjangoLedger(require_database(alias))
+    for kind, retryable in ((OperationalError, True), (ProgrammingError, False)):
+
+        def refuse(*_: Any, kind: type[Exception] = kind) -> Any:
+            raise kind("no")
+
+        with connections[alias].execute_wrapper(refuse), pytest.raises(LLMError, match="automate_llm") as caught:
+            ledger.reserve(reservation(1), 100)
+        assert caught.value.retryable is retryable
+        assert caught.value.context["billed"] is False
+
+
 class Rollback(Exception):
     pass
 
@@ -234,7 +251,7 @@ def test_a_reservation_over_estimates_and_holds_no_text() -> None:
     price = Price(Decimal("2.50"), Decimal("10"))
     text = "The capital of France, 東京, Москва. " * 100
     call = reservation_for("openai", request_of(text), price)
-    assert call.amount >= price.cost(len(text.encode()) // 2, 100)
+    assert call.amount >= price.cost(len(text.encode()), 100), "a token is a byte at least"
     assert "capital" not in repr(call)
     assert call.prompt_hash == reservation_for("openai", request_of(text, 7), price).prompt_hash
     assert call.prompt_hash != reservation_for("openai", request_of(text + "."), price).prompt_hash

@@ -18,6 +18,7 @@ from automate_core.errors import (
     NotRegisteredError,
     ProviderUnavailable,
     SecretNotFoundError,
+    TransientError,
 )
 from automate_core.llm import ChatRequest, ChatResult, LLMProvider, Usage
 from automate_core.redaction import forget, remember
@@ -82,6 +83,7 @@ def test_a_call_costs_what_it_used(way: str) -> None:
         (ContextTooLong("long", context={"billed": False}), False),
         (LLMError("who knows"), True),
         (SecretNotFoundError("no key"), False),
+        (TransientError("a client of its own lost the answer"), True),
         (RuntimeError("a bug"), True),
         (ChatResult("no usage", "fake-1"), True),
     ],
@@ -214,7 +216,7 @@ def test_secrets_do_not_leave() -> None:
     try:
         provider, fake, _ = metered()
         provider.complete(
-            provider.request([{"role": "user", "content": f"Log in with {secret}, please."}], seed=secret)
+            provider.request([{"role": "user", "content": f"Log in with {secret}, please."}], seed=secret, stop=secret)
         )
     finally:
         forget(secret)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gzip
 import logging
 import socket
+import threading
 import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -225,6 +228,55 @@ def test_failures_become_errors_of_the_tree(
     assert error.context.get("billed") is billed
     assert error.__cause__ is not None
     assert len(loopback.requests) == 1
+
+
+@BOTH
+@WAYS
+def test_a_head_that_drips_ends_at_the_deadline(name: str, way: str) -> None:
+    ended = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+            while not ended.wait(0.05):
+                connection.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,))
+        thread.start()
+        kind = OpenAIProvider if name == "openai" else AnthropicProvider
+        try:
+            error = fail(opened(kind, f"http://127.0.0.1:{listener.getsockname()[1]}"), way, timeout=0.5)
+        finally:
+            ended.set()
+            thread.join()
+    assert isinstance(error, ProviderUnavailable)
+    assert "did not answer in time" in error.message
+
+
+@BOTH
+@WAYS
+def test_an_answer_is_bounded_after_decompression(
+    loopback: LoopbackLLM, name: str, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("automate_llm.providers._http.MAX_BYTES", 1_000_000)
+    body = gzip.compress(b" " * 2_000_000)
+    loopback.answers.append(Answer(200, body, headers={"Content-Type": "application/json", "Content-Encoding": "gzip"}))
+    error = fail(make(name, loopback), way)
+    assert type(error) is LLMError
+    assert "more than 1000000 bytes" in error.message
+    assert "billed" not in error.context
+
+
+@BOTH
+@WAYS
+def test_the_proxies_of_the_environment_get_no_key(
+    loopback: LoopbackLLM, name: str, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(variable, refused_url())
+    assert call(make(name, loopback), way).text == "Hello!"
 
 
 @WAYS

@@ -141,8 +141,8 @@ class Balance:
 def reservation_for(provider: str, request: ChatRequest, price: Price) -> Reservation:
     """Work out what a call may cost at the most.
 
-    Input tokens are over-estimated as half of the UTF-8 bytes of everything that is sent, as JSON; output tokens as all
-    that the call allows.
+    Input tokens are counted as the UTF-8 bytes of everything that is sent, as JSON: a token is a byte at least, and of
+    identifiers, hashes and rare scripts hardly more. Output tokens are all that the call allows.
 
     Args:
         provider: The provider's key.
@@ -157,7 +157,7 @@ def reservation_for(provider: str, request: ChatRequest, price: Price) -> Reserv
     return Reservation(
         id=uuid7(),
         day=site_today(),
-        amount=price.cost((input_bytes + 1) // 2, request.max_tokens),
+        amount=price.cost(input_bytes, request.max_tokens),
         provider=provider,
         model=request.model,
         prompt_hash=hashlib.sha256(messages).hexdigest(),

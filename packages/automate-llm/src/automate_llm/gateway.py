@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from automate_core import settings
-from automate_core.errors import AutomateError, LLMError
+from automate_core.errors import AutomateError, ConfigurationError, PluginError, PolicyError, SecretError
 from automate_core.llm import ChatRequest, ChatResult, LLMProvider, Message
 from automate_core.redaction import redact_text
 from automate_core.registry import Registry, registry
@@ -169,7 +169,8 @@ class _Call:
 
     def __init__(self, provider: str, request: ChatRequest, ledger: Ledger) -> None:
         messages = tuple(Message(message.role, redact_text(message.content)) for message in request.messages)
-        self.request = replace(request, messages=messages, options=_redact_texts(request.options))
+        stop = tuple(redact_text(text) for text in request.stop)
+        self.request = replace(request, messages=messages, stop=stop, options=_redact_texts(request.options))
         self.price = price_of(request.model)
         self.reservation = reservation_for(provider, self.request, self.price)
         self.ledger = ledger
@@ -221,9 +222,9 @@ class _Call:
 
 def _is_unbilled(error: BaseException) -> bool:
     """Whether it is certain that the vendor charges nothing: it said so, or the call never reached it."""
-    if isinstance(error, LLMError):
-        return error.context.get("billed") is False
-    return isinstance(error, AutomateError)
+    if isinstance(error, (ConfigurationError, PluginError, PolicyError, SecretError)):
+        return True
+    return isinstance(error, AutomateError) and error.context.get("billed") is False
 
 
 def _redact_texts(value: Any) -> Any:

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from datetime import date
 
+from automate_core.errors import LLMError
+
 from automate_llm.budget import Balance, Ledger, Reservation, Settlement, exceeded
 
 __all__ = ["DjangoLedger"]
@@ -43,8 +45,19 @@ class DjangoLedger(Ledger):
 
         Raises:
             BudgetExceeded: If it would pass the cap.
+            LLMError: If the database cannot be asked now, or lacks the tables.
         """
-        self._durably(lambda: self._reserve(reservation, cap))
+        from django.db import Error, OperationalError
+
+        try:
+            self._durably(lambda: self._reserve(reservation, cap))
+        except Error as error:
+            raise LLMError(
+                f"The LLM budget cannot be reserved: the database refused ({type(error).__name__}). If its tables are "
+                "missing: manage.py migrate automate_llm.",
+                retryable=isinstance(error, OperationalError) and "no such table" not in str(error),
+                context={"billed": False},
+            ) from error
 
     def settle(self, reservation: Reservation, settlement: Settlement) -> None:
         """Replace a reservation by the cost; see :meth:`Ledger.settle`.

@@ -110,9 +110,9 @@ def _is_cached(name: str) -> bool:
     configured = os.environ.get("TIKTOKEN_CACHE_DIR", os.environ.get("DATA_GYM_CACHE_DIR"))
     if configured == "":
         return False
-    folder = Path(configured) if configured else Path(tempfile.gettempdir()) / "data-gym-cache"
     file_name = hashlib.sha1(TABLE_URL.format(name=name).encode(), usedforsecurity=False).hexdigest()
     try:
+        folder = Path(configured) if configured else Path(tempfile.gettempdir()) / "data-gym-cache"
         content = (folder / file_name).read_bytes()
     except OSError:
         return False

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
+from contextvars import ContextVar
 from functools import lru_cache
+from typing import Any
 
+import httpcore2
 import httpx2
+from automate_core.errors import LLMError
 
-__all__ = ["async_client", "never_reached", "sync_client"]
+__all__ = ["MAX_BYTES", "async_client", "never_reached", "sync_client"]
+
+MAX_BYTES = 32 * 1024 * 1024
+"""Bytes of an answer, decompressed."""
+
+_TRANSFER = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+_PIECE = 65_536
+
+_deadline: ContextVar[float | None] = ContextVar("automate_llm_deadline", default=None)
 
 
 @lru_cache(maxsize=1)
@@ -19,13 +31,16 @@ def _tls() -> ssl.SSLContext:
 
 
 def sync_client() -> httpx2.Client:
-    """Return a client that follows no redirect, which could carry a key elsewhere, and that keeps to its deadline."""
-    return httpx2.Client(verify=_tls(), follow_redirects=False, event_hooks={"request": [_start], "response": [_bound]})
+    """Return a client that keeps to its deadline and reads a bounded answer.
+
+    It follows no redirect, which could carry a key elsewhere, and knows no proxy of the environment.
+    """
+    return httpx2.Client(transport=_Transport(), follow_redirects=False)
 
 
 def async_client() -> httpx2.AsyncClient:
-    """Return a client that follows no redirect; its caller bounds the whole call."""
-    return httpx2.AsyncClient(verify=_tls(), follow_redirects=False)
+    """Return a client like :func:`sync_client`'s, whose caller bounds the whole call."""
+    return httpx2.AsyncClient(transport=_AsyncTransport(verify=_tls()), follow_redirects=False)
 
 
 def never_reached(error: BaseException) -> bool:
@@ -40,27 +55,116 @@ def never_reached(error: BaseException) -> bool:
     )
 
 
-def _start(request: httpx2.Request) -> None:
-    request.extensions["automate_deadline"] = time.monotonic() + request.extensions["timeout"]["read"]
+# -- size -------------------------------------------------------------------------------------------------------------
 
 
-def _bound(response: httpx2.Response) -> None:
-    if isinstance(response.stream, httpx2.SyncByteStream):
-        response.stream = _Bounded(response.stream, response.request.extensions["automate_deadline"])
+class _Answer:
+    """The body of an answer, as it comes in."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        self._response = response
+        self._content = bytearray()
+
+    def add(self, part: bytes) -> None:
+        self._content += part
+        if len(self._content) > MAX_BYTES:
+            raise LLMError(f"The provider answered with more than {MAX_BYTES} bytes.", context={"max_bytes": MAX_BYTES})
+
+    def whole(self) -> httpx2.Response:
+        headers = [pair for pair in self._response.headers.multi_items() if pair[0].lower() not in _TRANSFER]
+        extensions = {name: value for name, value in self._response.extensions.items() if name == "http_version"}
+        return httpx2.Response(
+            self._response.status_code, headers=headers, content=bytes(self._content), extensions=extensions
+        )
 
 
-class _Bounded(httpx2.SyncByteStream):
-    """A body that must be complete by a time; httpx itself only bounds the wait for its next part."""
+class _Transport(httpx2.HTTPTransport):
+    """Reads the whole answer before the deadline that the request's timeout sets."""
 
-    def __init__(self, stream: httpx2.SyncByteStream, deadline: float) -> None:
+    def __init__(self) -> None:
+        super().__init__(verify=_tls())
+        # The one way to give httpx2 a network backend: httpx2 itself bounds each operation of a socket, and not their
+        # number, so that a server which sends a byte now and then would be waited for without end.
+        self._pool = httpcore2.ConnectionPool(ssl_context=_tls(), network_backend=_Backend())
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        token = _deadline.set(time.monotonic() + request.extensions["timeout"]["read"])
+        try:
+            response = super().handle_request(request)
+            response.request = request
+            answer = _Answer(response)
+            try:
+                for part in response.iter_bytes():
+                    answer.add(part)
+            finally:
+                response.close()
+        finally:
+            _deadline.reset(token)
+        return answer.whole()
+
+
+class _AsyncTransport(httpx2.AsyncHTTPTransport):
+    """Reads the whole answer."""
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        response = await super().handle_async_request(request)
+        response.request = request
+        answer = _Answer(response)
+        try:
+            async for part in response.aiter_bytes():
+                answer.add(part)
+        finally:
+            await response.aclose()
+        return answer.whole()
+
+
+# -- time -------------------------------------------------------------------------------------------------------------
+
+
+def _left(timeout: float | None, expired: type[Exception]) -> float | None:
+    moment = _deadline.get()
+    if moment is None:
+        return timeout
+    left = moment - time.monotonic()
+    if left <= 0:
+        raise expired("the deadline has passed")
+    return left if timeout is None else min(left, timeout)
+
+
+class _Backend(httpcore2.SyncBackend):
+    """Opens connections whose every operation ends at the deadline of the call."""
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.NetworkStream:
+        left = _left(timeout, httpcore2.ConnectTimeout)
+        return _Stream(super().connect_tcp(host, port, left, local_address, socket_options))
+
+
+class _Stream(httpcore2.NetworkStream):
+    def __init__(self, stream: httpcore2.NetworkStream) -> None:
         self._stream = stream
-        self._deadline = deadline
 
-    def __iter__(self) -> Iterator[bytes]:
-        for part in self._stream:
-            if time.monotonic() > self._deadline:
-                raise httpx2.ReadTimeout("the answer was not complete in time")
-            yield part
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _left(timeout, httpcore2.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        for start in range(0, len(buffer), _PIECE):
+            self._stream.write(buffer[start : start + _PIECE], _left(timeout, httpcore2.WriteTimeout))
 
     def close(self) -> None:
         self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.NetworkStream:
+        left = _left(timeout, httpcore2.ConnectTimeout)
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)

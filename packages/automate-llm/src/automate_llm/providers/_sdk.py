@@ -7,6 +7,7 @@ import json
 import math
 import os
 import threading
+import weakref
 from abc import abstractmethod
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -33,12 +34,10 @@ class _Kept:
     def __init__(self, key: str, client: Any) -> None:
         self.client = client
         self._for = (os.getpid(), key)
+        weakref.finalize(self, client.close)
 
     def serves(self, key: str) -> bool:
         return self._for == (os.getpid(), key)
-
-    def __del__(self) -> None:
-        self.client.close()
 
 
 class SDKProvider(LLMProvider):
@@ -155,6 +154,8 @@ class SDKProvider(LLMProvider):
     def _failure(self, error: Exception, key: str, request: ChatRequest) -> AutomateError:
         from automate_llm.providers._http import never_reached
 
+        if isinstance(error.__cause__, LLMError):  # of our transport, which the SDK takes for a lost connection
+            return LLMError(error.__cause__.message, context=error.__cause__.context)
         sdk = self._sdk()
         context: dict[str, Any] = {"provider": self.key, "model": request.model}
         if isinstance(error, sdk.APIStatusError):
