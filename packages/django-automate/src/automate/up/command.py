@@ -175,7 +175,8 @@ class _Session:
         findings = examine()
         for finding in findings:
             if finding.level != "ok":
-                _say("hint" if finding.level == "warning" else finding.level, f"{finding.name}: {finding.message} {finding.remedy}")
+                level = "hint" if finding.level == "warning" else finding.level  # nothing is wrong with a first run
+                _say(level, f"{finding.name}: {finding.message} {finding.remedy}")
         healthy = all(finding.level != "error" for finding in findings)
         if healthy:
             _say("checked", "settings, database, migrations, plugins, workflows, outbox")
