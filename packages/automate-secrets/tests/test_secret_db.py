@@ -132,6 +132,21 @@ def test_an_empty_value_is_refused(backend: DbBackend) -> None:
         backend.set("API_KEY", "")
 
 
+def test_tenants_and_names_that_differ_by_case_alone_are_told_apart(backend: DbBackend) -> None:
+    """Some databases ignore case in comparisons: none may delete, list or hide what belongs to another."""
+    for tenant in ("acme", "ACME"):
+        for name in ("key", "KEY"):
+            backend.set(name, f"{name} of {tenant}", tenant=tenant)
+    backend.set("ONLY-HERE", "a value", tenant="ACME")
+    for tenant in ("acme", "ACME"):
+        for name in ("key", "KEY"):
+            assert backend.get(name, tenant=tenant) == f"{name} of {tenant}"
+    assert backend.names(tenant="acme") == ["KEY", "key"]
+    assert backend.delete("KEY", tenant="acme") == 1
+    assert backend.names(tenant="acme") == ["key"]
+    assert backend.get("KEY", tenant="ACME") == "KEY of ACME"
+
+
 def test_the_case_of_a_name_matters(backend: DbBackend) -> None:
     backend.set("API_KEY", "in upper case")
     with pytest.raises(SecretNotFoundError):

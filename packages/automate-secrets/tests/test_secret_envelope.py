@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import pickle
 import re
 
 import pytest
@@ -39,6 +40,13 @@ def test_one_changed_bit_anywhere_is_refused(value: str, binding: Binding, data:
     envelope[data.draw(st.integers(0, len(envelope) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     with pytest.raises(SecretDecryptionError):
         decrypt(bytes(envelope), binding, RING)
+
+
+def test_a_key_ring_shows_its_keys_to_nobody() -> None:
+    assert redaction.redact({"ring": RING}) == {"ring": {"keys": ["k1", "k2"], "active": "k1"}}
+    assert "\\x01" not in repr(RING)
+    with pytest.raises(TypeError, match="not pickled"):
+        pickle.dumps(RING)
 
 
 def test_every_changed_byte_is_refused() -> None:

@@ -28,6 +28,7 @@ __all__ = ["DbBackend"]
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./:+=\-]{0,199}")
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 _TENANT_LENGTH = 100
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _ATTEMPTS = 20
 
 
@@ -97,9 +98,11 @@ class DbBackend(SecretBackend):
         with _asking() as model:
             rows = model.objects.filter(tenant=tenant, name=path)
             rows = rows if version is None else rows.filter(version=int(version))
-            row = rows.order_by("-version").first()
-        # A database that ignores case in comparisons finds what was not asked for.
-        if row is None or row.name != path or row.tenant != tenant:
+            rows = rows.order_by("-version")
+            row = rows.first()
+            if row is not None and not _is_exactly(row, tenant, path):
+                row = next((other for other in rows if _is_exactly(other, tenant, path)), None)
+        if row is None:
             raise SecretNotFoundError(_missing(path, version, tenant), context={"name": path, "tenant": tenant})
         return decrypt(bytes(row.ciphertext), Binding(tenant, path, row.version), self.ring)
 
@@ -185,7 +188,8 @@ class DbBackend(SecretBackend):
         """
         tenant = _check(name, tenant)
         with _asking() as model:
-            rows = [row for row in model.objects.filter(tenant=tenant, name=name).only("name") if row.name == name]
+            found = model.objects.filter(tenant=tenant, name=name).only("tenant", "name")
+            rows = [row for row in found if _is_exactly(row, tenant, name)]
             model.objects.filter(pk__in=[row.pk for row in rows]).delete()
         if not rows:
             raise SecretNotFoundError(f"There is no secret {name!r}.{nearby(name, self.names(tenant=tenant))}")
@@ -201,7 +205,8 @@ class DbBackend(SecretBackend):
             SecretBackendUnavailable: If the database cannot be asked, or lacks the table.
         """
         with _asking() as model:
-            return sorted(set(model.objects.filter(tenant=tenant or "").values_list("name", flat=True)))
+            rows = model.objects.filter(tenant=tenant or "").only("tenant", "name")
+            return sorted({row.name for row in rows if row.tenant == (tenant or "")})
 
     def check(self) -> list[str]:
         """Look for missing keys and tables, and for secrets that no configured key can decrypt.
@@ -229,9 +234,14 @@ def _check(name: str, tenant: str | None) -> str:
         raise SecretError(
             f"{name!r} cannot be the name of a secret: up to 200 letters, digits and _ . / : + = - are allowed."
         )
-    if len(tenant or "") > _TENANT_LENGTH or "\0" in (tenant or ""):
-        raise SecretError(f"A tenant has up to {_TENANT_LENGTH} characters.")
+    if len(tenant or "") > _TENANT_LENGTH or _UNSTORABLE.search(tenant or ""):
+        raise SecretError(f"A tenant has up to {_TENANT_LENGTH} characters, without NUL and halves of surrogate pairs.")
     return tenant or ""
+
+
+def _is_exactly(row: Secret, tenant: str, name: str) -> bool:
+    """Whether a row is what was asked for: a database that ignores case in comparisons finds others too."""
+    return (row.tenant, row.name) == (tenant, name)
 
 
 def _missing(name: str, version: str | None, tenant: str) -> str:
