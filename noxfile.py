@@ -167,9 +167,13 @@ def wheels(session: nox.Session) -> str:
     """Return the folder with the wheels of all packages as they are now."""
     built = [wheel for folder in distributions(session).values() for wheel in folder.glob("*.whl")]
     folder = CACHE / "wheels" / hashlib.sha256("".join(map(str, built)).encode()).hexdigest()[:12]
-    for wheel in built:
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(wheel, folder)
+    if not folder.exists():
+        # Put in place whole: sessions run side by side, and another one may be reading.
+        unfinished = folder.with_name(f"unfinished-{os.getpid()}")
+        unfinished.mkdir(parents=True)
+        for wheel in built:
+            shutil.copy(wheel, unfinished)
+        unfinished.rename(folder)
     prune(folder)
     return str(folder)
 
@@ -178,7 +182,7 @@ def prune(current: Path) -> None:
     """Remove what was built before, but for the current state and the last two that were used."""
     current.touch()
     for outdated in sorted(current.parent.iterdir(), key=lambda path: path.stat().st_mtime)[:-3]:
-        shutil.rmtree(outdated)
+        shutil.rmtree(outdated, ignore_errors=True)  # another session may be doing the same
 
 
 def build_one(session: nox.Session, package: Path) -> Path:
