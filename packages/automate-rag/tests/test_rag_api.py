@@ -123,6 +123,8 @@ def test_metadata_that_holds_itself_is_refused(endpoint: str) -> None:
         ({"filters": {"a": {"$gt": 3}}}, "filters['a'] is of type dict"),
         ({"filters": {"a": [1, [2]]}}, "filters['a'] is of type list"),
         ({"filters": {"a": float("inf")}}, "filters['a'] is inf"),
+        ({"filters": {"a": list(range(1001))}}, "at most 32 and 1000 are allowed"),
+        ({"filters": {f"a{number}": 1 for number in range(33)}}, "33 paths and 33 values"),
         ({"filters": {7: 1}}, "a filter's path must be text"),
         ({"tenant": None}, "tenant must be text"),
         ({"tenant": "t" * 256}, "at most 255"),

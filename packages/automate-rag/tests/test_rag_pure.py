@@ -12,7 +12,7 @@ from automate_core.rag import Document, flatten, normalize_filters
 from automate_rag.chunking import Chunker
 from automate_rag.digests import conditions, facets
 from automate_rag.fusion import fuse
-from automate_rag.statements import words
+from automate_rag.statements import MAX_WORDS, words
 from automate_rag.vectors import Matrix, MatrixCache, encode, unit
 from hypothesis import given
 from hypothesis import strategies as st
@@ -89,6 +89,10 @@ def test_words_hold_no_syntax(text: str) -> None:
     found = words(text)
     assert all(word.isalnum() and len(word) <= 255 for word in found)
     assert len(found) == len(set(found))
+
+
+def test_a_long_query_is_searched_for_a_bounded_number_of_words() -> None:
+    assert words(" ".join(f"w{number % 150}" for number in range(900))) == [f"w{number}" for number in range(MAX_WORDS)]
 
 
 def test_words_are_distinct_and_lower_case() -> None:

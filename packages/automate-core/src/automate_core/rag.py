@@ -18,6 +18,8 @@ from typing import Any, ClassVar
 from automate_core.errors import EndpointNotFound, RagError, nearby
 
 __all__ = [
+    "MAX_FILTER_PATHS",
+    "MAX_FILTER_VALUES",
     "MAX_ID_LENGTH",
     "MAX_METADATA_BYTES",
     "Chunk",
@@ -37,6 +39,12 @@ MAX_ID_LENGTH = 500
 
 MAX_METADATA_BYTES = 65_536
 """Largest metadata of a document, as JSON."""
+
+MAX_FILTER_PATHS = 32
+"""Most paths that the filters of a query can ask for: a database plans each as a join."""
+
+MAX_FILTER_VALUES = 1000
+"""Most values that the filters of a query can hold in all."""
 
 _MAX_DEPTH = 16
 _MAX_BITS = 1024
@@ -207,13 +215,20 @@ def normalize_filters(filters: Mapping[str, Any] | None) -> dict[str, tuple[Scal
         Each path with its values.
 
     Raises:
-        RagError: If a filter has another form: nothing is ever ignored.
+        RagError: If a filter has another form, or there are too many: nothing is ever ignored.
     """
     if filters is None:
         return {}
     if not isinstance(filters, Mapping):
         raise RagError(f"filters must be a mapping of metadata paths to values, not {type(filters).__name__}.")
-    return {check_text(path, "a filter's path"): _wanted(path, value) for path, value in filters.items()}
+    wanted = {check_text(path, "a filter's path"): _wanted(path, value) for path, value in filters.items()}
+    values = sum(len(choices) for choices in wanted.values())
+    if len(wanted) > MAX_FILTER_PATHS or values > MAX_FILTER_VALUES:
+        raise RagError(
+            f"filters have {len(wanted)} paths and {values} values; at most {MAX_FILTER_PATHS} and {MAX_FILTER_VALUES} "
+            "are allowed."
+        )
+    return wanted
 
 
 def _wanted(path: str, value: Any) -> tuple[Scalar, ...]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from automate_rag import fulltext
 
-__all__ = ["DIALECTS", "SQLITE_SCHEMA", "Dialect", "matching", "placeholders", "ranked", "words"]
+__all__ = ["DIALECTS", "MAX_WORDS", "SQLITE_SCHEMA", "Dialect", "matching", "placeholders", "ranked", "words"]
 
 ENDPOINT = "SELECT id, stamp FROM automate_rag_endpoint WHERE digest = %s"
 ENDPOINTS = "SELECT tenant, name FROM automate_rag_endpoint WHERE tenant = %s"
@@ -59,16 +59,19 @@ _RANKED = (
 _INSERT_ENDPOINT = "INSERT INTO automate_rag_endpoint (digest, tenant, name, stamp) VALUES (%s, %s, %s, %s) "
 _ON_CONFLICT = _INSERT_ENDPOINT + "ON CONFLICT (digest) DO UPDATE SET stamp = %s"
 
+MAX_WORDS = 100
+"""Distinct words of a query that are searched for: databases rank each of them against each chunk that they find."""
+
 _WORD = re.compile(r"[^\W_]{1,255}")
 
 
 def words(text: str) -> list[str]:
-    """Return the distinct words of a query, in lower case.
+    """Return the first distinct words of a query, in lower case, :data:`MAX_WORDS` at the most.
 
     Args:
         text: The query. Whatever is not a letter or a digit separates words, so no word holds syntax of any kind.
     """
-    return list(dict.fromkeys(_WORD.findall(unicodedata.normalize("NFC", text).lower())))
+    return list(dict.fromkeys(_WORD.findall(unicodedata.normalize("NFC", text).lower())))[:MAX_WORDS]
 
 
 def placeholders(count: int) -> str:
