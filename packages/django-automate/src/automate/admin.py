@@ -174,7 +174,7 @@ class EventAdmin(ReadOnlyAdmin):
             request: The request.
             obj: The event.
         """
-        return [*super().get_fields(request, obj), "decisions", "executions"]
+        return ["decisions", "executions", *super().get_fields(request, obj)]  # above the payload, which can be long
 
     @admin.display(description="decisions")
     def decisions(self, row: Event) -> SafeString:
