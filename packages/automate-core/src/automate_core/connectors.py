@@ -196,6 +196,9 @@ class Connector:
         Args:
             name: Its name within the connector.
 
+        Returns:
+            Its spec.
+
         Raises:
             UnknownActionError: If there is none; the message names what exists nearby.
         """
@@ -213,6 +216,10 @@ class Connector:
 
         Returns:
             A JSON value, or a coroutine that returns one.
+
+        Raises:
+            UnknownActionError: If it does not execute this action.
+            Exception: Whatever goes wrong; :meth:`normalize_error` turns it into an error of the tree.
         """
         raise UnknownActionError(f"Connector {self.key!r} does not execute {action!r}.")
 

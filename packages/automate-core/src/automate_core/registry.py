@@ -88,7 +88,11 @@ class Registry:
     # -- plugins ----------------------------------------------------------------------------------------------------
 
     def plugins(self) -> list[PluginInfo]:
-        """Return every plugin with its state, loading them at the first call."""
+        """Return every plugin with its state, loading them at the first call.
+
+        Raises:
+            PluginLoadError: If a plugin asks while it is imported itself.
+        """
         with self._lock:
             if self._infos is None:
                 if self._loading:

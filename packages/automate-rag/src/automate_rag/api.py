@@ -121,17 +121,56 @@ async def aquery(
     tenant: str = "",
     **kwargs: Any,
 ) -> list[dict[str, Any]]:
-    """Find documents; the asynchronous twin of :func:`query`."""
+    """Find documents; the asynchronous twin of :func:`query`.
+
+    Args:
+        endpoint: The endpoint's slug.
+        query_text: The query, in natural language.
+        top_k: How many hits at the most, 1 to 1,000.
+        filters: What the metadata must hold.
+        tenant: Whose documents.
+        **kwargs: None exist yet.
+
+    Returns:
+        As :func:`query`.
+
+    Raises:
+        RagError: As :func:`query`.
+    """
     return await _in_thread(lambda: query(endpoint, query_text, top_k, filters, tenant=tenant, **kwargs))
 
 
 async def aindex_documents(endpoint: str, documents: Sequence[Mapping[str, Any]], *, tenant: str = "") -> int:
-    """Write documents; the asynchronous twin of :func:`index_documents`."""
+    """Write documents; the asynchronous twin of :func:`index_documents`.
+
+    Args:
+        endpoint: The endpoint's slug.
+        documents: Mappings with ``id`` and ``content``, and ``metadata`` where there is any.
+        tenant: Whose documents.
+
+    Returns:
+        How many documents were indexed.
+
+    Raises:
+        RagError: As :func:`index_documents`.
+    """
     return await _in_thread(lambda: index_documents(endpoint, documents, tenant=tenant))
 
 
 async def adelete_documents(endpoint: str, ids: Sequence[str], *, tenant: str = "") -> int:
-    """Delete documents; the asynchronous twin of :func:`delete_documents`."""
+    """Delete documents; the asynchronous twin of :func:`delete_documents`.
+
+    Args:
+        endpoint: The endpoint's slug.
+        ids: The documents.
+        tenant: Whose documents.
+
+    Returns:
+        How many were deleted.
+
+    Raises:
+        RagError: As :func:`delete_documents`.
+    """
     return await _in_thread(lambda: delete_documents(endpoint, ids, tenant=tenant))
 
 

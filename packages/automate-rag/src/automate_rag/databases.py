@@ -173,17 +173,41 @@ class SqliteFile(Database):
                 raise _refused(error, retryable=isinstance(error, sqlite3.OperationalError)) from error
 
     def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Run a query and return its rows."""
+        """Run a query and return its rows.
+
+        Args:
+            sql: The SQL, with ``%s`` for each parameter.
+            parameters: The parameters.
+
+        Raises:
+            RagError: If the database refuses.
+        """
         with self._cursor() as cursor:
             return cursor.execute(sql.replace("%s", "?"), parameters).fetchall()
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
-        """Run a statement and return how many rows it touched."""
+        """Run a statement and return how many rows it touched.
+
+        Args:
+            sql: The SQL, with ``%s`` for each parameter.
+            parameters: The parameters.
+
+        Raises:
+            RagError: If the database refuses.
+        """
         with self._cursor() as cursor:
             return cursor.execute(sql.replace("%s", "?"), parameters).rowcount
 
     def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Run a statement once for each row of parameters."""
+        """Run a statement once for each row of parameters.
+
+        Args:
+            sql: The SQL, with ``%s`` for each parameter.
+            rows: The parameters of each.
+
+        Raises:
+            RagError: If the database refuses.
+        """
         with self._cursor() as cursor:
             cursor.executemany(sql.replace("%s", "?"), rows)
 
@@ -226,7 +250,11 @@ class DjangoDatabase(Database):
 
     @property
     def dialect(self) -> Dialect:
-        """That of the database's vendor."""
+        """That of the database's vendor.
+
+        Raises:
+            ConfigurationError: If the store does not work on it.
+        """
         vendor = self._connection.vendor
         if vendor not in DIALECTS:
             raise ConfigurationError(
@@ -252,19 +280,43 @@ class DjangoDatabase(Database):
             raise _refused(error, remedy, retryable=isinstance(error, OperationalError)) from error
 
     def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Run a query and return its rows."""
+        """Run a query and return its rows.
+
+        Args:
+            sql: The SQL, with ``%s`` for each parameter.
+            parameters: The parameters.
+
+        Raises:
+            RagError: If the database refuses.
+        """
         with self._cursor() as cursor:
             cursor.execute(sql, parameters)
             return list(cursor.fetchall())
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
-        """Run a statement and return how many rows it touched."""
+        """Run a statement and return how many rows it touched.
+
+        Args:
+            sql: The SQL, with ``%s`` for each parameter.
+            parameters: The parameters.
+
+        Raises:
+            RagError: If the database refuses.
+        """
         with self._cursor() as cursor:
             cursor.execute(sql, parameters)
             return int(cursor.rowcount)
 
     def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Run a statement once for each row of parameters."""
+        """Run a statement once for each row of parameters.
+
+        Args:
+            sql: The SQL, with ``%s`` for each parameter.
+            rows: The parameters of each.
+
+        Raises:
+            RagError: If the database refuses.
+        """
         if values := list(rows):
             with self._cursor() as cursor:
                 cursor.executemany(sql, values)

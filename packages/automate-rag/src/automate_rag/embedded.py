@@ -70,7 +70,19 @@ class EmbeddedStore(RagStore):
     # -- writing ----------------------------------------------------------------------------------------------------
 
     def index(self, endpoint: str, documents: Sequence[Document], *, tenant: str) -> int:
-        """Write documents, all or none; see :meth:`automate_core.rag.RagStore.index`."""
+        """Write documents, all or none; see :meth:`automate_core.rag.RagStore.index`.
+
+        Args:
+            endpoint: The endpoint.
+            documents: The documents, no id twice.
+            tenant: Whose documents.
+
+        Returns:
+            How many documents were handed over.
+
+        Raises:
+            RagError: If they cannot be written.
+        """
         if not documents:
             return 0
         batch = Batch(documents, self.chunker, self.embedder)
@@ -90,7 +102,19 @@ class EmbeddedStore(RagStore):
         return int(self.database.fetch(statements.ENDPOINT + self.database.dialect.lock, (key,))[0][0])
 
     def delete(self, endpoint: str, ids: Sequence[str], *, tenant: str) -> int:
-        """Delete documents by id; see :meth:`automate_core.rag.RagStore.delete`."""
+        """Delete documents by id; see :meth:`automate_core.rag.RagStore.delete`.
+
+        Args:
+            endpoint: The endpoint.
+            ids: The documents.
+            tenant: Whose documents.
+
+        Returns:
+            How many were deleted.
+
+        Raises:
+            EndpointNotFound: If the tenant has no such endpoint.
+        """
         number, _ = self._endpoint(endpoint, tenant)
         keys = sorted({digest(document) for document in ids})
         with self.database.transaction():
@@ -106,7 +130,11 @@ class EmbeddedStore(RagStore):
     # -- reading ----------------------------------------------------------------------------------------------------
 
     def endpoints(self, *, tenant: str) -> list[str]:
-        """Return the sorted names of a tenant's endpoints."""
+        """Return the sorted names of a tenant's endpoints.
+
+        Args:
+            tenant: Whose endpoints.
+        """
         rows = self.database.fetch(statements.ENDPOINTS, (tenant,))
         # A database may take another tenant's name for this one: its collation ignores case.
         return sorted(name for owner, name in rows if owner == tenant)
@@ -119,7 +147,21 @@ class EmbeddedStore(RagStore):
         return number, stamp
 
     def query(self, endpoint: str, text: str, *, tenant: str, top_k: int, filters: Filters) -> list[Hit]:
-        """Find the documents that fit a text best; see :meth:`automate_core.rag.RagStore.query`."""
+        """Find the documents that fit a text best; see :meth:`automate_core.rag.RagStore.query`.
+
+        Args:
+            endpoint: The endpoint.
+            text: The query.
+            tenant: Whose documents.
+            top_k: How many hits at the most.
+            filters: What the metadata must hold.
+
+        Returns:
+            The hits, best first.
+
+        Raises:
+            EndpointNotFound: If the tenant has no such endpoint.
+        """
         number, stamp = self._endpoint(endpoint, tenant)
         wanted = conditions(filters)
         depth = max(top_k, _DEPTH)

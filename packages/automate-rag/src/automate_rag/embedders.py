@@ -64,9 +64,31 @@ class SentenceTransformersEmbedder(Embedder):
             raise RagError(f"The model {self.model!r} failed: {error}") from error
 
     def embed_documents(self, texts: Sequence[str]) -> Any:
-        """Embed passages; returns an array of shape (n, dimensions)."""
+        """Embed passages.
+
+        Args:
+            texts: n texts.
+
+        Returns:
+            An array of shape (n, dimensions).
+
+        Raises:
+            PluginLoadError: If sentence-transformers is not installed.
+            ConfigurationError: If the model cannot be loaded.
+            RagError: If the model fails.
+        """
         return self._encode(list(texts)) if len(texts) else []
 
     def embed_query(self, text: str) -> Any:
-        """Embed a query; returns an array of shape (dimensions,)."""
+        """Embed a query.
+
+        Args:
+            text: The query.
+
+        Returns:
+            An array of shape (dimensions,).
+
+        Raises:
+            RagError: As :meth:`embed_documents`.
+        """
         return self._encode([text])[0]

@@ -75,7 +75,11 @@ def words(text: str) -> list[str]:
 
 
 def placeholders(count: int) -> str:
-    """Return the inside of an ``IN`` for so many values."""
+    """Return the inside of an ``IN``.
+
+    Args:
+        count: For how many values.
+    """
     return ", ".join(["%s"] * count)
 
 
@@ -94,7 +98,14 @@ def matching(conditions: Sequence[Sequence[str]], document: str) -> tuple[str, l
 
 
 def allowed(conditions: Sequence[Sequence[str]]) -> tuple[str, list[str]]:
-    """Return the SQL for the ids of an endpoint's documents that fit filters; its first parameter is the endpoint."""
+    """Return the SQL for the ids of an endpoint's documents that fit filters; its first parameter is the endpoint.
+
+    Args:
+        conditions: The filters, as for :func:`matching`.
+
+    Returns:
+        The SQL, and its further parameters.
+    """
     clause, parameters = matching(conditions, "d.id")
     return _ALLOWED.format(clause), parameters
 

@@ -88,7 +88,17 @@ class Matrix:
 
     @classmethod
     def build(cls, rows: Sequence[tuple[Any, ...]]) -> Matrix:
-        """Make the matrix from rows of (document, chunk, vector), in the order of the documents."""
+        """Make the matrix.
+
+        Args:
+            rows: Row ids of document and chunk, and the vector as bytes, in the order of the documents.
+
+        Returns:
+            The matrix.
+
+        Raises:
+            RagError: If the vectors differ in length.
+        """
         if not rows:
             none = np.empty(0, dtype=np.int64)
             return cls(none, none.astype(np.intp), none, np.empty((0, 0), dtype="<f4"))

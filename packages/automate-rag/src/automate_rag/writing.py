@@ -17,7 +17,11 @@ __all__ = ["Batch", "Known", "embedder_digest"]
 
 
 def embedder_digest(embedder: Embedder | None) -> str:
-    """Return what the rows of an embedder are marked with; nothing where there is none."""
+    """Return what the rows of an embedder are marked with; nothing where there is none.
+
+    Args:
+        embedder: The embedder.
+    """
     return digest(embedder.fingerprint) if embedder is not None else ""
 
 
@@ -70,7 +74,11 @@ class Batch:
         return {key: Known(*rest) for key, *rest in rows}
 
     def changed(self, known: dict[str, Known]) -> list[str]:
-        """Return the digests of the documents that are new, or have other chunks or vectors than the stored ones."""
+        """Return the digests of the documents that are new, or have other chunks or vectors than the stored ones.
+
+        Args:
+            known: What the database holds of them, by digest.
+        """
         return [
             key for key, row in self._rows.items() if key not in known or known[key].content_hash != row.content_hash
         ]
