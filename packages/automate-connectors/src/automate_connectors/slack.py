@@ -89,7 +89,9 @@ class Slack(HTTPConnector):
         config = self.settings(SlackConfig)
         token = message.token or config.token.get_secret_value()
         if not token:
-            raise ConfigurationError("slack.post_message has no token: give the connection one, as a secret reference.")
+            raise ConfigurationError(
+                "slack.post_message has no token: pass one as 'token', a secret reference such as $secret:SLACK_TOKEN."
+            )
         response = self.egress().request(
             "POST",
             f"{config.base_url.rstrip('/')}/chat.postMessage",
