@@ -175,9 +175,6 @@ class TestEffects:
 
     def test_metrics_export(self, configured: Any) -> None:
         assert Client().get("/automate/metrics").status_code == 404
-        pytest.importorskip(
-            "prometheus_client", reason="prometheus-client: pip install 'django-automate[observability]'"
-        )
         configured(METRICS_EXPORT=True)
         emit_event("a.b", {})
         text = Client().get("/automate/metrics").content.decode()
