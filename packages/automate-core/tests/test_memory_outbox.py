@@ -35,6 +35,7 @@ class TestMemoryOutboxStore(OutboxStoreContract):
             row.lease_token,
             row.lease_expires_at,
             row.last_error,
+            row.fingerprint,
         )
 
     def clear(self) -> None:

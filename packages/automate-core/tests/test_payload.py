@@ -13,6 +13,7 @@ from automate_core.errors import InvalidPayloadError
 from automate_core.payload import (
     MAX_DEPTH,
     MAX_DEPTH_MARIADB,
+    _inspect,
     canonical_json,
     check_payload,
     content_hash,
@@ -120,3 +121,27 @@ def test_no_value_is_repeated_in_the_message() -> None:
 def test_pointers_are_escaped() -> None:
     assert json_pointer(("a/b", 0, "~")) == "/a~1b/0/~0"
     assert json_pointer(()) == ""
+
+
+class Key(enum.StrEnum):
+    A = "a"
+
+
+ODD = st.sampled_from(
+    ["\x00", "\ud800", "\\u0000", b"x", 1j, 10**301, float("nan"), (1, "é"), {1: 2}, {"\x00": 1}, Key.A]
+)
+
+
+@given(st.recursive(scalars | text | ODD, lambda inner: st.lists(inner) | st.dictionaries(text, inner), max_leaves=12))
+def test_the_quick_way_refuses_what_the_walk_refuses_with_the_same_words(value: Any) -> None:
+    outcomes = []
+    for check in (
+        lambda: _inspect(value, "payload", 10**6, 4),
+        lambda: check_payload(value, max_bytes=10**6, max_depth=4, require_object=False),
+    ):
+        try:
+            check()
+            outcomes.append("")
+        except InvalidPayloadError as error:
+            outcomes.append(str(error))
+    assert outcomes[0] == outcomes[1]

@@ -116,18 +116,19 @@ def _line(row: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(argv: Sequence[str] | None = None, *, registry: Registry = registry) -> int:
+def main(argv: Sequence[str] | None = None, *, registry: Registry = registry, program: str = "automate") -> int:
     """Run the console command.
 
     Args:
         argv: The arguments without the program's name; None takes the process's.
         registry: Where the subcommands are registered.
+        program: What it is called in help and errors.
 
     Returns:
         The exit status: 0, 1 on an error of Automate, 2 on wrong arguments.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
-    parser = argparse.ArgumentParser(prog="automate", description="Event-driven workflow automation for Django.")
+    parser = argparse.ArgumentParser(prog=program, description="Event-driven workflow automation for Django.")
     parser.add_argument("--version", action="version", version=f"automate-core {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     # Only the command that is asked for is imported: one that is broken leaves the others alone.

@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, ValidationError
 
 from automate_core.errors import AutomateError, InvalidInputError, PermanentError, UnknownActionError, nearby
+from automate_core.schema import check
 
 __all__ = ["ActionContext", "ActionSpec", "Connector", "TriggerSpec"]
 
@@ -32,6 +33,8 @@ class ActionSpec:
         idempotent: Whether calling it twice with one input has the effect of one call.
         title: One line for people.
         version: Raised when the meaning of the action changes; recorded with every workflow version that uses it.
+        transactional: Whether it is called within the transaction that records its success, so that what it writes to
+            the default database happens once however often it is tried. It must be synchronous.
     """
 
     name: str
@@ -40,6 +43,7 @@ class ActionSpec:
     idempotent: bool = False
     title: str = ""
     version: str = "1"
+    transactional: bool = False
 
     def input_json_schema(self) -> dict[str, Any]:
         """Return the schema of the input as a JSON Schema."""
@@ -83,17 +87,13 @@ def validate(schema: Mapping[str, Any] | type[BaseModel], data: Any, *, what: st
     Raises:
         InvalidInputError: If it does not fit; ``context["pointer"]`` says where.
     """
-    from pydantic import ValidationError
-
-    from automate_core.schema import check
-
     if isinstance(schema, Mapping):
         problem = check(schema, data)
         if problem is not None:
             raise InvalidInputError(f"{what}: {problem}", context={"pointer": problem.pointer})
         return data
     try:
-        model = TypeAdapter(schema).validate_python(data)
+        model = schema.model_validate(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         pointer = "".join(f"/{part}" for part in first["loc"])

@@ -6,6 +6,9 @@
     ├── ConfigurationError
     ├── InvalidPayloadError
     ├── EventNotFound
+    ├── ArtifactError
+    │   ├── ArtifactUnavailable          retryable
+    │   └── ArtifactCorrupt
     ├── PluginError
     │   ├── PluginLoadError
     │   ├── IncompatiblePluginError
@@ -23,6 +26,7 @@
     │   └── SecretBackendUnavailable     retryable
     ├── OutboxError
     │   ├── LeaseLostError
+    │   ├── DoubtfulCommitError
     │   └── DuplicateEventError
     ├── ExecutionError
     │   ├── StepTimeout                  retryable
@@ -57,12 +61,16 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 __all__ = [
+    "ArtifactCorrupt",
+    "ArtifactError",
+    "ArtifactUnavailable",
     "AutomateError",
     "BudgetExceeded",
     "ConfigurationError",
     "ConnectorError",
     "ConnectorNotAllowed",
     "ContextTooLong",
+    "DoubtfulCommitError",
     "DuplicateEventError",
     "DuplicateKeyError",
     "EndpointNotFound",
@@ -112,6 +120,9 @@ class ErrorCodes(StrEnum):
     CONFIGURATION = "configuration"
     INVALID_PAYLOAD = "invalid_payload"
     EVENT_NOT_FOUND = "event_not_found"
+    ARTIFACT = "artifact"
+    ARTIFACT_UNAVAILABLE = "artifact_unavailable"
+    ARTIFACT_CORRUPT = "artifact_corrupt"
     PLUGIN = "plugin"
     PLUGIN_LOAD = "plugin_load"
     PLUGIN_INCOMPATIBLE = "plugin_incompatible"
@@ -129,6 +140,7 @@ class ErrorCodes(StrEnum):
     SECRET_BACKEND_UNAVAILABLE = "secret_backend_unavailable"  # noqa: S105 - likewise
     OUTBOX = "outbox"
     LEASE_LOST = "lease_lost"
+    DOUBTFUL_COMMIT = "doubtful_commit"
     DUPLICATE_EVENT = "duplicate_event"
     EXECUTION = "execution"
     STEP_TIMEOUT = "step_timeout"
@@ -266,6 +278,25 @@ class EventNotFound(AutomateError):
     default_code = ErrorCodes.EVENT_NOT_FOUND
 
 
+class ArtifactError(AutomateError):
+    """A large value, kept outside of its row, cannot be used."""
+
+    default_code = ErrorCodes.ARTIFACT
+
+
+class ArtifactUnavailable(ArtifactError):
+    """The storage of artifacts cannot be written or read, or does not have the file."""
+
+    default_code = ErrorCodes.ARTIFACT_UNAVAILABLE
+    retryable = True
+
+
+class ArtifactCorrupt(ArtifactError):
+    """The file of an artifact does not hold what was written."""
+
+    default_code = ErrorCodes.ARTIFACT_CORRUPT
+
+
 class PluginError(AutomateError):
     """Something is wrong with a plugin."""
 
@@ -367,6 +398,12 @@ class LeaseLostError(OutboxError):
     """The caller no longer holds the lease of the item; nothing was written."""
 
     default_code = ErrorCodes.LEASE_LOST
+
+
+class DoubtfulCommitError(OutboxError):
+    """The answer to a commit was lost: only the rows tell whether it was done."""
+
+    default_code = ErrorCodes.DOUBTFUL_COMMIT
 
 
 class DuplicateEventError(OutboxError):

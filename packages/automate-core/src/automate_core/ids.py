@@ -6,8 +6,9 @@ import secrets
 import threading
 import time
 import uuid
+from datetime import UTC, datetime, timedelta
 
-__all__ = ["uuid7"]
+__all__ = ["uuid7", "uuid7_floor"]
 
 _lock = threading.Lock()
 _last = 0
@@ -26,3 +27,18 @@ def uuid7() -> uuid.UUID:
     milliseconds, fraction = divmod(tick, 4096)
     value = (milliseconds & 0xFFFF_FFFF_FFFF) << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | secrets.randbits(62)
     return uuid.UUID(int=value)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def uuid7_floor(moment: datetime) -> uuid.UUID:
+    """Return the bound between the UUIDs of version 7 made before a moment and those made from then on.
+
+    Args:
+        moment: An aware datetime, not before 1970; taken to the millisecond.
+
+    Returns:
+        A UUID that is greater than every earlier one, and smaller than every one of that millisecond or later.
+    """
+    return uuid.UUID(int=(moment - _EPOCH) // timedelta(milliseconds=1) << 80)

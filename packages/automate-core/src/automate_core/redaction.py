@@ -119,6 +119,11 @@ class _Walk:
         self._names: dict[str, str] = {}
 
     def visit(self, data: Any) -> Any:
+        kind = type(data)
+        if kind is str:
+            return redact_text(data)
+        if kind is dict or kind is list:
+            return self._nested(data)
         if isinstance(data, enum.Enum):
             data = data.value
         if isinstance(data, str):
@@ -129,6 +134,9 @@ class _Walk:
             return REDACTED if _is_secret_number(data) else data
         if isinstance(data, (bytes, bytearray, memoryview)):
             return _redact_bytes(data)
+        return self._nested(data)
+
+    def _nested(self, data: Any) -> Any:
         if id(data) in self._path:
             return _CYCLE
         if len(self._path) >= _MAX_DEPTH:
@@ -142,6 +150,11 @@ class _Walk:
             self._path.discard(id(data))
 
     def _open(self, data: Any) -> Any:
+        kind = type(data)
+        if kind is dict:
+            return self._mapping(data)
+        if kind is list:
+            return self._collection(data)
         if not isinstance(data, type):
             if hasattr(data, "__redacted__"):
                 return data.__redacted__()

@@ -16,6 +16,7 @@ from automate_core.errors import ConfigurationError, nearby
 from automate_core.redaction import remember
 
 __all__ = [
+    "ArtifactSettings",
     "DecisionSettings",
     "EventSettings",
     "ExecutionSettings",
@@ -25,6 +26,7 @@ __all__ = [
     "PolicySettings",
     "ProviderSettings",
     "RagSettings",
+    "RetentionSettings",
     "SecretSettings",
     "Settings",
     "WorkerSettings",
@@ -63,7 +65,12 @@ class ExecutionSettings(_Section):
     retry_factor: float = Field(2.0, ge=1, description="Growth of the wait from one retry to the next.")
     retry_max_seconds: float = Field(300.0, gt=0, description="Longest wait between retries.")
     retry_jitter: bool = Field(True, description="Spread the waits at random, so that retries do not come in step.")
-    max_output_bytes: int = Field(262_144, gt=0, description="Largest output of a step, as JSON.")
+    max_output_bytes: int = Field(
+        10_485_760, gt=0, description="Largest input and output of a step, and output of a run, as JSON."
+    )
+    inline_bytes: int = Field(
+        262_144, gt=0, description="Largest value that is kept in its row, as JSON; a larger one becomes an artifact."
+    )
 
 
 class OutboxSettings(_Section):
@@ -73,30 +80,69 @@ class OutboxSettings(_Section):
     max_batch_size: int = Field(100, gt=0, description="Upper bound of items claimed at once.")
     max_crashes: int = Field(3, gt=0, description="Crashes of workers over one item before it is FAILED.")
     reaper_interval_seconds: float = Field(10.0, gt=0, description="Time between two looks for expired leases.")
+    metrics_cache_seconds: float = Field(
+        10.0, ge=0, description="How long a process keeps the gauges of the outbox that it has read; 0 keeps none."
+    )
+    notify: bool = Field(
+        True, description="Wake sleeping workers with NOTIFY when a job is written that is due (PostgreSQL)."
+    )
+    listen_using: str = Field(
+        "", description="Alias of DATABASES on which PostgreSQL's notifications are heard; empty is that of the outbox."
+    )
 
 
 class WorkerSettings(_Section):
     """The worker process."""
 
-    concurrency: int = Field(10, gt=0, description="Runs in flight in one worker.")
+    concurrency: int = Field(10, gt=0, description="Steps and items that run at once in one worker.")
     poll_seconds: float = Field(1.0, gt=0, description="Time between two looks at an empty outbox.")
     grace_seconds: float = Field(30.0, ge=0, description="Time to finish what is running after SIGTERM.")
+    silence_seconds: float = Field(
+        30.0, ge=2, description="Time without a sign of life after which a worker process is replaced."
+    )
 
 
 class EventSettings(_Section):
     """Events."""
 
-    max_payload_bytes: int = Field(262_144, gt=0, description="Largest payload, as JSON.")
+    max_payload_bytes: int = Field(10_485_760, gt=0, description="Largest payload that is accepted, as JSON.")
     max_causation_depth: int = Field(
         10, gt=0, description="Longest chain of events and runs that cause each other; breaks loops."
     )
     dedupe_window_days: int = Field(30, gt=0, description="How long a dedupe key is remembered.")
+    partition: bool = Field(
+        False, description="Let 'automate partition events' keep events in a partition per month; PostgreSQL alone."
+    )
 
 
 class DecisionSettings(_Section):
     """Which decisions are stored. Matches always are."""
 
     non_matches: Literal["all", "none"] = Field("all", description="Whether decisions that did not match are stored.")
+
+
+class RetentionSettings(_Section):
+    """How long history is kept. What is live, or referred to by what stays, stays longer; audit rows always stay."""
+
+    enabled: bool = Field(True, description="Whether workers prune; 'automate retention' does so by hand either way.")
+    completed_jobs_hours: float = Field(24, gt=0, description="Age at which completed outbox items go.")
+    dead_letters_days: float = Field(90, gt=0, description="Age at which dead letters go.")
+    runs_days: float = Field(30, gt=0, description="Age at which executions that succeeded go, with runs and steps.")
+    failed_runs_days: float = Field(90, gt=0, description="The same for executions that failed or were cancelled.")
+    non_matches_days: float = Field(30, gt=0, description="Age at which decisions that did not match go.")
+    events_days: float = Field(90, gt=0, description="Age at which events go, with their decisions.")
+    batch_size: int = Field(
+        1000, gt=0, le=10_000, description="Rows of one table that one transaction deletes at the most."
+    )
+    pause_seconds: float = Field(0.05, ge=0, description="Pause after each transaction.")
+    interval_seconds: float = Field(60.0, gt=0, description="Time between two looks of the workers.")
+
+
+class ArtifactSettings(_Section):
+    """Where large values are kept. ``STORAGES["automate"]`` of Django, where it is defined, takes their place."""
+
+    location: str = Field("", description="Private directory of artifacts; empty means automate_artifacts in BASE_DIR.")
+    grace_hours: float = Field(24.0, ge=0, description="Age below which an artifact that nothing uses is left alone.")
 
 
 class PolicySettings(_Section):
@@ -215,6 +261,8 @@ class Settings(_Section):
     worker: WorkerSettings = Field(default_factory=WorkerSettings, alias="WORKER")
     events: EventSettings = Field(default_factory=EventSettings, alias="EVENTS")
     decisions: DecisionSettings = Field(default_factory=DecisionSettings, alias="DECISIONS")
+    retention: RetentionSettings = Field(default_factory=RetentionSettings, alias="RETENTION")
+    artifacts: ArtifactSettings = Field(default_factory=ArtifactSettings, alias="ARTIFACTS")
     policy: PolicySettings = Field(default_factory=PolicySettings, alias="POLICY")
     secrets: SecretSettings = Field(default_factory=SecretSettings, alias="SECRETS")
     llm: LLMSettings = Field(default_factory=LLMSettings, alias="LLM")

@@ -138,6 +138,12 @@ def test_each_problem_is_found_where_it_is(catalogue: Any, steps: Any, pointer: 
         ({"trigger": {"type": "event", "event": "a", "rule": {"foo": []}}}, "/trigger/rule", "unknown operator"),
         ({"output": {"a": "{{ steps.s1.output }}"}}, "/output/a", "there is no step 's1'"),
         ({"output": {"a": "$secret:KEY"}}, "/output/a", "cannot hold a secret"),
+        ({"concurrency": {"key": "{{ event.x"}}, "/concurrency/key", "cannot be parsed"),
+        ({"concurrency": {"key": "{{ steps.s0.output }}"}}, "/concurrency/key", "'event' alone"),
+        ({"concurrency": {"key": "{{ execution.id }}"}}, "/concurrency/key", "'event' alone"),
+        ({"concurrency": {"key": "$secret:KEY"}}, "/concurrency/key", "cannot hold a secret"),
+        ({"concurrency": {"key": "x", "mode": "queue", "limit": 2}}, "/concurrency/limit", "not with 'queue'"),
+        ({"concurrency": {"key": "x", "burst": 2}}, "/concurrency/burst", "'per_second'"),
     ],
 )
 def test_problems_beside_the_steps(catalogue: Any, rest: Any, pointer: Any, says: Any) -> None:
@@ -158,7 +164,6 @@ def test_problems_beside_the_steps(catalogue: Any, rest: Any, pointer: Any, says
         (define({"action": "flow.approve"}), "/steps/0/action", "'flow.approve'"),
         (define({"action": "flow.wait_for_event"}), "/steps/0/action", "'flow.wait_for_event'"),
         (define({"action": "flow.run_workflow"}), "/steps/0/action", "'flow.run_workflow'"),
-        (define(concurrency={"key": "x"}), "/concurrency", "'concurrency'"),
         (define(trigger={"type": "webhook", "source": "gh"}), "/trigger/type", "'webhook'"),
         (define(trigger={"type": "schedule", "cron": "* * * * *"}), "/trigger/type", "'schedule'"),
         (define(trigger={"type": "model", "model": "auth.User"}), "/trigger/type", "'model'"),

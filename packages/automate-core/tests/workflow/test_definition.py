@@ -112,13 +112,14 @@ def test_every_problem_of_the_form_has_a_pointer() -> None:
             },
             {},
         ],
-        "concurrency": {"mode": "x"},
+        "concurrency": {"mode": "x", "limit": 0, "per_second": 0, "burst": 1.5},
         "extra": 1,
     }
     found = problems_of(data)
     step = "/steps/0"
     assert set(found) == {
         *("/slug", "/trigger/event", "/trigger/x", "/concurrency/key", "/concurrency/mode", "/extra"),
+        *("/concurrency/limit", "/concurrency/per_second", "/concurrency/burst"),
         *(f"{step}/{name}" for name in ("id", "action", "timeout", "needs/0", "if", "on_error", "when", "params")),
         *(f"{step}/retry/max_attempts", "/steps/1/id", "/steps/1/action"),
     }

@@ -132,6 +132,33 @@ def test_an_output_that_cannot_be_rendered_fails_the_run() -> None:
     assert "/a: event.payload.x is not defined" in ended.error["message"]
 
 
+def test_large_values_are_revealed_where_something_looks_at_them() -> None:
+    asked: list[Any] = []
+
+    def reveal(context: dict[str, Any], templates: Any) -> dict[str, Any]:
+        asked.append(templates)
+        return {**context, "event": {"payload": {"x": "large"}}}
+
+    output = {"was": "{{ event.payload.x }}"}
+    holds = {"==": [{"var": "event.payload.x"}, "large"]}
+    workflow = compiled({}, {"if": holds}, output=output)
+    state = RunState(event={"payload": "reference"}, reveal=reveal)
+    assert plan(workflow, state, NOW).ready == ("s0",)
+    assert asked == []
+    state = replace(state, steps={"s0": SUCCESS})
+    assert (plan(workflow, state, NOW).ready, asked) == (("s1",), [None])
+    ended = plan(workflow, replace(state, steps={"s0": SUCCESS, "s1": SUCCESS}), NOW)
+    assert (ended.output, asked) == ({"was": "large"}, [None, output])
+    assert context_for(workflow, state, "s1")["event"] == {"payload": "reference"}
+
+    def fail(context: dict[str, Any], templates: Any) -> dict[str, Any]:
+        raise TransientError("away")
+
+    for steps in ({"s0": SUCCESS}, {"s0": SUCCESS, "s1": SUCCESS}):
+        with pytest.raises(TransientError):
+            plan(workflow, replace(state, reveal=fail, steps=steps), NOW)
+
+
 def test_a_step_sees_what_it_needs_and_nothing_of_a_parallel_branch() -> None:
     state = RunState(
         event={"payload": {"a": 1}},

@@ -213,6 +213,18 @@ def test_the_result_is_bounded_over_all_parameters() -> None:
         render({"a": "{{ event.payload.big }}"}, HARM, max_bytes=10)
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["ä" * 5_000_000, [{"id": number, "name": f"n{number}"} for number in range(300_000)]],
+    ids=["text", "rows"],
+)
+def test_a_value_as_large_as_the_result_may_be_is_handed_on(value: Any) -> None:
+    context = {"event": {"payload": value}}
+    assert render({"a": "{{ event.payload }}"}, context, max_bytes=10 * 2**20 + 100) == {"a": value}
+    with pytest.raises(TemplateError, match=r"larger than|too much work"):
+        render({"a": "{{ event.payload }}"}, context)
+
+
 class Model:
     name = "a model"
 

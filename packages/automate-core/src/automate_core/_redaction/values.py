@@ -235,6 +235,8 @@ class LiveValues:
             text: The text.
             replacement: What stands in its place.
         """
+        if not self._values:
+            return text
         spans = sorted({span for tier in self._tiers for span in tier.find(text)})
         if not spans:
             return text

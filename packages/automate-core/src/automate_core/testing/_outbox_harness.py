@@ -36,6 +36,7 @@ class JobRow:
         lease_token: The token of the live claim.
         lease_expires_at: When that runs out.
         last_error: Why it was given back or failed.
+        fingerprint: Of the error, where it is FAILED.
     """
 
     status: JobStatus
@@ -45,6 +46,7 @@ class JobRow:
     lease_token: str
     lease_expires_at: datetime | None
     last_error: str
+    fingerprint: str
 
 
 class OutboxHarness(ABC):
@@ -183,5 +185,12 @@ class OutboxHarness(ABC):
             with pytest.raises(LeaseLostError):
                 attempt()
         if token:
-            assert store.renew_many({item_id: token}, worker_id) == {item_id}
+            claims, error = {item_id: token}, {item_id: "stale"}
+            assert store.renew_many(claims, worker_id) == {item_id}
+            assert store.mark_success_many(claims, worker_id) == {item_id}
+            assert store.mark_failed_many(claims, worker_id, error) == {item_id}
+            assert store.mark_retry_many(claims, worker_id, {item_id: (SOON, "stale")}) == {}
+            assert store.release_many(claims, worker_id) == {item_id}
+            assert store.reschedule_many(claims, worker_id, {item_id: SOON}) == {item_id}
+            assert store.complete_and_claim(claims, worker_id, 0) == ({item_id}, [])
         assert self.row(item_id) == before

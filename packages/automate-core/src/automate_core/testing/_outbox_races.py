@@ -128,12 +128,3 @@ class OutboxRaces(OutboxHarness):
         with pytest.raises(LeaseLostError):
             work()
         assert (len(self.rows()), self.row(item.id).status) == (1, JobStatus.RETRY)
-
-    # -- histories --------------------------------------------------------------------------------------------------
-
-    def test_any_history_of_calls_leaves_what_the_model_says(self) -> None:
-        """Random calls by two workers through two stores, stale ones included."""
-        pytest.importorskip("hypothesis", reason="the random histories of the contract need hypothesis")
-        from automate_core.testing._outbox_machine import run_outbox_machine
-
-        run_outbox_machine(self, self.histories)

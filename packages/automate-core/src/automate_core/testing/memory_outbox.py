@@ -2,121 +2,25 @@
 
 from __future__ import annotations
 
-import copy
-import itertools
 import json
 import secrets
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 
-from automate_core.errors import LeaseLostError, OutboxError
-from automate_core.outbox import JobStatus, NewJob, OutboxItem
-from automate_core.payload import check_payload
+from automate_core.errors import OutboxError
+from automate_core.outbox import Claims, JobStatus, NewJob, OutboxItem, OutboxStore
+from automate_core.outbox.fingerprint import error_fingerprint
 from automate_core.redaction import redact_text
+from automate_core.testing._memory_rows import MemoryJob, MemoryOutbox, MemoryOutboxReaper, choose, place
 
 __all__ = ["MemoryJob", "MemoryOutbox", "MemoryOutboxReaper", "MemoryOutboxStore"]
 
 _WAITING = (JobStatus.PENDING, JobStatus.RETRY)
-_PAYLOAD_BYTES = 8 * 1024 * 1024
 _ERROR_LENGTH = 4000
 
 
-def _system_clock() -> datetime:
-    return datetime.now(UTC)
-
-
-@dataclass(slots=True)
-class MemoryJob:
-    """One row.
-
-    Args:
-        id: Its key.
-        job: What was added.
-        payload: Its payload as JSON text.
-        next_attempt_at: Not claimed before this time.
-        status: Where it stands.
-        attempts: Attempts charged.
-        crashes: Claims whose lease ran out.
-        lease_owner: Who holds it.
-        lease_token: The token of the live claim.
-        lease_expires_at: When that runs out.
-        last_error: Why it was given back or failed.
-    """
-
-    id: int
-    job: NewJob
-    payload: str
-    next_attempt_at: datetime
-    status: JobStatus = JobStatus.PENDING
-    attempts: int = 0
-    crashes: int = 0
-    lease_owner: str = ""
-    lease_token: str = ""
-    lease_expires_at: datetime | None = None
-    last_error: str = ""
-
-
-class MemoryOutbox:
-    """The table: what several stores and reapers share.
-
-    Args:
-        clock: Returns the time, aware; the system's clock by default.
-    """
-
-    def __init__(self, clock: Callable[[], datetime] = _system_clock) -> None:
-        self.clock = clock
-        self.lock = threading.RLock()
-        self.rows: dict[int, MemoryJob] = {}
-        self._ids = itertools.count(1)
-
-    def insert(self, job: NewJob) -> MemoryJob:
-        """Add a row.
-
-        Args:
-            job: What to add.
-        """
-        row = self.check(job)
-        with self.lock:
-            row.id = next(self._ids)
-            self.rows[row.id] = row
-        return row
-
-    def check(self, job: NewJob) -> MemoryJob:
-        """Return the row of a job without adding it.
-
-        Args:
-            job: The job.
-
-        Raises:
-            InvalidPayloadError: If the payload is not JSON.
-            OutboxError: If another field is wrong.
-        """
-        payload = check_payload(dict(job.payload), max_bytes=_PAYLOAD_BYTES, what="payload of the job").decode()
-        if not job.kind or job.max_attempts < 1:
-            raise OutboxError("A job needs a kind and at least one attempt.")
-        due = timedelta() if job.due is None else job.due
-        return MemoryJob(0, copy.copy(job), payload, self.moment("due", due))
-
-    def moment(self, name: str, value: datetime | timedelta) -> datetime:
-        """Return a moment as an aware datetime.
-
-        Args:
-            name: What it is called, for the message.
-            value: An aware datetime, or a timedelta from now.
-
-        Raises:
-            OutboxError: If the datetime has no time zone.
-        """
-        if isinstance(value, timedelta):
-            return self.clock() + value
-        if value.utcoffset() is None:
-            raise OutboxError(f"{name} must have a time zone, or be a timedelta from now.")
-        return value
-
-
-class MemoryOutboxStore:
+class MemoryOutboxStore(OutboxStore):
     """An :class:`~automate_core.outbox.OutboxStore` in memory.
 
     Args:
@@ -129,6 +33,8 @@ class MemoryOutboxStore:
         self.outbox = MemoryOutbox() if outbox is None else outbox
         self._tokens: dict[tuple[int, str], str] = {}
 
+    # -- writing and claiming ---------------------------------------------------------------------------------------
+
     def add(self, jobs: Sequence[NewJob]) -> list[int]:
         """Write items; as in the protocol.
 
@@ -139,17 +45,22 @@ class MemoryOutboxStore:
             self.outbox.check(job)
         return [self.outbox.insert(job).id for job in jobs]
 
-    def add_claimed(self, worker_id: str, job: NewJob) -> OutboxItem:
-        """Write an item that is born claimed; as in the protocol.
+    def add_claimed_many(self, worker_id: str, jobs: Sequence[NewJob]) -> list[OutboxItem]:
+        """Write items that are born claimed; as in the protocol.
 
         Args:
-            worker_id: Who holds it.
-            job: The item.
+            worker_id: Who holds them.
+            jobs: The items.
         """
         _check_worker(worker_id)
+        born = [replace(job, due=None) for job in jobs]
+        for job in born:
+            self.outbox.check(job)
+            if job.ordering_key:
+                raise OutboxError("A job with an ordering key waits for its turn: write it with add(), and claim it.")
+        token = secrets.token_hex(16)
         with self.outbox.lock:
-            row = self.outbox.insert(replace(job, due=None))
-            return self._take(row, worker_id, secrets.token_hex(16))
+            return [self._take(self.outbox.insert(job), worker_id, token) for job in born]
 
     def claim_batch(
         self,
@@ -170,9 +81,9 @@ class MemoryOutboxStore:
         _check_worker(worker_id)
         token, now = secrets.token_hex(16), self.outbox.clock()
         with self.outbox.lock:
-            due = [row for row in self._waiting(kinds, queues) if row.next_attempt_at <= now]
-            due.sort(key=lambda row: (-row.job.priority, row.next_attempt_at, row.id))
-            return [self._take(row, worker_id, token) for row in due[: max(limit, 0)]]
+            due = [row for row in self._claimable(kinds, queues) if row.next_attempt_at <= now]
+            chosen = choose(due, limit) if limit > 0 else []
+            return [self._take(row, worker_id, token) for row in sorted(chosen, key=place)]
 
     def claim_job(self, worker_id: str, job_id: int, *, due_only: bool = False) -> OutboxItem | None:
         """Claim one given item; as in the protocol.
@@ -184,31 +95,59 @@ class MemoryOutboxStore:
         """
         _check_worker(worker_id)
         with self.outbox.lock:
-            row = self.outbox.rows.get(job_id)
-            if row is None or row.status not in _WAITING:
-                return None
-            if due_only and row.next_attempt_at > self.outbox.clock():
+            row = next((row for row in self._claimable(None, None) if row.id == job_id), None)
+            if row is None or (due_only and row.next_attempt_at > self.outbox.clock()):
                 return None
             return self._take(row, worker_id, secrets.token_hex(16))
+
+    def complete_and_claim(
+        self,
+        claims: Claims,
+        worker_id: str,
+        limit: int,
+        *,
+        kinds: Sequence[str] | None = None,
+        queues: Sequence[str] | None = None,
+    ) -> tuple[set[int], list[OutboxItem]]:
+        """Complete items and claim the next ones; as in the protocol.
+
+        Args:
+            claims: The items to complete.
+            worker_id: Who claimed them, and claims.
+            limit: How many to claim at the most.
+            kinds: Only these kinds; None means all.
+            queues: Only these queues; None means all.
+        """
+        with self.outbox.lock:
+            lost = self.mark_success_many(claims, worker_id)
+            return lost, self.claim_batch(worker_id, limit, kinds=kinds, queues=queues)
 
     def seconds_until_due(
         self, kinds: Sequence[str] | None = None, *, queues: Sequence[str] | None = None
     ) -> float | None:
-        """Return how long nothing more will come due; as in the protocol.
+        """Return how long nothing more can be claimed; as in the protocol.
 
         Args:
             kinds: Only these kinds; None means all.
             queues: Only these queues; None means all.
         """
         with self.outbox.lock:
-            waiting = [row.next_attempt_at for row in self._waiting(kinds, queues)]
+            waiting = [row.next_attempt_at for row in self._claimable(kinds, queues)]
         return max(0.0, (min(waiting) - self.outbox.clock()).total_seconds()) if waiting else None
 
-    def _waiting(self, kinds: Sequence[str] | None, queues: Sequence[str] | None) -> list[MemoryJob]:
+    def _claimable(self, kinds: Sequence[str] | None, queues: Sequence[str] | None) -> list[MemoryJob]:
+        """Return the waiting rows that are not behind another one of their key."""
+        rows = [row for row in self.outbox.rows.values() if row.status in (*_WAITING, JobStatus.CLAIMED)]
+        held = {row.key for row in rows if row.key and row.status is JobStatus.CLAIMED}
+        first: dict[tuple[str, str, str], int] = {}
+        for row in rows:
+            if row.key:
+                first[row.key] = min(row.id, first.get(row.key, row.id))
         return [
             row
-            for row in self.outbox.rows.values()
+            for row in rows
             if row.status in _WAITING
+            and (row.key is None or (row.key not in held and first[row.key] == row.id))
             and (kinds is None or row.job.kind in kinds)
             and (queues is None or row.job.queue in queues)
         ]
@@ -230,158 +169,157 @@ class MemoryOutboxStore:
             lease_expires_at=row.lease_expires_at,
             queue=row.job.queue,
             tenant=row.job.tenant,
+            priority=row.job.priority,
+            ordering_key=row.job.ordering_key,
         )
 
-    def mark_success(self, item_id: int, worker_id: str, *, lease_token: str | None = None) -> None:
-        """Complete an item; as in the protocol.
+    # -- ending claims ----------------------------------------------------------------------------------------------
+
+    def mark_success_many(self, claims: Claims, worker_id: str) -> set[int]:
+        """Complete items; as in the protocol.
 
         Args:
-            item_id: The item.
-            worker_id: Who claimed it.
-            lease_token: The token of the claim.
-        """
-        self._end(item_id, worker_id, lease_token, JobStatus.COMPLETED)
-
-    def mark_failed(self, item_id: int, worker_id: str, error: str = "", *, lease_token: str | None = None) -> None:
-        """Fail an item for good; as in the protocol.
-
-        Args:
-            item_id: The item.
-            worker_id: Who claimed it.
-            error: Why.
-            lease_token: The token of the claim.
-        """
-        self._end(item_id, worker_id, lease_token, JobStatus.FAILED, error)
-
-    def mark_retry(
-        self,
-        item_id: int,
-        worker_id: str,
-        next_attempt: datetime | timedelta,
-        error: str = "",
-        *,
-        lease_token: str | None = None,
-    ) -> JobStatus:
-        """Give an item back to be tried again; as in the protocol.
-
-        Args:
-            item_id: The item.
-            worker_id: Who claimed it.
-            next_attempt: Not before this time.
-            error: Why.
-            lease_token: The token of the claim.
-        """
-        due = self.outbox.moment("next_attempt", next_attempt)
-        with self.outbox.lock:
-            row = self._held(item_id, worker_id, lease_token)
-            status = JobStatus.FAILED if row.attempts >= row.job.max_attempts else JobStatus.RETRY
-            self._end(item_id, worker_id, lease_token, status, error)
-            row.next_attempt_at = due
-        return status
-
-    def release(self, item_id: int, worker_id: str, *, lease_token: str | None = None) -> None:
-        """Hand an item back untouched; as in the protocol.
-
-        Args:
-            item_id: The item.
-            worker_id: Who claimed it.
-            lease_token: The token of the claim.
-        """
-        with self.outbox.lock:
-            row = self._held(item_id, worker_id, lease_token)
-            self._end(item_id, worker_id, lease_token, JobStatus.RETRY if row.attempts > 1 else JobStatus.PENDING)
-            row.attempts -= 1
-
-    def renew(self, item_id: int, worker_id: str, *, lease_token: str | None = None) -> None:
-        """Extend the lease; as in the protocol.
-
-        Args:
-            item_id: The item.
-            worker_id: Who claimed it.
-            lease_token: The token of the claim.
-        """
-        with self.outbox.lock:
-            row = self._held(item_id, worker_id, lease_token)
-            row.lease_expires_at = self.outbox.clock() + timedelta(seconds=self.lease_seconds)
-
-    def renew_many(self, item_ids: Iterable[int] | Mapping[int, str], worker_id: str) -> set[int]:
-        """Extend many leases; as in the protocol.
-
-        Args:
-            item_ids: The items, or a mapping of items to the tokens of their claims.
+            claims: The items.
             worker_id: Who claimed them.
         """
-        given = dict(item_ids) if isinstance(item_ids, Mapping) else dict.fromkeys(item_ids)
+        return self._each(claims, worker_id, lambda row: self._end(row, JobStatus.COMPLETED))
+
+    def mark_failed_many(self, claims: Claims, worker_id: str, errors: Mapping[int, str]) -> set[int]:
+        """Fail items for good; as in the protocol.
+
+        Args:
+            claims: The items.
+            worker_id: Who claimed them.
+            errors: Why, by id.
+        """
+        _check_entries(claims, errors)
+        return self._each(claims, worker_id, lambda row: self._end(row, JobStatus.FAILED, errors[row.id]))
+
+    def mark_retry_many(
+        self, claims: Claims, worker_id: str, retries: Mapping[int, tuple[datetime | timedelta, str]]
+    ) -> dict[int, JobStatus]:
+        """Give items back to be tried again; as in the protocol.
+
+        Args:
+            claims: The items.
+            worker_id: Who claimed them.
+            retries: When, and why, by id.
+        """
+        claims = claims if isinstance(claims, Mapping) else list(claims)
+        _check_entries(claims, retries)
+        dues = {item_id: self.outbox.moment("next_attempt", due) for item_id, (due, _) in retries.items()}
+        written: dict[int, JobStatus] = {}
+
+        def retry(row: MemoryJob) -> None:
+            status = JobStatus.FAILED if row.attempts >= row.job.max_attempts else JobStatus.RETRY
+            row.next_attempt_at, written[row.id] = dues[row.id], status
+            self._end(row, status, retries[row.id][1])
+
+        self._each(claims, worker_id, retry)
+        return written
+
+    def release_many(self, claims: Claims, worker_id: str) -> set[int]:
+        """Hand items back untouched; as in the protocol.
+
+        Args:
+            claims: The items.
+            worker_id: Who claimed them.
+        """
+
+        def release(row: MemoryJob) -> None:
+            row.attempts -= 1
+            self._end(row, JobStatus.RETRY if row.attempts else JobStatus.PENDING)
+
+        return self._each(claims, worker_id, release)
+
+    def reschedule_many(self, claims: Claims, worker_id: str, dues: Mapping[int, datetime | timedelta]) -> set[int]:
+        """Hand items back for a planned wait; as in the protocol.
+
+        Args:
+            claims: The items.
+            worker_id: Who claimed them.
+            dues: When, by id.
+        """
+        claims = claims if isinstance(claims, Mapping) else list(claims)
+        _check_entries(claims, dues)
+        moments = {item_id: self.outbox.moment("due", due) for item_id, due in dues.items()}
+
+        def wait(row: MemoryJob) -> None:
+            row.attempts, row.crashes, row.next_attempt_at = 0, 0, moments[row.id]
+            self._end(row, JobStatus.PENDING)
+
+        return self._each(claims, worker_id, wait)
+
+    def hold_many(self, claims: Claims, worker_id: str) -> set[int]:
+        """Tell which claims are live; as in the protocol, but nothing is locked.
+
+        Args:
+            claims: The items.
+            worker_id: Who claimed them.
+        """
+        return self._each(claims, worker_id, lambda row: None)
+
+    def completed_by(self, claims: Mapping[int, str]) -> set[int]:
+        """Tell which items were completed under these claims; as in the protocol.
+
+        Args:
+            claims: Ids with the tokens of their claims.
+        """
+        with self.outbox.lock:
+            found = {item_id: self.outbox.rows.get(item_id) for item_id in claims}
+        return {
+            item_id
+            for item_id, row in found.items()
+            if row and row.status is JobStatus.COMPLETED and row.lease_token == claims[item_id]
+        }
+
+    def renew_many(self, claims: Claims, worker_id: str) -> set[int]:
+        """Extend leases; as in the protocol.
+
+        Args:
+            claims: The items.
+            worker_id: Who claimed them.
+        """
+
+        def renew(row: MemoryJob) -> None:
+            row.lease_expires_at = self.outbox.clock() + timedelta(seconds=self.lease_seconds)
+
+        return self._each(claims, worker_id, renew)
+
+    def _each(self, claims: Claims, worker_id: str, write: Callable[[MemoryJob], None]) -> set[int]:
+        given = dict(claims) if isinstance(claims, Mapping) else dict.fromkeys(claims, "")
         lost = set()
-        for item_id, token in given.items():
-            try:
-                self.renew(item_id, worker_id, lease_token=token)
-            except LeaseLostError:
-                lost.add(item_id)
+        with self.outbox.lock:
+            for item_id, given_token in given.items():
+                token = given_token or self._tokens.get((item_id, worker_id))
+                row = self.outbox.rows.get(item_id)
+                live = (JobStatus.CLAIMED, worker_id, token)
+                if row is None or (row.status, row.lease_owner, row.lease_token) != live:
+                    lost.add(item_id)
+                    self._forget(item_id, worker_id, token)
+                else:
+                    write(row)
         return lost
 
-    def _held(self, item_id: int, worker_id: str, given: str | None) -> MemoryJob:
-        token = given or self._tokens.get((item_id, worker_id))
-        row = self.outbox.rows.get(item_id)
-        if (
-            token is not None
-            and row is not None
-            and (row.status, row.lease_owner, row.lease_token) == (JobStatus.CLAIMED, worker_id, token)
-        ):
-            return row
-        self._forget(item_id, worker_id, token)
-        raise LeaseLostError(
-            f"{worker_id!r} does not hold item {item_id}: nothing was written. Drop the result.",
-            context={"item": item_id, "worker": worker_id},
-        )
-
-    def _end(
-        self, item_id: int, worker_id: str, given: str | None, status: JobStatus, error: str | None = None
-    ) -> None:
-        with self.outbox.lock:
-            row = self._held(item_id, worker_id, given)
-            self._forget(item_id, worker_id, row.lease_token)
-            row.status = status
-            row.last_error = row.last_error if error is None else redact_text(error)[:_ERROR_LENGTH]
-            row.lease_owner, row.lease_token, row.lease_expires_at = "", "", None
+    def _end(self, row: MemoryJob, status: JobStatus, error: str | None = None) -> None:
+        self._forget(row.id, row.lease_owner, row.lease_token)
+        row.status = status
+        if error is not None:
+            row.last_error = redact_text(error)[:_ERROR_LENGTH]
+            row.fingerprint = error_fingerprint(row.last_error) if status is JobStatus.FAILED else ""
+        row.lease_token = row.lease_token if status is JobStatus.COMPLETED else ""
+        row.lease_owner, row.lease_expires_at = "", None
 
     def _forget(self, item_id: int, worker_id: str, token: str | None) -> None:
         if self._tokens.get((item_id, worker_id)) == token:
             self._tokens.pop((item_id, worker_id), None)
 
 
-class MemoryOutboxReaper:
-    """Recovers the items of a :class:`MemoryOutbox` whose lease has run out.
-
-    Args:
-        outbox: The table.
-        stale_threshold_seconds: How long after its lease ran out an item is taken away.
-        max_crashes: Crashes before an item is FAILED.
-    """
-
-    def __init__(self, outbox: MemoryOutbox, stale_threshold_seconds: float = 0.0, *, max_crashes: int = 3) -> None:
-        self.outbox = outbox
-        self.threshold = timedelta(seconds=stale_threshold_seconds)
-        self.max_crashes = max_crashes
-
-    def reap_stale_items(self) -> int:
-        """Recover every stale item.
-
-        Returns:
-            How many were taken from their dead workers, the failed ones included.
-        """
-        with self.outbox.lock:
-            cutoff = self.outbox.clock() - self.threshold
-            stale = [row for row in self.outbox.rows.values() if row.lease_expires_at and row.lease_expires_at < cutoff]
-            for row in stale:
-                row.crashes += 1
-                dead = row.crashes >= self.max_crashes or row.attempts >= row.job.max_attempts
-                row.status = JobStatus.FAILED if dead else JobStatus.RETRY
-                row.last_error = f"crashed: the last worker was {row.lease_owner}" if dead else row.last_error
-                row.lease_owner, row.lease_token, row.lease_expires_at = "", "", None
-            return len(stale)
-
-
 def _check_worker(worker_id: str) -> None:
     if not worker_id:
         raise OutboxError("worker_id must be a non-empty string.")
+
+
+def _check_entries(claims: Claims, values: Mapping[int, object]) -> None:
+    if missing := [item_id for item_id in claims if item_id not in values]:
+        raise OutboxError(f"There is no entry for item {missing[0]}: give one for each claim.")

@@ -19,12 +19,14 @@ import pytest
 from automate_core.errors import InvalidPayloadError, OutboxError
 from automate_core.outbox import JobStatus, NewJob
 from automate_core.testing._outbox_harness import LATER, SOON, JobRow
+from automate_core.testing._outbox_many import OutboxMany
 from automate_core.testing._outbox_races import OutboxRaces
+from automate_core.testing._outbox_turns import OutboxTurns
 
 __all__ = ["JobRow", "OutboxStoreContract"]
 
 
-class OutboxStoreContract(OutboxRaces):
+class OutboxStoreContract(OutboxMany, OutboxTurns, OutboxRaces):
     """The contract. A store that passes it loses nothing, and lets no two workers hold one item."""
 
     # -- adding and claiming ----------------------------------------------------------------------------------------
@@ -140,7 +142,7 @@ class OutboxStoreContract(OutboxRaces):
         for item in (done, failed):
             self.assert_refused(item.id, store, "w", None)
             self.assert_refused(item.id, store, "w", item.lease_token)
-            assert self.row(item.id).lease_token == ""
+            assert self.row(item.id).lease_token == (item.lease_token if item is done else "")
         assert self.reap() == 0
         assert store.claim_batch("w") == []
 
@@ -326,3 +328,12 @@ class OutboxStoreContract(OutboxRaces):
         assert "hunter2" not in error
         assert error.startswith("Authorization")
         assert len(error) <= 4000
+
+    # -- histories --------------------------------------------------------------------------------------------------
+
+    def test_any_history_of_calls_leaves_what_the_model_says(self) -> None:
+        """Random calls by two workers through two stores, stale ones included."""
+        pytest.importorskip("hypothesis", reason="the random histories of the contract need hypothesis")
+        from automate_core.testing._outbox_machine import run_outbox_machine
+
+        run_outbox_machine(self, self.histories)

@@ -36,10 +36,11 @@ class Work:
         max_bytes: Largest result, as JSON.
     """
 
-    __slots__ = ("_left", "_max_bytes", "_size_left")
+    __slots__ = ("_copies_left", "_left", "_max_bytes", "_size_left")
 
     def __init__(self, max_bytes: int) -> None:
         self._left = MAX_WORK
+        self._copies_left = max(MAX_WORK, max_bytes // 4)
         self._max_bytes = max_bytes
         self._size_left = max_bytes
 
@@ -47,7 +48,13 @@ class Work:
         """Pay for work before it is done."""
         self._left -= units
         if self._left < 0:
-            raise TemplateError("The template does too much work: use smaller values or fewer filters.")
+            self._refuse_work()
+
+    def charge_copy(self) -> None:
+        """Pay for a copy of a node of data: a value as large as the result may be can be handed on."""
+        self._copies_left -= 1
+        if self._copies_left < 0:
+            self._refuse_work()
 
     def charge_text(self, length: int) -> None:
         """Pay for a text of this many characters before it is made."""
@@ -60,6 +67,9 @@ class Work:
         self._size_left -= size
         if self._size_left < 0:
             self._refuse_size()
+
+    def _refuse_work(self) -> NoReturn:
+        raise TemplateError("The template does too much work: use smaller values or fewer filters.")
 
     def _refuse_size(self) -> NoReturn:
         raise TemplateError(f"The rendered value is larger than {self._max_bytes} bytes.")
@@ -182,7 +192,7 @@ def dump(work: Work, value: Any) -> str:
 
 def copy(work: Work, value: Any, depth: int = 0) -> Any:
     """Copy a value into the result, so that nobody downstream can change where it came from."""
-    work.charge(1)
+    work.charge_copy()
     work.take(2)
     if isinstance(value, dict):
         if depth > _MAX_DEPTH:
@@ -194,7 +204,6 @@ def copy(work: Work, value: Any, depth: int = 0) -> Any:
         return [copy(work, child, depth + 1) for child in value]
     check_scalar(value)
     if isinstance(value, str):
-        work.charge(len(value) // 8)
         work.take(len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass")))
         return str.__str__(value)
     return value

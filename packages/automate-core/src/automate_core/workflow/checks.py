@@ -41,7 +41,7 @@ def check_definition(definition: WorkflowDefinition, actions: ActionCatalogue) -
         The problems, in the order of the definition; empty where it can be published.
     """
     graph = Graph(definition)
-    problems = [*_check_trigger(definition), *_check_run(definition)]
+    problems = [*_check_trigger(definition), *_check_concurrency(definition)]
     for index, step in enumerate(definition.steps):
         problems += graph.check_step(index)
         problems += _check_supported(step, ("steps", index))
@@ -75,11 +75,6 @@ def _not_yet(path: Path, what: str) -> Problem:
     return Problem(json_pointer(path), f"{what} is not supported yet")
 
 
-def _check_run(definition: WorkflowDefinition) -> Iterator[Problem]:
-    if definition.concurrency is not None:
-        yield _not_yet(("concurrency",), "'concurrency'")
-
-
 def _check_supported(step: StepDefinition, path: Path) -> Iterator[Problem]:
     if step.action in _WAITING_ACTIONS:
         yield _not_yet((*path, "action"), f"the action {step.action!r}")
@@ -88,6 +83,34 @@ def _check_supported(step: StepDefinition, path: Path) -> Iterator[Problem]:
             yield _not_yet((*path, name), repr(name))
     if step.on_error == "compensate":
         yield _not_yet((*path, "on_error"), "'on_error': 'compensate'")
+
+
+# -- concurrency ------------------------------------------------------------------------------------------------------
+
+
+def _check_concurrency(definition: WorkflowDefinition) -> Iterator[Problem]:
+    concurrency = definition.concurrency
+    if concurrency is None:
+        return
+    yield from _check_key(concurrency.key)
+    if concurrency.limit is not None and concurrency.mode != "parallel":
+        yield Problem("/concurrency/limit", f"goes with the mode 'parallel' only, not with {concurrency.mode!r}")
+    if concurrency.burst is not None and concurrency.per_second is None:
+        yield Problem("/concurrency/burst", "goes with 'per_second' only")
+
+
+def _check_key(key: str) -> Iterator[Problem]:
+    """Check the template of a key: when it is rendered there is an event, and no run yet."""
+    pointer = "/concurrency/key"
+    if _names_secret(key):
+        yield Problem(pointer, "a key cannot hold a secret")
+    try:
+        references = compile_template(key).references
+    except TemplateError as error:
+        yield Problem(pointer, error.message)
+        return
+    for root in sorted({str(reference[0]) for reference in references} - {"event"}):
+        yield Problem(pointer, f"{root!r} is not known here: the key is made of 'event' alone")
 
 
 # -- rules ------------------------------------------------------------------------------------------------------------

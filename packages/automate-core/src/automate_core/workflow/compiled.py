@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from automate_core.errors import AutomateError
+from automate_core.errors import AutomateError, TemplateError
 from automate_core.payload import json_pointer
 from automate_core.schema import Problem
 from automate_core.workflow.definition import EventTrigger, StepDefinition, WorkflowDefinition, invalid_definition
 from automate_core.workflow.events import matches
+from automate_core.workflow.templates import Template, compile_template
 
 if TYPE_CHECKING:
     from automate_core.rules import CompiledRule
@@ -28,6 +30,7 @@ class CompiledWorkflow:
         needs: What each step needs, with what was left out filled in.
         rule: The rule of an event trigger.
         conditions: The ``if`` of each step that has one.
+        key: The concurrency key, where there is one.
     """
 
     definition: WorkflowDefinition
@@ -35,6 +38,7 @@ class CompiledWorkflow:
     needs: Mapping[str, tuple[str, ...]]
     rule: CompiledRule | None
     conditions: Mapping[str, CompiledRule]
+    key: Template | None = None
 
     def ancestors(self, step_id: str) -> frozenset[str]:
         """Return what a step needs, directly or through others: what has run before it for sure.
@@ -60,6 +64,25 @@ class CompiledWorkflow:
         trigger = self.definition.trigger
         return isinstance(trigger, EventTrigger) and matches(trigger.event, event_type)
 
+    def key_for(self, event: Mapping[str, Any]) -> str:
+        """Return the concurrency key of a run, as text.
+
+        Args:
+            event: What templates see as ``event``.
+
+        Returns:
+            The key; empty where the run has none: the workflow names none, or it is null or empty for this event.
+
+        Raises:
+            TemplateError: If it cannot be rendered.
+        """
+        if self.key is None:
+            return ""
+        value = self.key.render({"event": event})
+        if value is None or isinstance(value, str):
+            return value or ""
+        return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
 
 def compile_workflow(definition: WorkflowDefinition) -> CompiledWorkflow:
     """Compile a definition that was published before.
@@ -73,12 +96,14 @@ def compile_workflow(definition: WorkflowDefinition) -> CompiledWorkflow:
     """
     needs = definition.needs
     _ensure_order(needs)
+    concurrency = definition.concurrency
     return CompiledWorkflow(
         definition=definition,
         steps={step.id: step for step in definition.steps},
         needs=needs,
         rule=_compile_rule(getattr(definition.trigger, "rule", None), ("trigger", "rule")),
         conditions=_compile_conditions(definition),
+        key=None if concurrency is None else _compile_key(concurrency.key),
     )
 
 
@@ -98,6 +123,13 @@ def _compile_conditions(definition: WorkflowDefinition) -> dict[str, Any]:
         for index, step in enumerate(definition.steps)
         if step.condition is not None
     }
+
+
+def _compile_key(text: str) -> Template:
+    try:
+        return compile_template(text)
+    except TemplateError as error:
+        raise invalid_definition([Problem("/concurrency/key", error.message)]) from error
 
 
 def _compile_rule(spec: dict[str, Any] | None, path: tuple[str | int, ...]) -> Any:

@@ -14,6 +14,7 @@ from automate_core.errors import InvalidDefinitionError, InvalidPayloadError
 from automate_core.payload import check_payload, content_hash, json_pointer
 from automate_core.retry import RetryPolicy
 from automate_core.schema import Problem
+from automate_core.workflow.rates import Rate
 
 __all__ = [
     "MAX_DEFINITION_BYTES",
@@ -118,10 +119,20 @@ class RetryDefinition(_Model):
 
 
 class Concurrency(_Model):
-    """What happens with runs that share a key."""
+    """What happens with runs that share a key, and how fast they may begin."""
 
-    key: str = Field(min_length=1, description="Template; runs for which it gives the same text share a key.")
+    key: str = Field(
+        min_length=1, description="Template over the event; runs for which it gives the same text share a key."
+    )
     mode: Literal["parallel", "queue", "skip", "cancel_running"] = Field("parallel", description="What a new run does.")
+    limit: int | None = Field(None, ge=1, le=1000, description='Runs of a key at a time; with "parallel" only.')
+    per_second: float | None = Field(None, ge=1e-5, le=10_000, description="Runs of a key that may begin in a second.")
+    burst: int | None = Field(None, ge=1, le=10_000, description="Runs that may begin at once after a rest; 1.")
+
+    @property
+    def rate(self) -> Rate | None:
+        """How fast runs of a key may begin; None for as fast as they come."""
+        return None if self.per_second is None else Rate(self.per_second, self.burst or 1)
 
 
 class StepDefinition(_Model):

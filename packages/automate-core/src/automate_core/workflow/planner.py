@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -78,11 +78,15 @@ class RunState:
         event: What rules and templates see as ``event``: a JSON object with ``payload``.
         execution: What they see as ``execution``: a JSON object.
         steps: The recorded steps by id.
+        reveal: Where large values are kept elsewhere, puts them into a context in the place of what stands for them.
+            It is called before a condition is evaluated, with None, and before the output of the run is rendered, with
+            its templates; what it raises is raised.
     """
 
     event: Mapping[str, Any] = field(default_factory=dict)
     execution: Mapping[str, Any] = field(default_factory=dict)
     steps: Mapping[str, StepState] = field(default_factory=dict)
+    reveal: Callable[[dict[str, Any], Any], dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,9 +200,11 @@ def plan(
         return replace(base, outcome=Outcome.FAILED, failed_step=survey.culprit, error=error)
     if survey.ready or survey.in_flight or survey.retries:
         return replace(base, ready=tuple(survey.ready), waiting_until=min(survey.retries, default=None))
+    context, templates = _context(state, survey.steps), workflow.definition.output
+    if state.reveal is not None and templates is not None:
+        context = state.reveal(context, templates)
     try:
-        context = _context(state, survey.steps)
-        output = render(workflow.definition.output, context, max_bytes=max_output_bytes)
+        output = render(templates, context, max_bytes=max_output_bytes)
     except AutomateError as failure:
         return replace(base, outcome=Outcome.FAILED, error=error_json(failure))
     return replace(base, outcome=Outcome.SUCCESS, output=output)
@@ -258,8 +264,9 @@ class _Survey:
 
     def _decide_condition(self, step: StepDefinition) -> None:
         condition = self._workflow.conditions.get(step.id)
+        context = {} if condition is None else self._context_of(step)
         try:
-            holds = condition is None or condition.evaluate(self._context_of(step))
+            holds = condition is None or condition.evaluate(context)
         except AutomateError as error:
             self.failed[step.id] = error_json(error)
             self.steps[step.id] = StepState(StepStatus.FAILED, error=self.failed[step.id])
@@ -275,7 +282,8 @@ class _Survey:
         self.steps[step.id] = StepState(StepStatus.SKIPPED)
 
     def _context_of(self, step: StepDefinition) -> dict[str, Any]:
-        return _context(self._state, self.steps, self._workflow.ancestors(step.id))
+        context = _context(self._state, self.steps, self._workflow.ancestors(step.id))
+        return context if self._state.reveal is None else self._state.reveal(context, None)
 
 
 def context_for(workflow: CompiledWorkflow, state: RunState, step_id: str) -> dict[str, Any]:
