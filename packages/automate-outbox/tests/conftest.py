@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import django
 import pytest
 from automate_core.testing.databases import all_databases, created_databases
 from django.conf import settings
+
+sys.path.insert(0, str(Path(__file__).parent))  # wake_kit
 
 settings.configure(
     DATABASES=all_databases(),

@@ -12,7 +12,7 @@ from automate_core.outbox.store import OptimisticClaimOutboxStore, SkipLockedCla
 from automate_core.testing.databases import ALIASES, require_database
 from automate_core.testing.outbox import JobRow, OutboxStoreContract
 from automate_outbox.models import OutboxJob
-from automate_outbox.store import DatabaseOutboxStore
+from automate_outbox.store import DatabaseOutboxStore, lanes
 from django.db import connections, transaction
 from django.utils import timezone
 
@@ -25,9 +25,11 @@ class DatabaseContract(OutboxStoreContract):
     using: str
 
     @pytest.fixture(autouse=True, params=ALIASES)
-    def _empty_table(self, request: pytest.FixtureRequest) -> Iterator[None]:
+    def _empty_table(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         self.using = require_database(request.param)
-        self.histories = self.sqlite_histories if self.using == "default" else 40
+        # So that every history has one outcome; what the pause does has tests of its own.
+        monkeypatch.setattr(lanes, "PAUSE_SECONDS", (0.0, 0.0))
+        self.histories = self.sqlite_histories if self.using == "default" else 60
         self.clear()
         yield
         self.clear()
@@ -39,7 +41,16 @@ class DatabaseContract(OutboxStoreContract):
         return OutboxReaper(using=self.using, max_crashes=max_crashes).reap_stale_items()
 
     def rows(self) -> dict[int, JobRow]:
-        names = ["status", "attempts", "crashes", "lease_owner", "lease_token", "lease_expires_at", "last_error"]
+        names = [
+            "status",
+            "attempts",
+            "crashes",
+            "lease_owner",
+            "lease_token",
+            "lease_expires_at",
+            "last_error",
+            "fingerprint",
+        ]
         rows = OutboxJob.objects.using(self.using).values_list("pk", "completed_at", *names)
         found = {pk: (completed, JobRow(JobStatus(status), *rest)) for pk, completed, status, *rest in rows}
         for completed, row in found.values():

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -37,14 +37,17 @@ class Handler:
         self.broken: set[int] = set()
         self.told: list[tuple[int, str]] = []
 
-    def handle(self, item: OutboxItem, work: Any) -> None:
-        work.store.mark_success(item.id, work.worker_id)
+    def handle(self, item: OutboxItem) -> None:
+        raise AssertionError("the reaper handles nothing")
 
     def on_dead(self, item: OutboxItem, error: str) -> None:
         get_store(self.using).add([NewJob("epitaph", {"of": item.payload["n"], "error": error})])
         if item.id in self.broken:
             raise LookupError("cannot write: password=hunter2")
         self.told.append((item.id, error))
+
+    def on_requeue(self, payloads: Mapping[int, dict[str, Any]]) -> Mapping[int, Mapping[str, Any]]:
+        return payloads
 
 
 @pytest.fixture

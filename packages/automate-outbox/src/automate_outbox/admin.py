@@ -1,15 +1,19 @@
-"""The outbox in the admin: for looking, not for touching."""
+"""The outbox in the admin: for looking, and for requeueing and discarding dead letters."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.template.response import TemplateResponse
 
+from automate_outbox.dead import BATCH, DeadLetters, discard, requeue
 from automate_outbox.models import OutboxJob
 
 if TYPE_CHECKING:
-    from django.http import HttpRequest
+    from django.db.models import QuerySet
+    from django.http import HttpRequest, HttpResponse
 
     _OutboxJobAdmin = admin.ModelAdmin[OutboxJob]
 else:
@@ -20,11 +24,12 @@ __all__ = ["OutboxJobAdmin"]
 
 @admin.register(OutboxJob)
 class OutboxJobAdmin(_OutboxJobAdmin):
-    """Lists the items; a row is changed by stores only, under its fence."""
+    """Lists the items; a row is changed by stores only, under its fence, but for those that are dead."""
 
+    actions = ("requeue_dead", "discard_dead")
     list_display = ("id", "kind", "status", "queue", "attempts", "crashes", "next_attempt_at", "lease_owner")
     list_filter = ("status", "created_at")
-    search_fields = ("=id", "kind", "tenant", "lease_owner", "last_error")
+    search_fields = ("=id", "=fingerprint", "kind", "tenant", "lease_owner", "last_error")
     ordering = ("-id",)
     show_full_result_count = False
 
@@ -71,3 +76,70 @@ class OutboxJobAdmin(_OutboxJobAdmin):
             obj: The row.
         """
         return False
+
+    # -- dead letters -----------------------------------------------------------------------------------------------
+
+    def has_requeue_permission(self, request: HttpRequest) -> bool:
+        """Whether somebody may requeue: the model's change permission.
+
+        Args:
+            request: The request.
+        """
+        return bool(request.user.has_perm("automate_outbox.change_outboxjob"))
+
+    def has_discard_permission(self, request: HttpRequest) -> bool:
+        """Whether somebody may discard: the model's delete permission.
+
+        Args:
+            request: The request.
+        """
+        return bool(request.user.has_perm("automate_outbox.delete_outboxjob"))
+
+    @admin.action(description="Requeue selected dead letters", permissions=["requeue"])
+    def requeue_dead(self, request: HttpRequest, queryset: QuerySet[OutboxJob]) -> HttpResponse | None:
+        """Ask, with the count, and make the dead ones of the chosen items due again.
+
+        Args:
+            request: The request.
+            queryset: The chosen items, alive or dead.
+        """
+        return self._change_dead(request, queryset, "requeue")
+
+    @admin.action(description="Discard selected dead letters", permissions=["discard"])
+    def discard_dead(self, request: HttpRequest, queryset: QuerySet[OutboxJob]) -> HttpResponse | None:
+        """Ask, with the count, and delete the dead ones of the chosen items.
+
+        Args:
+            request: The request.
+            queryset: The chosen items, alive or dead.
+        """
+        return self._change_dead(request, queryset, "discard")
+
+    def _change_dead(self, request: HttpRequest, queryset: QuerySet[OutboxJob], verb: str) -> HttpResponse | None:
+        ids = sorted(queryset.filter(status="FAILED").order_by().values_list("pk", flat=True))
+        if ids and "confirmed" not in request.POST:
+            context = {
+                **self.admin_site.each_context(request),
+                "title": f"{verb.capitalize()} dead letters?",
+                "opts": self.opts,
+                "verb": verb,
+                "count": len(ids),
+                "action": request.POST["action"],
+                "selected": request.POST.getlist(ACTION_CHECKBOX_NAME),
+                "select_across": request.POST.get("select_across", "0"),
+                "checkbox_name": ACTION_CHECKBOX_NAME,
+            }
+            return TemplateResponse(request, "admin/automate_outbox/outboxjob/confirm.html", context)
+        done = 0
+        for start in range(0, len(ids), BATCH):
+            letters = DeadLetters(ids=tuple(ids[start : start + BATCH]))
+            actor = f"{request.user.get_username()} (admin)"
+            if verb == "requeue":
+                done += requeue(letters, actor=actor, using=queryset.db).requeued
+            else:
+                done += discard(letters, actor=actor, using=queryset.db)
+        text = f"{done} dead letters {verb}{'d' if verb.endswith('e') else 'ed'}."
+        left = len(ids) - done
+        rest = f" {left} stay dead: what they would carry on is gone or went on without them." if left else ""
+        self.message_user(request, text + rest, messages.WARNING if left or not ids else messages.SUCCESS)
+        return None

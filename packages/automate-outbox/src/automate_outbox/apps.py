@@ -19,7 +19,8 @@ class AutomateOutboxConfig(AppConfig):
         """Register the system checks."""
         from django.core.checks import register
 
-        from automate_outbox.checks import check_databases, check_time_zone
+        from automate_outbox.checks import check_databases, check_listening, check_time_zone
 
         register(check_time_zone)
         register(check_databases)
+        register(check_listening)

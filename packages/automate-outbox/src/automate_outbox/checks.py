@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error
 
-__all__ = ["check_databases", "check_time_zone"]
+__all__ = ["check_databases", "check_listening", "check_time_zone"]
 
 _SQLITE_MINIMUM = (3, 37, 0)
 
@@ -53,6 +53,29 @@ def check_databases(**kwargs: Any) -> list[CheckMessage]:
         if connection.vendor == "sqlite":
             problems += _check_sqlite()
     return problems
+
+
+def check_listening(**kwargs: Any) -> list[CheckMessage]:
+    """Refuse an ``OUTBOX.listen_using`` on which nothing can be heard.
+
+    Args:
+        **kwargs: What Django passes to a check.
+    """
+    from automate_core.errors import ConfigurationError
+    from automate_core.settings import current
+
+    from automate_outbox.wake import listening_alias
+
+    try:
+        outbox = current().outbox
+    except ConfigurationError:
+        return []  # told by whoever reads the settings
+    try:
+        if outbox.listen_using:
+            listening_alias()
+    except ConfigurationError as error:
+        return [Error(str(error), id="automate_outbox.E004")]
+    return []
 
 
 def _check_sqlite() -> list[CheckMessage]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from automate_core.errors import DuplicateKeyError, NotRegisteredError, nearby
@@ -19,13 +20,18 @@ class JobHandler(Protocol):
         """The kind of items that it handles."""
         ...
 
-    def handle(self, item: OutboxItem, work: Any, /) -> None:
-        """Do what the item asks for, and end its claim.
+    def handle(self, item: OutboxItem, /) -> None:
+        """Do what the item asks for, in any thread.
+
+        When it returns, the worker completes the item, together with others. It may be called again for an item whose
+        worker died in between.
 
         Args:
             item: The claimed item.
-            work: What the worker gives its handlers: at least the ``store`` that claimed the item and its
-                ``worker_id``.
+
+        Raises:
+            AutomateError: Another attempt follows where it is retryable, after ``retry_after`` at the earliest.
+            Exception: Any other error is tried again too, until the attempts of the item are used up.
         """
         ...
 
@@ -35,6 +41,18 @@ class JobHandler(Protocol):
         Args:
             item: The item, as it was last claimed.
             error: Why, already redacted.
+        """
+        ...
+
+    def on_requeue(self, payloads: Mapping[int, dict[str, Any]], /) -> Mapping[int, Mapping[str, Any]]:
+        """Prepare dead items for being tried again; runs in the transaction that requeues them.
+
+        Args:
+            payloads: The payloads of the dead items, by id.
+
+        Returns:
+            The payloads that the items shall go on with, by id, unchanged or not; an item that is left out stays
+            dead.
         """
         ...
 

@@ -10,22 +10,24 @@ from typing import Any
 
 from automate_core.errors import ConfigurationError, NotRegisteredError
 from automate_core.outbox import JobStatus, OutboxItem
+from automate_core.outbox.fingerprint import error_fingerprint
 from automate_core.redaction import redact_text
 from django.db import transaction
 
 from automate_outbox.handlers import get_handler
-from automate_outbox.store.dialect import Change, Dialect, dialect_of, sql
-from automate_outbox.store.rows import read_item, store_error
+from automate_outbox.store.dialect import Dialect, dialect_of
+from automate_outbox.store.rows import read_items, store_error
+from automate_outbox.store.statements import NO_LEASE, Change, sql
 
 __all__ = ["OutboxReaper", "ReapedItem"]
 
 logger = logging.getLogger("automate.outbox")
 
 _BATCH = 100
-# IN, as in the partial index: SQLite uses that only for the same words.
-_EXPIRED = "status IN ('CLAIMED') AND lease_expires_at < {cutoff}"
-_NO_LEASE = "lease_owner = '', lease_token = '', lease_expires_at = NULL"
-_REVIVE = Change(f"status = 'RETRY', crashes = crashes + 1, {_NO_LEASE}")
+_EXPIRES, _OWNER, _TOKEN = 11, 12, 13
+_EXPIRED = "{claimed} AND lease_expires_at < {cutoff}"
+_REVIVE = Change(f"status = 'RETRY', crashes = crashes + 1, {NO_LEASE}")
+_BURY = "status = 'FAILED', crashes = crashes + 1, completed_at = {now}, last_error = %s, fingerprint = %s, {no_lease}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,23 +112,24 @@ class OutboxReaper:
     def _stale(self, skip: int) -> list[Any]:
         expired, cutoff = self._expired()
         statement = sql(
-            "SELECT {columns}, last_error FROM {table} WHERE {expired} "
+            "SELECT {columns}, lease_owner, lease_token, last_error FROM {table} WHERE {expired} "
             "ORDER BY lease_expires_at, id LIMIT %s OFFSET %s",
+            columns=self._dialect.columns,
             expired=expired,
         )
         return self._dialect.query(statement, [cutoff, _BATCH, skip])
 
     def _expired(self) -> tuple[str, Any]:
         cutoff, value = self._dialect.after(-self.stale_threshold_seconds)
-        return _EXPIRED.format_map({"cutoff": cutoff}), value
+        return sql(_EXPIRED, cutoff=cutoff), value
 
     def _verdict(self, row: Sequence[Any]) -> str:
         """Return why an item must die, or nothing."""
-        attempts, max_attempts, crashes, owner, last_error = row[3], row[4], row[5] + 1, row[6], row[-1]
+        attempts, max_attempts, crashes, owner, last_error = row[3], row[4], row[5] + 1, row[_OWNER], row[-1]
         if crashes >= self.max_crashes:
-            reason = f"crashed: crash {crashes} of at most {self.max_crashes}, the last in worker {owner}"
+            reason = f"crashed: crash {crashes} of at most {self.max_crashes}, the last in worker '{owner}'"
         elif attempts >= max_attempts:
-            reason = f"crashed: worker {owner} was lost in the last attempt, {attempts} of {max_attempts}"
+            reason = f"crashed: worker '{owner}' was lost in the last attempt, {attempts} of {max_attempts}"
         else:
             return ""
         return store_error(f"{reason}; the error before: {last_error}" if last_error else reason)
@@ -140,8 +143,8 @@ class OutboxReaper:
 
     def _bury(self, row: Sequence[Any], error: str) -> ReapedItem | None:
         item = self._item(row)
-        text = f"status = 'FAILED', crashes = crashes + 1, completed_at = {self._dialect.now}, last_error = %s"
-        change = Change(f"{text}, {_NO_LEASE}", [error])
+        text = sql(_BURY, now=self._dialect.now, no_lease=NO_LEASE)
+        change = Change(text, [error, error_fingerprint(error)])
         condition, params = self._fence([row])
 
         def fail() -> bool:
@@ -163,10 +166,11 @@ class OutboxReaper:
         """Return the condition that these claims are still the ones that were seen, and still stale."""
         expired, cutoff = self._expired()
         pairs = " OR ".join(["(id = %s AND lease_token = %s)"] * len(rows))
-        return f"{expired} AND ({pairs})", [cutoff, *(value for row in rows for value in (row[0], row[7]))]
+        return f"{expired} AND ({pairs})", [cutoff, *(value for row in rows for value in (row[0], row[_TOKEN]))]
 
     def _item(self, row: Sequence[Any]) -> OutboxItem:
-        item = read_item(row, self._dialect.read_time(row[8]))
+        lease = (row[_OWNER], row[_TOKEN], self._dialect.read_time(row[_EXPIRES]))
+        (item,) = read_items([row], [lease])
         return replace(item, crashes=item.crashes + 1)
 
 

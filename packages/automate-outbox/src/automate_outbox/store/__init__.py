@@ -12,7 +12,7 @@ __all__ = ["DatabaseOutboxStore", "OptimisticClaimOutboxStore", "SkipLockedClaim
 
 
 def get_store(using: str = "default", *, lease_seconds: float | None = None) -> DatabaseOutboxStore:
-    """Return the store that fits a database: skip-locked where it can, optimistic elsewhere.
+    """Return the store that fits a database: skip-locked where claimers need not wait, optimistic elsewhere.
 
     Args:
         using: Alias of the database.
@@ -24,6 +24,8 @@ def get_store(using: str = "default", *, lease_seconds: float | None = None) -> 
     from django.db import connections
 
     lease = settings.current().outbox.lease_seconds if lease_seconds is None else lease_seconds
-    can_skip = connections[using].features.has_select_for_update_skip_locked
-    store = SkipLockedClaimOutboxStore if can_skip else OptimisticClaimOutboxStore
+    connection = connections[using]
+    # SQLite has one writer: there is nobody to skip.
+    passes = connection.vendor == "sqlite" or connection.features.has_select_for_update_skip_locked
+    store = SkipLockedClaimOutboxStore if passes else OptimisticClaimOutboxStore
     return store(lease, using=using)

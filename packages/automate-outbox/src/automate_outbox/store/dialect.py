@@ -5,104 +5,27 @@ from __future__ import annotations
 import random
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from automate_core.errors import ConfigurationError
 from automate_core.payload import MAX_DEPTH
-from django.db import OperationalError, connections, transaction
+from django.db import DatabaseError, IntegrityError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from automate_outbox.store.rows import ITEM_COLUMNS, TABLE
+from automate_outbox.store.rows import ITEM_COLUMNS, NEW_COLUMNS, NewRow
+from automate_outbox.store.statements import Change, Pairs, marks, sql
 
-__all__ = ["LIVE", "Change", "Claim", "Dialect", "Filter", "dialect_of", "marks", "sql"]
+if TYPE_CHECKING:
+    from automate_outbox.store.lane_dialect import LaneDialect
 
-LIVE = "status IN ('PENDING', 'RETRY')"
-"""The condition of the partial index, letter by letter: SQLite uses the index only then."""
+__all__ = ["Dialect", "dialect_of", "marks", "sql"]
 
 _TRIES = 6
 
 T = TypeVar("T")
-
-
-def sql(template: str, **parts: str) -> str:
-    """Fill a statement with the names and conditions of this package; values are always parameters.
-
-    Args:
-        template: The statement, with ``{table}``, ``{columns}`` and the names of the parts.
-        **parts: Further pieces of SQL.
-    """
-    return template.format_map({"table": TABLE, "columns": ITEM_COLUMNS, "live": LIVE, **parts})
-
-
-def marks(count: int) -> str:
-    """Return that many placeholders.
-
-    Args:
-        count: How many.
-    """
-    return ", ".join(["%s"] * count)
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which items a worker may claim.
-
-    Args:
-        kinds: Only these kinds; None means all.
-        queues: Only these queues; None means all.
-    """
-
-    kinds: Sequence[str] | None = None
-    queues: Sequence[str] | None = None
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing can match."""
-        return (self.kinds is not None and not self.kinds) or (self.queues is not None and not self.queues)
-
-    def conditions(self) -> tuple[str, list[Any]]:
-        """Return ``AND …`` conditions and their parameters."""
-        text, values = "", []
-        for column, wanted in (("kind", self.kinds), ("queue", self.queues)):
-            if wanted is not None:
-                text += f" AND {column} IN ({marks(len(wanted))})"
-                values += list(wanted)
-        return text, values
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """One request to claim items.
-
-    Args:
-        worker_id: Who claims.
-        token: The fencing token of this claim.
-        lease_seconds: How long the lease holds.
-        limit: How many items at the most.
-        wanted: Which items.
-    """
-
-    worker_id: str
-    token: str
-    lease_seconds: float
-    limit: int
-    wanted: Filter
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What an UPDATE sets.
-
-    Args:
-        text: The assignments.
-        params: Their values.
-    """
-
-    text: str
-    params: Sequence[Any] = ()
 
 
 class Dialect(ABC):
@@ -114,10 +37,14 @@ class Dialect(ABC):
 
     now: ClassVar[str]
     """The database's clock, constant within a statement."""
-    updates_return_rows: ClassVar[bool] = True
-    """Whether ``UPDATE … RETURNING`` exists."""
+    lock: ClassVar[str] = ""
+    """End of a SELECT that locks its rows."""
     lock_free: ClassVar[str] = ""
-    """End of a SELECT that locks its rows and leaves out those that others have locked."""
+    """The same, leaving out the rows that others have locked."""
+    place: ClassVar[str]
+    """``next_attempt_at`` as a value that is quickly read, and that sorts."""
+    expires: ClassVar[str]
+    """``lease_expires_at`` as a value that is quickly read."""
 
     def __init__(self, using: str) -> None:
         self.using = using
@@ -131,6 +58,11 @@ class Dialect(ABC):
     def max_depth(self) -> int:
         """Levels of nesting that a JSON column takes."""
         return MAX_DEPTH
+
+    @property
+    def columns(self) -> str:
+        """The columns that make an item, in the order of :mod:`automate_outbox.store.rows`."""
+        return f"{ITEM_COLUMNS}, {self.place}, {self.expires}"
 
     # -- the clock --------------------------------------------------------------------------------------------------
 
@@ -164,7 +96,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def read_time(self, value: Any) -> datetime:
-        """Return a time that a statement returned as an aware datetime.
+        """Return a time that :attr:`expires` gave as an aware datetime.
 
         Args:
             value: What the driver gave.
@@ -201,30 +133,117 @@ class Dialect(ABC):
             rows: list[Any] = cursor.fetchall()
             return rows
 
-    def insert(self, statement: str, params: Sequence[Any], count: int) -> list[int]:
-        """Run an INSERT of one or more rows.
+    # -- new rows ---------------------------------------------------------------------------------------------------
+
+    def insert(self, rows: Sequence[NewRow], *, notify: bool) -> list[int]:
+        """Insert rows in one statement.
 
         Args:
-            statement: The INSERT.
-            params: Its values.
-            count: How many rows it inserts.
+            rows: The rows, at least one.
+            notify: Whether sleeping workers are told, where the database can.
 
         Returns:
             The ids of the rows, in the order of the rows.
         """
         # Rows are numbered in the order of VALUES; the order of RETURNING is not promised.
+        statement, params = self.insertion(rows)
         return sorted(row[0] for row in self.query(f"{statement} RETURNING id", params))
 
-    @abstractmethod
-    def claim(self, claim: Claim) -> list[Any]:
-        """Claim due items so that two claimers never meet.
+    def insert_along(self, other: tuple[str, Sequence[Any]], rows: Sequence[NewRow], *, notify: bool) -> list[int]:
+        """Insert rows together with those of another INSERT: in the transaction that there is, or in one for both.
 
         Args:
-            claim: The request.
+            other: The other INSERT, and its parameters.
+            rows: The rows, at least one.
+            notify: As in :meth:`insert`.
 
         Returns:
-            Rows of :data:`automate_outbox.store.rows.ITEM_COLUMNS`, in no particular order.
+            The ids of the rows, in the order of the rows.
         """
+        with nullcontext() if self.connection.in_atomic_block else transaction.atomic(using=self.using):
+            self.execute(*other)
+            return self.insert(rows, notify=notify)
+
+    def insert_claimed(self, rows: Sequence[NewRow]) -> list[Any]:
+        """Insert rows that are born claimed, in one statement where the database can.
+
+        Args:
+            rows: The rows, at least one.
+
+        Returns:
+            The rows of :attr:`columns`, in the order of the rows.
+        """
+        statement, params = self.insertion(rows)
+        return sorted(self.query(f"{statement} RETURNING {self.columns}", params), key=lambda row: int(row[0]))
+
+    def insertion(self, rows: Sequence[NewRow]) -> tuple[str, list[Any]]:
+        """Return an INSERT of rows, and its parameters.
+
+        Args:
+            rows: The rows, at least one.
+        """
+        texts, params = [], []
+        for row in rows:
+            due, due_value = self.moment(row.due)
+            expires, expires_value = self.after(row.lease_seconds) if row.owner else ("NULL", None)
+            texts.append(f"(%s, %s, %s, %s, %s, %s, %s, {due}, %s, %s, %s, %s, {expires}, 0, '', '', {self.now})")
+            params += [row.kind, row.payload, row.priority, row.queue, row.ordering_key, row.tenant, row.max_attempts]
+            params += [due_value, row.status, row.attempts, row.owner, row.token]
+            params += [expires_value] if row.owner else []
+        return sql("INSERT INTO {table} ({into}) VALUES {values}", into=NEW_COLUMNS, values=", ".join(texts)), params
+
+    # -- claimed rows -----------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def pairs(self, held: Mapping[int, str]) -> Pairs:
+        """Return the condition that a row is one of some claims, each with its own token.
+
+        Args:
+            held: Fencing tokens by id.
+        """
+
+    def matching(
+        self, held: Mapping[int, str], condition: str, params: Sequence[Any], *, lock: bool = False
+    ) -> set[int]:
+        """Return which of some claims have a row that fits a condition.
+
+        Args:
+            held: Fencing tokens by id.
+            condition: The condition.
+            params: Its values.
+            lock: Whether to lock these rows until the transaction ends.
+        """
+        pairs = self.pairs(held)
+        statement = sql(
+            "SELECT id FROM {table}{source} WHERE {pairs} AND {condition} ORDER BY id{lock}",
+            source=f", {pairs.source}" if pairs.source else "",
+            pairs=pairs.condition,
+            condition=condition,
+            lock=self.lock if lock else "",
+        )
+        return {row[0] for row in self.query(statement, [*pairs.params, *pairs.values, *params])}
+
+    def change_claimed(self, held: Mapping[int, str], worker_id: str, change: Change, answer: str = "id") -> list[Any]:
+        """Update the rows of live claims, each under its own token: the only way by which a claimed row is written.
+
+        Args:
+            held: Fencing tokens by id.
+            worker_id: Who holds them.
+            change: What to set.
+            answer: Columns to return; the first is the id.
+
+        Returns:
+            A row for each claim that was live.
+        """
+        pairs = self.pairs(held)
+        statement = sql(
+            "UPDATE {table} SET {change}{source} WHERE {pairs} AND {claimed} AND lease_owner = %s RETURNING {answer}",
+            change=change.text,
+            source=f" FROM {pairs.source}" if pairs.source else "",
+            pairs=pairs.condition,
+            answer=answer,
+        )
+        return self.query(statement, [*change.params, *pairs.params, *pairs.values, worker_id])
 
     def update_free(self, change: Change, condition: str, params: Sequence[Any]) -> set[int]:
         """Update the rows that fit a condition and that nobody else is writing, in one statement.
@@ -248,7 +267,7 @@ class Dialect(ABC):
     # -- contention -------------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def is_contention(self, error: OperationalError) -> bool:
+    def is_contention(self, error: DatabaseError) -> bool:
         """Whether the database gave up on a statement because of another writer, having changed nothing.
 
         Args:
@@ -266,7 +285,7 @@ class Dialect(ABC):
         for attempt in range(1, _TRIES):
             try:
                 return work()
-            except OperationalError as error:
+            except (OperationalError, IntegrityError) as error:
                 if self.connection.in_atomic_block or not self.is_contention(error):
                     raise
             time.sleep(random.uniform(0.5, 1.5) * 0.005 * 2**attempt)  # noqa: S311 - spreads retries, guards nothing
@@ -284,7 +303,7 @@ class Dialect(ABC):
             callback()
 
 
-def dialect_of(using: str) -> Dialect:
+def dialect_of(using: str) -> LaneDialect:
     """Return the dialect of a database.
 
     Args:
@@ -298,7 +317,7 @@ def dialect_of(using: str) -> Dialect:
     from automate_outbox.store.sqlite import SQLiteDialect
 
     vendor = connections[using].vendor
-    dialects: dict[str, type[Dialect]] = {
+    dialects: dict[str, type[LaneDialect]] = {
         "postgresql": PostgresDialect,
         "mysql": MySQLDialect,
         "sqlite": SQLiteDialect,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 __all__ = ["HeldLeases", "new_token"]
 
@@ -29,7 +29,8 @@ class HeldLeases:
     def __init__(self, keep_seconds: float) -> None:
         self._keep = keep_seconds
         self._lock = threading.Lock()
-        self._held: OrderedDict[tuple[int, str], tuple[str, float]] = OrderedDict()
+        # In the order of their times, as an entry is never changed in place.
+        self._held: dict[tuple[int, str], tuple[str, float]] = {}
 
     def __len__(self) -> int:
         return len(self._held)
@@ -42,45 +43,52 @@ class HeldLeases:
             worker_id: Who claimed them.
             token: Their token.
         """
+        self._keep_all([((item_id, worker_id), token) for item_id in item_ids])
+
+    def tokens(self, item_ids: Iterable[int], worker_id: str) -> dict[int, str]:
+        """Return the tokens that are held, by item.
+
+        Args:
+            item_ids: The items; those of which no token is held are left out.
+            worker_id: Who claimed them.
+        """
+        with self._lock:
+            held = {item_id: self._held.get((item_id, worker_id)) for item_id in item_ids}
+        return {item_id: entry[0] for item_id, entry in held.items() if entry}
+
+    def touch(self, claims: Mapping[int, str], worker_id: str) -> None:
+        """Note that leases were renewed.
+
+        Args:
+            claims: Their tokens by item; nothing happens where another one is held.
+            worker_id: Who claimed them.
+        """
+        held = self.tokens(claims, worker_id)
+        same = claims.items() & held.items()
+        self._keep_all([((item_id, worker_id), token) for item_id, token in same])
+
+    def forget(self, claims: Mapping[int, str], worker_id: str) -> None:
+        """Drop tokens; that of a later claim stays.
+
+        Args:
+            claims: The tokens that have ended, by item.
+            worker_id: Who claimed them.
+        """
+        with self._lock:
+            for item_id, token in claims.items():
+                entry = self._held.get((item_id, worker_id))
+                if entry and entry[0] == token:
+                    del self._held[item_id, worker_id]
+
+    def _keep_all(self, entries: list[tuple[tuple[int, str], str]]) -> None:
         now = time.monotonic()
         with self._lock:
-            for item_id in item_ids:
-                self._held[item_id, worker_id] = (token, now)
-                self._held.move_to_end((item_id, worker_id))
-            while self._held and next(iter(self._held.values()))[1] < now - self._keep:
-                self._held.popitem(last=False)
+            for key, token in entries:
+                self._held.pop(key, None)
+                self._held[key] = (token, now)
+            self._drop(before=now - self._keep)
 
-    def token(self, item_id: int, worker_id: str) -> str | None:
-        """Return the token that is held for an item, if any.
-
-        Args:
-            item_id: The item.
-            worker_id: Who claimed it.
-        """
-        with self._lock:
-            held = self._held.get((item_id, worker_id))
-        return held[0] if held else None
-
-    def touch(self, item_id: int, worker_id: str, token: str) -> None:
-        """Note that a lease was renewed.
-
-        Args:
-            item_id: The item.
-            worker_id: Who claimed it.
-            token: Its token; nothing happens where another one is held.
-        """
-        if self.token(item_id, worker_id) == token:
-            self.remember([item_id], worker_id, token)
-
-    def forget(self, item_id: int, worker_id: str, token: str) -> None:
-        """Drop a token; that of a later claim stays.
-
-        Args:
-            item_id: The item.
-            worker_id: Who claimed it.
-            token: The token that has ended.
-        """
-        with self._lock:
-            held = self._held.get((item_id, worker_id))
-            if held and held[0] == token:
-                del self._held[item_id, worker_id]
+    def _drop(self, before: float) -> None:
+        outdated = itertools.takewhile(lambda key: self._held[key][1] < before, self._held)
+        for key in list(outdated):
+            del self._held[key]

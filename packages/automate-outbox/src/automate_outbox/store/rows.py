@@ -6,9 +6,9 @@ A statement that the database refuses poisons the caller's transaction, so nothi
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from automate_core.errors import OutboxError
 from automate_core.outbox import NewJob, OutboxItem
@@ -18,17 +18,20 @@ from automate_core.redaction import redact_text
 __all__ = [
     "ITEM_COLUMNS",
     "KIND_LENGTH",
+    "NEW_COLUMNS",
     "ORDERING_KEY_LENGTH",
     "OWNER_LENGTH",
     "QUEUE_LENGTH",
     "TABLE",
     "TENANT_LENGTH",
     "TOKEN_LENGTH",
+    "NewRow",
     "check_job",
     "check_moment",
     "check_worker",
     "encode_payload",
-    "read_item",
+    "new_rows",
+    "read_items",
     "store_error",
 ]
 
@@ -42,11 +45,14 @@ TOKEN_LENGTH = 32
 ERROR_LENGTH = 4000
 _PAYLOAD_BYTES = 8 * 1024 * 1024
 
-ITEM_COLUMNS = (
-    "id, kind, payload, attempts, max_attempts, crashes, lease_owner, lease_token, lease_expires_at, queue, tenant, "
-    "priority, next_attempt_at"
+ITEM_COLUMNS = "id, kind, payload, attempts, max_attempts, crashes, queue, tenant, priority, ordering_key"
+"""The columns that make an item, in the order that :func:`read_items` expects; two times follow (see the dialects)."""
+
+NEW_COLUMNS = (
+    "kind, payload, priority, queue, ordering_key, tenant, max_attempts, next_attempt_at, status, attempts, "
+    "lease_owner, lease_token, lease_expires_at, crashes, last_error, fingerprint, created_at"
 )
-"""The columns that make an item, in the order that :func:`read_item` expects; the last two give its place."""
+"""The columns that a new row writes."""
 
 _SMALLINT = range(-32768, 32768)
 
@@ -123,7 +129,7 @@ def _check_text(name: str, value: object, length: int, *, required: bool = False
         raise OutboxError(f"{name} must be a non-empty string, not {value!r}.")
     if len(value) > length:
         raise OutboxError(f"{name} is {len(value)} characters long; at most {length} fit.")
-    if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
+    if "\x00" in value or (not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value)):
         raise OutboxError(f"{name} holds a NUL or half of a surrogate pair; remove it.")
 
 
@@ -137,24 +143,72 @@ def store_error(error: str) -> str:
     return storable_text(redact_text(str(error)[: 8 * ERROR_LENGTH]), ERROR_LENGTH)
 
 
-def read_item(row: Sequence[Any], lease_expires_at: datetime) -> OutboxItem:
-    """Make an item from a row of :data:`ITEM_COLUMNS`.
+class NewRow(NamedTuple):
+    """A row to be inserted.
 
     Args:
-        row: The row.
-        lease_expires_at: The end of its lease, already read.
+        kind: As in :class:`~automate_core.outbox.NewJob`, like the other fields of this name.
+        payload: JSON text.
+        priority: The priority.
+        queue: The queue.
+        ordering_key: The ordering key.
+        tenant: The tenant.
+        max_attempts: Attempts before it is FAILED.
+        due: When it is due.
+        status: PENDING or CLAIMED.
+        attempts: Attempts charged.
+        owner: Who holds it; empty for nobody.
+        token: The fencing token, where somebody holds it.
+        lease_seconds: How long the lease holds, where somebody holds it.
     """
-    payload = row[2]
-    return OutboxItem(
-        id=row[0],
-        kind=row[1],
-        payload=json.loads(payload) if isinstance(payload, str | bytes) else payload,
-        attempts=row[3],
-        max_attempts=row[4],
-        crashes=row[5],
-        lease_owner=row[6],
-        lease_token=row[7],
-        lease_expires_at=lease_expires_at,
-        queue=row[9],
-        tenant=row[10],
-    )
+
+    kind: str
+    payload: str
+    priority: int
+    queue: str
+    ordering_key: str
+    tenant: str
+    max_attempts: int
+    due: datetime | timedelta | None
+    status: str = "PENDING"
+    attempts: int = 0
+    owner: str = ""
+    token: str = ""
+    lease_seconds: float = 0.0
+
+
+def new_rows(jobs: Iterable[NewJob], max_depth: int, *lease: Any) -> list[NewRow]:
+    """Return the rows of jobs; what a database would refuse is refused here.
+
+    Args:
+        jobs: The jobs.
+        max_depth: Levels of nesting that the database takes in a payload.
+        *lease: The fields from ``status`` on, for rows that are born claimed.
+
+    Raises:
+        InvalidPayloadError: If a payload is not JSON.
+        OutboxError: If another field cannot be stored.
+    """
+    rows = []
+    for job in jobs:
+        check_job(job)
+        payload = encode_payload(job.payload, max_depth)
+        due = None if lease else job.due
+        place = (job.priority, job.queue, job.ordering_key, job.tenant)
+        rows.append(NewRow(job.kind, payload, *place, job.max_attempts, due, *lease))
+    return rows
+
+
+def read_items(rows: Sequence[Sequence[Any]], leases: Iterable[tuple[str, str, datetime]]) -> list[OutboxItem]:
+    """Make items from rows of :data:`ITEM_COLUMNS`.
+
+    Args:
+        rows: The rows.
+        leases: For each row, who holds it, the fencing token of the claim, and the end of the lease.
+    """
+    # All payloads in one text: to call the parser costs more than to parse a small one.
+    payloads = json.loads(f"[{','.join([row[2] for row in rows])}]")
+    return [
+        OutboxItem(row[0], row[1], payload, row[3], row[4], row[5], *lease, row[6], row[7], row[8], row[9])
+        for row, payload, lease in zip(rows, payloads, leases, strict=True)
+    ]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from automate_core.errors import ConfigurationError
 
 from automate_outbox.store.base import DatabaseOutboxStore
-from automate_outbox.store.dialect import Claim, Dialect
+from automate_outbox.store.lane_dialect import LaneDialect
+from automate_outbox.store.lanes import Cursor
+from automate_outbox.store.statements import Claim
 
 __all__ = ["SkipLockedClaimOutboxStore"]
 
@@ -26,7 +29,7 @@ class SkipLockedClaimOutboxStore(DatabaseOutboxStore):
         ConfigurationError: If ``lease_seconds`` is not positive; at first use, if the database has no SKIP LOCKED.
     """
 
-    def _choose_dialect(self) -> Dialect:
+    def _choose_dialect(self) -> LaneDialect:
         dialect = super()._choose_dialect()
         connection = dialect.connection
         if connection.vendor != "sqlite" and not connection.features.has_select_for_update_skip_locked:
@@ -35,5 +38,5 @@ class SkipLockedClaimOutboxStore(DatabaseOutboxStore):
             )
         return dialect
 
-    def _claim(self, claim: Claim) -> list[Any]:
-        return self._dialect.claim(claim)
+    def _claim(self, claim: Claim, cursors: Sequence[Cursor]) -> list[Any]:
+        return self._dialect.claim(claim, cursors)
