@@ -117,6 +117,18 @@ def actions() -> Iterator[Any]:
 
 
 @pytest.fixture
+def fresh_definitions() -> Iterator[None]:
+    """No workflow that Python defines, neither from before nor left behind."""
+    from automate.builder import definitions
+
+    known = dict(definitions._builders)
+    definitions.clear()
+    yield
+    definitions.clear()
+    definitions._builders.update(known)
+
+
+@pytest.fixture
 def work() -> Any:
     """Run a worker in this thread until nothing is due: ``work()``."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,15 +26,6 @@ from pydantic import BaseModel
 class Invoice(BaseModel):
     text: str
     total: int
-
-
-@pytest.fixture
-def fresh_definitions() -> Iterator[None]:
-    known = dict(definitions._builders)
-    definitions.clear()
-    yield
-    definitions.clear()
-    definitions._builders.update(known)
 
 
 @pytest.mark.usefixtures("fresh_definitions")

@@ -195,7 +195,7 @@ def test_a_checkpoint_outlasts_a_database_that_is_away(
     from automate_outbox.store import DatabaseOutboxStore
 
     calls, failures = [], []
-    true_renew, true_success = DatabaseOutboxStore.renew, DatabaseOutboxStore.mark_success
+    true_hold, true_success = DatabaseOutboxStore.hold_many, DatabaseOutboxStore.mark_success_many
 
     @actions("once")
     def once(ctx: ActionContext) -> None:
@@ -212,11 +212,12 @@ def test_a_checkpoint_outlasts_a_database_that_is_away(
 
     manual("once", {"id": "a", "action": "test.once"}, {"id": "b", "action": "test.once"})
     run_workflow("once", {})
-    monkeypatch.setattr(DatabaseOutboxStore, "renew", failing(true_renew))
-    monkeypatch.setattr(DatabaseOutboxStore, "mark_success", failing(true_success))
+    monkeypatch.setattr(DatabaseOutboxStore, "hold_many", failing(true_hold))
+    monkeypatch.setattr(DatabaseOutboxStore, "mark_success_many", failing(true_success))
     work_off()
     run = ExecutionRun.objects.get()
-    assert (run.status, calls, failures) == ("SUCCESS", ["a", "b"], [0, 1, 2])
+    assert (run.status, calls) == ("SUCCESS", ["a", "b"])
+    assert {1, 2} <= set(failures)
     assert OutboxJob.objects.get().attempts == 1
 
 

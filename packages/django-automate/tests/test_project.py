@@ -12,14 +12,15 @@ from typing import Any
 import pytest
 from automate.doctor import examine
 from automate.events import emit_event, run_workflow
-from automate.models import AuditLogEntry, Event
+from automate.models import Artifact, AuditLogEntry, Event
 from automate.publish import publish
 from automate_core.hookspecs import hookimpl
+from automate_outbox.counters import Counters, Heartbeat
 from automate_outbox.models import OutboxJob
 from django.apps import apps
 from django.contrib import admin
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, connections
 from django.dispatch import Signal
 from django.test import Client
 from django.urls import reverse
@@ -41,6 +42,7 @@ def test_every_page_of_the_admin_opens_and_changes_nothing(work: Any) -> None:
     emit_event("a.b", {"x": 2})
     work()
     AuditLogEntry.objects.create(actor="me", action="test", resource="r", details={"token": "abc"})
+    Artifact.objects.create(sha256="0" * 64, bytes=1, created_at=timezone.now())
     client = Client()
     client.force_login(get_user_model().objects.create_superuser("admin"))
     pages = 0
@@ -64,7 +66,7 @@ def test_every_page_of_the_admin_opens_and_changes_nothing(work: Any) -> None:
         assert client.post(reverse(f"{base}_delete", args=[row.pk]), {"post": "yes"}).status_code == 403
         assert model_admin.search_fields, model
         assert model_admin.list_filter, model
-    assert pages == 30
+    assert pages == 33
     event = Event.objects.get(type="a.b", payload__x=1)
     page = client.get(reverse("admin:automate_event_change", args=[event.pk])).content.decode()
     for model_name in ("decision", "execution"):  # and back again
@@ -139,23 +141,53 @@ def test_wrong_settings_are_told_once_and_not_by_what_needs_them(
 
 @pytest.mark.usefixtures("db")
 def test_a_worker_does_not_wait_for_tables_that_are_missing() -> None:
+    from django.db.migrations.loader import MigrationLoader
     from django.db.migrations.recorder import MigrationRecorder
 
-    MigrationRecorder(connection).record_unapplied("automate", "0001_initial")
+    (newest,) = MigrationLoader(connection).graph.leaf_nodes("automate")
+    MigrationRecorder(connection).record_unapplied(*newest)
     try:
-        with pytest.raises(CommandError, match=r"automate\.0001_initial.*manage\.py migrate"):
+        with pytest.raises(CommandError, match=rf"automate\.{newest[1]}.*manage\.py migrate"):
             call_command("automate_worker", drain=True)
     finally:
-        MigrationRecorder(connection).record_applied("automate", "0001_initial")
+        MigrationRecorder(connection).record_applied(*newest)
 
 
 @pytest.mark.usefixtures("db")
 def test_the_doctor_says_that_no_worker_runs() -> None:
     emit_event("a.b", {})
-    assert not any("due for more" in finding.message for finding in examine())
+    assert not any("no worker runs" in finding.message for finding in examine())
     OutboxJob.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=90))
-    (late,) = [finding for finding in examine() if "due for more" in finding.message]
+    (late,) = [finding for finding in examine() if "no worker runs" in finding.message]
     assert (late.level, late.remedy) == ("warning", "python manage.py automate_worker")
+    counters = Counters(reaped=5, crashed=2, stale_refused=1)
+    Heartbeat("busy", counters, mode="thread").beat(in_hand=3, wake="notify")
+    OutboxJob.objects.create(kind="k", status="FAILED")
+    findings = examine()
+    (figures,) = [finding.figures for finding in findings if finding.figures]
+    assert (figures["due"], figures["in_hand"], figures["dead"]) == (1, 0, 1)
+    assert (figures["reaped"], figures["quarantined"], figures["stale_refused"]) == (5, 2, 1)
+    assert [worker["worker_id"] for worker in figures["workers"]] == ["busy"]
+    assert figures["oldest_seconds"] >= 90
+    said = " ".join(finding.message for finding in findings)
+    assert "do not keep up" in said
+    assert "1 alive: busy (thread, notify)" in said
+    assert "1 dead letters" in said
+
+
+@pytest.mark.usefixtures("db")
+def test_the_doctor_says_how_workers_are_woken(configured: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def looked() -> tuple[str, str]:
+        (waking,) = [finding for finding in examine() if finding.name == "waking"]
+        return waking.level, waking.message.partition(":")[0]
+
+    best = {"postgresql": "notify", "sqlite": "local", "mysql": "poll"}[connection.vendor]
+    assert looked() == ("ok", best)
+    if connection.vendor == "postgresql":
+        elsewhere = {**connection.settings_dict, "NAME": "postgres"}
+        monkeypatch.setitem(connections.settings, "elsewhere", elsewhere)
+        configured(OUTBOX={"listen_using": "elsewhere"})
+        assert looked() == ("warning", "poll")
 
 
 def test_models_and_migrations_agree() -> None:

@@ -126,7 +126,10 @@ def test_branches_join_and_conditions_skip(actions: Any) -> None:
     assert found.steps.get(step_id="c").reason
 
 
-def test_a_transient_failure_is_retried_as_a_row_and_keeps_its_idempotency_key(actions: Any, work: Any) -> None:
+def test_a_transient_failure_is_retried_as_a_row_and_keeps_its_idempotency_key(
+    actions: Any, work: Any, configured: Any
+) -> None:
+    configured(EXECUTION={"retry_initial_seconds": 3.0})  # longer than the drain below can take
     seen: list[tuple[int, str]] = []
 
     @actions("flaky")
@@ -144,6 +147,7 @@ def test_a_transient_failure_is_retried_as_a_row_and_keeps_its_idempotency_key(a
     waiting = OutboxJob.objects.get(status="PENDING")
     assert waiting.pk == found.job_id
     assert waiting.next_attempt_at > waiting.created_at
+    configured(EXECUTION={"retry_initial_seconds": 0.01})
     work()
     found.refresh_from_db()
     assert found.status == "SUCCESS"

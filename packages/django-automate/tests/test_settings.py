@@ -140,7 +140,7 @@ class TestEffects:
 
     def test_worker_and_outbox_defaults(self, configured: Any) -> None:
         configured(
-            WORKER={"concurrency": 3, "poll_seconds": 0.5, "grace_seconds": 4},
+            WORKER={"concurrency": 3, "poll_seconds": 0.5, "grace_seconds": 4, "silence_seconds": 7},
             OUTBOX={"lease_seconds": 9, "max_crashes": 5, "reaper_interval_seconds": 2},
         )
         options = WorkerOptions.from_settings()
@@ -175,11 +175,25 @@ class TestEffects:
 
     def test_metrics_export(self, configured: Any) -> None:
         assert Client().get("/automate/metrics").status_code == 404
-        configured(METRICS_EXPORT=True)
+        configured(METRICS_EXPORT=True, OUTBOX={"metrics_cache_seconds": 0})
         emit_event("a.b", {})
         text = Client().get("/automate/metrics").content.decode()
-        assert 'automate_outbox_items{status="pending"} 1.0' in text
+        assert 'automate_outbox_items{queue="default",state="due"} 1.0' in text
         assert "automate_outbox_oldest_seconds" in text
+
+    def test_outbox_metrics_cache_seconds(self, configured: Any) -> None:
+        from django.db import connection
+        from django.test.utils import CaptureQueriesContext
+
+        def statements() -> int:
+            with CaptureQueriesContext(connection) as queries:
+                assert Client().get("/automate/metrics").status_code == 200
+            return len(queries)
+
+        configured(METRICS_EXPORT=True, OUTBOX={"metrics_cache_seconds": 0})
+        assert [statements(), statements()] == [2, 2]
+        configured(METRICS_EXPORT=True, OUTBOX={"metrics_cache_seconds": 60})
+        assert [statements(), statements()] == [2, 0]
 
     def test_redact_keys(self, configured: Any, actions: Any) -> None:
         @actions("echo")

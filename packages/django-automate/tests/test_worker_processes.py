@@ -59,7 +59,8 @@ class Workers:
         }
 
     def start(self, *arguments: str, **extra: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "django", "automate_worker", "--poll", "0.05", *arguments]
+        alone = [] if "process" in arguments or "thread" in arguments else ["--unsupervised"]
+        command = [sys.executable, "-m", "django", "automate_worker", "--poll", "0.05", *alone, *arguments]
         process = subprocess.Popen(
             command, env=self.environment(**extra), stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
@@ -91,7 +92,7 @@ def finished() -> bool:
 @pytest.mark.parametrize("step", ["s1", "s2", "s3", "s4"])
 def test_killed_between_two_steps_the_run_goes_on_where_it_was(workers: Workers, step: str) -> None:
     emit_event("crash.now", {})
-    first = workers.start("--lease", "1", CRASH_AFTER=step)
+    first = workers.start("--lease", "1", "--mode", "synchronous", CRASH_AFTER=step)
     assert first.wait(30) == -signal.SIGKILL
     assert workers.trace()[-1] == step
     workers.start("--lease", "1")

@@ -9,15 +9,37 @@ from automate.__about__ import __version__
 if TYPE_CHECKING:
     from automate.actions import action
     from automate.builder import workflow
-    from automate.events import aemit_event, arun_workflow, emit_event, run_workflow
+    from automate.events import (
+        NewEvent,
+        aemit_event,
+        aemit_events,
+        arun_workflow,
+        emit_event,
+        emit_events,
+        run_workflow,
+    )
 
-__all__ = ["__version__", "action", "aemit_event", "arun_workflow", "emit_event", "run_workflow", "workflow"]
+__all__ = [
+    "NewEvent",
+    "__version__",
+    "action",
+    "aemit_event",
+    "aemit_events",
+    "arun_workflow",
+    "emit_event",
+    "emit_events",
+    "run_workflow",
+    "workflow",
+]
 
 _LAZY = {
     "action": "automate.actions",
     "workflow": "automate.builder",
     "emit_event": "automate.events",
     "aemit_event": "automate.events",
+    "NewEvent": "automate.events",
+    "emit_events": "automate.events",
+    "aemit_events": "automate.events",
     "run_workflow": "automate.events",
     "arun_workflow": "automate.events",
 }

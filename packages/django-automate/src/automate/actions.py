@@ -81,6 +81,7 @@ def action(
     name: str,
     *,
     idempotent: bool = False,
+    transactional: bool = False,
     title: str = "",
     version: str = "1",
     registry: Registry = registry,
@@ -94,6 +95,9 @@ def action(
     Args:
         name: ``"prefix.name"``, in lower case.
         idempotent: Whether calling it twice with one input has the effect of one call.
+        transactional: Whether it is called within the transaction that records its success: what it writes to the
+            default database happens once, however often the step is tried. Its locks are held until it returns, so
+            it should be short and call nobody else. It cannot be ``async def``.
         title: One line for people; the first line of the docstring unless given.
         version: Raised when its meaning changes; recorded with each workflow version that uses it.
         registry: Where it is registered.
@@ -112,9 +116,18 @@ def action(
         raise ConfigurationError(f"{name!r} is not the name of an action: write 'prefix.name' in lower case.")
 
     def register(function: Callable[P, R]) -> Callable[P, R]:
+        if transactional and inspect.iscoroutinefunction(function):
+            raise ConfigurationError(f"Action {name!r}: a transaction belongs to one thread, so it cannot be async.")
         model, context_parameter = _input_model(name, function)
         first_line = (inspect.getdoc(function) or "").partition("\n")[0]
-        spec = ActionSpec(short, model, idempotent=idempotent, title=title or first_line, version=version)
+        spec = ActionSpec(
+            short,
+            model,
+            idempotent=idempotent,
+            title=title or first_line,
+            version=version,
+            transactional=transactional,
+        )
         _add(registry, prefix, short, _Function(spec, model, function, context_parameter))
         function.__automate_action__ = name  # type: ignore[attr-defined]  # a mark, read by action_name
         return function

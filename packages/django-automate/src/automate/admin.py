@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from automate_core.errors import ArtifactError
 from automate_core.redaction import redact
 from automate_core.rules import format_explanation
-from django.contrib import admin
-from django.db import models
-from django.http import HttpRequest
-from django.urls import reverse
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from automate._read_only import ReadOnlyAdmin, ReadOnlyInline, link, seconds_between
+from automate.artifacts import content
 from automate.models import (
+    Artifact,
+    ArtifactUse,
     AuditLogEntry,
     Decision,
     DedupeKey,
@@ -27,136 +32,7 @@ from automate.models import (
     WorkflowVersion,
 )
 
-if TYPE_CHECKING:
-    AnyModelAdmin = admin.ModelAdmin[Any]
-    AnyInline = admin.TabularInline[Any, Any]
-else:  # Django's classes take their parameters from the stubs alone
-    AnyModelAdmin, AnyInline = admin.ModelAdmin, admin.TabularInline
-
 __all__: list[str] = []
-
-
-def pretty(value: Any) -> SafeString:
-    """Show JSON, redacted, in a fixed-width block.
-
-    Args:
-        value: The JSON value.
-    """
-    if value is None:
-        return format_html("{}", "-")
-    return format_html("<pre>{}</pre>", json.dumps(redact(value), indent=2, ensure_ascii=False, default=str))
-
-
-def link(text: Any, view: str, *args: Any, query: dict[str, Any] | None = None) -> SafeString:
-    """Link to another page of the admin.
-
-    Args:
-        text: What to show.
-        view: The page's name, without ``admin:``.
-        *args: The arguments of its address.
-        query: The filters of a list.
-    """
-    return format_html('<a href="{}">{}</a>', reverse(f"admin:{view}", args=args, query=query), text)
-
-
-def seconds_between(start: datetime | None, end: datetime | None) -> str:
-    """Show how long something took.
-
-    Args:
-        start: When it began.
-        end: When it ended.
-    """
-    return "-" if start is None or end is None else f"{(end - start).total_seconds():.3f}"
-
-
-class ReadOnly:
-    """Nothing may be added, changed or deleted; JSON is shown redacted and indented."""
-
-    model: type[models.Model]
-    shown: tuple[str, ...] = ()
-    """The fields to show; all of them where it is empty."""
-
-    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
-        """Return False.
-
-        Args:
-            request: The request.
-            *args: The parent, in an inline.
-        """
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return False.
-
-        Args:
-            request: The request.
-            obj: The row.
-        """
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return False.
-
-        Args:
-            request: The request.
-            obj: The row.
-        """
-        return False
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        """Show JSON through its pretty form, everything else as it is.
-
-        Args:
-            request: The request.
-            obj: The row.
-        """
-        json_fields = {f.name for f in self.model._meta.fields if isinstance(f, models.JSONField)}
-        names = self.shown or tuple("event" if f.name == "event_id" else f.name for f in self.model._meta.fields)
-        return [f"pretty_{name}" if name in json_fields else name for name in names]
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        """Every field is.
-
-        Args:
-            request: The request.
-            obj: The row.
-        """
-        return self.get_fields(request, obj)
-
-    @admin.display(description="event", ordering="event_id")
-    def event(self, row: Any) -> SafeString | str:
-        """The event of a row, which names it without a foreign key.
-
-        Args:
-            row: The row.
-        """
-        return "-" if row.event_id is None else link(row.event_id, "automate_event_change", row.event_id)
-
-    def __getattr__(self, name: str) -> Any:
-        if not name.startswith("pretty_"):
-            raise AttributeError(name)
-        field = name.removeprefix("pretty_")
-
-        def show(row: Any) -> SafeString:
-            return pretty(getattr(row, field))
-
-        show.short_description = field.replace("_", " ")  # type: ignore[attr-defined]  # the admin's own protocol
-        return show
-
-
-class ReadOnlyAdmin(ReadOnly, AnyModelAdmin):
-    """A read-only page for one model."""
-
-    show_full_result_count = False
-    list_per_page = 50
-
-
-class ReadOnlyInline(ReadOnly, AnyInline):
-    """Read-only rows within the page of their parent."""
-
-    extra = 0
-    can_delete = False
-    show_change_link = True
 
 
 @admin.register(Event)
@@ -214,7 +90,7 @@ class DecisionAdmin(ReadOnlyAdmin):
     list_filter = ("matched", "version__workflow")
     list_select_related = ("version__workflow",)
     search_fields = ("=event_id", "version__workflow__slug")
-    shown = ("event", "version", "matched", "explained", "error", "created_at")
+    shown = ("event", "version", "matched", "explained", "error", "reason", "created_at")
 
     @admin.display(description="explanation")
     def explained(self, row: Decision) -> SafeString:
@@ -233,7 +109,7 @@ class DecisionAdmin(ReadOnlyAdmin):
         Args:
             row: The decision.
         """
-        return row.error or (row.explanation or {}).get("reason", "")
+        return row.error or row.reason or (row.explanation or {}).get("reason", "")
 
 
 class VersionInline(ReadOnlyInline):
@@ -332,6 +208,71 @@ class StepRunAdmin(ReadOnlyAdmin):
     list_display = ("finished_at", "step_id", "action", "attempt", "status", "run_id")
     list_filter = ("status", "action")
     search_fields = ("=run__id", "step_id", "action")
+
+
+class UseInline(ReadOnlyInline):
+    """What uses an artifact."""
+
+    model = ArtifactUse
+    shown = ("owner", "page")
+    show_change_link = False
+
+    @admin.display(description="of")
+    def page(self, row: ArtifactUse) -> SafeString:
+        """The page of the owner.
+
+        Args:
+            row: The use.
+        """
+        model = "executionrun" if row.owner == "run" else row.owner
+        return link(row.owner_id, f"automate_{model}_change", row.owner_id)
+
+
+@admin.register(Artifact)
+class ArtifactAdmin(ReadOnlyAdmin):
+    """Artifacts; who may view them may download them, redacted."""
+
+    list_display = ("created_at", "sha256", "bytes")
+    list_filter = ("created_at",)
+    search_fields = ("=sha256",)
+    shown = ("sha256", "bytes", "created_at", "download")
+    inlines = (UseInline,)
+
+    @admin.display(description="content")
+    def download(self, row: Artifact) -> SafeString:
+        """A link to the content.
+
+        Args:
+            row: The artifact.
+        """
+        return link("Download", "automate_artifact_content", row.pk)
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the page of the content."""
+        view = self.admin_site.admin_view(self.content_view)
+        return [path("<str:sha256>/content/", view, name="automate_artifact_content"), *super().get_urls()]
+
+    def content_view(self, request: HttpRequest, sha256: str) -> HttpResponse:
+        """Send the content as a file, redacted.
+
+        Args:
+            request: The request.
+            sha256: Which one.
+
+        Raises:
+            PermissionDenied: If the user may not view artifacts.
+        """
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        artifact = get_object_or_404(Artifact, pk=sha256)
+        try:
+            text = json.dumps(redact(content(artifact.reference)), indent=2, ensure_ascii=False)
+        except ArtifactError as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return HttpResponseRedirect(reverse("admin:automate_artifact_change", args=(sha256,)))
+        disposition = f'attachment; filename="{artifact.sha256}.json"'
+        headers = {"Content-Disposition": disposition, "X-Content-Type-Options": "nosniff"}
+        return HttpResponse(text, content_type="application/json", headers=headers)
 
 
 @admin.register(AuditLogEntry)

@@ -14,10 +14,13 @@ class AutomateConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Install the settings, the checks and the job handlers, and import every app's ``automations``."""
-        from automate import checks, conf  # noqa: F401 - importing checks registers them
+        """Install settings, checks, job handlers and the audit of dead letters; import every app's ``automations``."""
+        from automate_outbox.dead import dead_letters_changed
+
+        from automate import checks, conf, dead_letters  # noqa: F401 - importing checks registers them
         from automate.worker.handlers import register_handlers
 
         conf.install()
         register_handlers()
+        dead_letters_changed.connect(dead_letters.audit, dispatch_uid="automate.dead_letters")
         autodiscover_modules("automations")

@@ -200,7 +200,12 @@ definitions = Definitions()
 
 
 def workflow(
-    slug: str, *, on: str | None = None, when: Mapping[str, Any] | None = None, name: str = ""
+    slug: str,
+    *,
+    on: str | None = None,
+    when: Mapping[str, Any] | None = None,
+    concurrency: Mapping[str, Any] | None = None,
+    name: str = "",
 ) -> WorkflowBuilder:
     """Begin a workflow; use it as a context manager.
 
@@ -209,6 +214,8 @@ def workflow(
         on: The event type, or a pattern such as ``"order.*"``, that triggers it; None for one that only
             ``run_workflow`` starts.
         when: JSONLogic over the event's payload that must hold.
+        concurrency: What happens with runs that share a key, and how fast they may begin, such as
+            ``{"key": "{{ event.payload.customer }}", "mode": "queue"}``.
         name: Its name for people.
 
     Returns:
@@ -218,6 +225,8 @@ def workflow(
     if when is not None:
         trigger["rule"] = _rule(when, f"'when' of workflow {slug!r}")
     definition: dict[str, Any] = {"slug": slug, "trigger": trigger}
+    if concurrency is not None:
+        definition["concurrency"] = _plain(concurrency)
     caller = inspect.stack()[1]
     return WorkflowBuilder(definition, f"{caller.frame.f_globals.get('__name__', '?')}:{caller.lineno}", name)
 

@@ -8,7 +8,7 @@ from automate_core.errors import AutomateError, ConfigurationError
 from django.apps import apps
 from django.core.checks import CheckMessage, Error, Warning, register
 
-__all__ = ["check_apps", "check_plugins", "check_settings"]
+__all__ = ["check_apps", "check_artifacts", "check_artifacts_for_deployment", "check_plugins", "check_settings"]
 
 
 @register()
@@ -51,6 +51,66 @@ def check_apps(**kwargs: Any) -> list[CheckMessage]:
             "The outbox has no tables: 'automate_outbox' is not in INSTALLED_APPS.",
             hint="INSTALLED_APPS = [..., 'automate_outbox', 'automate']",
             id="automate.E003",
+        )
+    ]
+
+
+@register()
+def check_artifacts(**kwargs: Any) -> list[CheckMessage]:
+    """Refuse to keep large values where files are served to anybody, and tell where they cannot be kept at all.
+
+    Args:
+        **kwargs: What Django passes to a check.
+    """
+    from automate_core import settings
+
+    try:
+        settings.current()
+    except ConfigurationError:
+        return []  # check_settings tells
+    from automate.artifacts import storage
+    from automate.artifacts.files import served_below
+
+    try:
+        served = served_below(storage())
+    except Exception as error:  # noqa: BLE001 - a storage of somebody else may raise anything while it is made
+        hint = "Until then, values above EXECUTION.inline_bytes are refused."
+        return [Warning(f"Artifacts cannot be kept: {type(error).__name__}: {error}", hint=hint, id="automate.W002")]
+    if not served:
+        return []
+    return [
+        Error(
+            f"Artifacts are kept in {served}, whose files are served: payloads could be read by anybody.",
+            hint="Give STORAGES['automate'], or ARTIFACTS.location, a directory of its own.",
+            id="automate.E005",
+        )
+    ]
+
+
+@register(deploy=True)
+def check_artifacts_for_deployment(**kwargs: Any) -> list[CheckMessage]:
+    """Warn of a production where large values are kept wherever the code happens to be.
+
+    Args:
+        **kwargs: What Django passes to a check.
+    """
+    from automate_core import settings
+    from django.conf import settings as django_settings
+
+    from automate.artifacts.files import ALIAS
+
+    try:
+        chosen = settings.current().artifacts.location
+    except ConfigurationError:
+        return []
+    if chosen or ALIAS in django_settings.STORAGES:
+        return []
+    return [
+        Warning(
+            "Artifacts are kept next to the code, in automate_artifacts: other hosts do not see them, and they may go "
+            "with the next release.",
+            hint="Set ARTIFACTS.location to a directory that all hosts share, or define STORAGES['automate'].",
+            id="automate.W003",
         )
     ]
 

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from automate_core import settings
-from automate_core.errors import AutomateError, EventNotFound
+from automate_core.errors import ArtifactError, AutomateError
 from automate_core.outbox import NewJob, OutboxItem
 from automate_core.payload import storable_text
 from automate_core.redaction import redact
 from automate_core.rules import explain
 from automate_core.workflow.events import patterns_for
-from automate_outbox.store import DatabaseOutboxStore
-from django.db import transaction
 from django.utils import timezone
 
-from automate import signals
+from automate.artifacts import content
+from automate.concurrency import key_of, ordering_key_of
 from automate.events import RUN_JOB
 from automate.runtime.versions import compiled
 
 if TYPE_CHECKING:
-    from automate.models import Event, WorkflowVersion
+    from automate_core.workflow.compiled import CompiledWorkflow
 
-__all__ = ["Verdict", "decide", "dispatch"]
+    from automate.models import Event, ExecutionRun, WorkflowVersion
+    from automate.runtime.journal import Births
+
+__all__ = ["Verdict", "births_of", "decide", "listeners"]
 
 _ERROR_LENGTH = 4000
 
@@ -39,30 +41,48 @@ class Verdict:
         matched: Whether it is to be run.
         explanation: The explain tree of its rule; None where it has none or it could not be evaluated.
         error: Why it could not be evaluated; never a match.
+        key: The concurrency key of its run; None where it has none.
     """
 
     version: WorkflowVersion
     matched: bool
     explanation: dict[str, Any] | None = None
     error: str = ""
+    key: str | None = None
 
 
-def decide(event: Event) -> list[Verdict]:
+def listeners(types: Iterable[str]) -> dict[str, list[WorkflowVersion]]:
+    """Return the live versions that listen to some types of events: one statement, however many they are.
+
+    Args:
+        types: The types.
+
+    Returns:
+        For each type, the versions by slug, with their workflows.
+    """
+    from automate.models import WorkflowVersion
+
+    patterns = {type: set(patterns_for(type)) for type in types}
+    versions = list(
+        WorkflowVersion.objects.select_related("workflow")
+        .filter(live=True, workflow__enabled=True, trigger_event__in=set().union(*patterns.values()))
+        .order_by("workflow__slug")
+    )
+    return {type: [v for v in versions if v.trigger_event in wanted] for type, wanted in patterns.items()}
+
+
+def decide(event: Event, versions: Sequence[WorkflowVersion] | None = None) -> list[Verdict]:
     """Ask every live workflow that listens to the type of an event.
 
     Args:
         event: The event.
+        versions: Those that listen to its type; None looks them up.
 
     Returns:
         A verdict for each, by slug. Nothing is written.
     """
-    from automate.models import WorkflowVersion
-
-    versions = (
-        WorkflowVersion.objects.select_related("workflow")
-        .filter(live=True, workflow__enabled=True, trigger_event__in=patterns_for(event.type))
-        .order_by("workflow__slug")
-    )
+    if versions is None:
+        versions = listeners([event.type])[event.type]
     return [verdict for version in versions if (verdict := _judge(version, event)) is not None]
 
 
@@ -75,49 +95,41 @@ def _judge(version: WorkflowVersion, event: Event) -> Verdict | None:
             return None
         rule = workflow.rule
         if rule is None:
-            return Verdict(version, matched=True)
-        matched = rule.evaluate(event.payload)
+            return Verdict(version, matched=True, key=_key(workflow, event))
+        payload = content(event.payload)
+        matched = rule.evaluate(payload)
         keep = matched or settings.current().decisions.non_matches == "all"
-        tree = explain(rule.spec, event.payload) if keep else None
+        tree = explain(rule.spec, payload) if keep else None
+        key = _key(workflow, event) if matched else None
+    except ArtifactError:
+        raise  # the rule was not asked: the event is tried again, or becomes a dead letter
     except AutomateError as error:
         return Verdict(version, matched=False, error=storable_text(str(error), _ERROR_LENGTH))
-    return Verdict(version, matched, redact(tree))
+    return Verdict(version, matched, redact(tree), key=key)
 
 
-def dispatch(item: OutboxItem, store: DatabaseOutboxStore, worker_id: str) -> tuple[OutboxItem, UUID] | None:
-    """Decide about an event and create what it starts, in one transaction with the completion of its outbox item.
+def _key(workflow: CompiledWorkflow, event: Event) -> str | None:
+    if workflow.key is None:
+        return None
+    from automate.runtime.runs import event_view
+
+    return key_of(workflow, event.tenant, event_view(event, content(event.payload)))
+
+
+def births_of(event: Event, item: OutboxItem, verdicts: Sequence[Verdict]) -> Births:
+    """Return the rows that follow from the decisions about an event; nothing is written.
 
     Args:
-        item: The claimed item of the event.
-        store: The store that claimed it.
-        worker_id: Who claimed it.
-
-    Returns:
-        The first run together with its outbox item, which is born claimed by this worker so that it can run it on at
-        once; None where nothing matched.
-
-    Raises:
-        EventNotFound: If the event does not exist.
-        LeaseLostError: If the item is no longer held; nothing was written.
+        event: The event.
+        item: Its claimed item, whose place in the outbox the runs inherit.
+        verdicts: The decisions.
     """
-    from automate.models import Event
-
-    event = Event.objects.filter(pk=item.payload["event_id"]).first()
-    if event is None:
-        raise EventNotFound(f"Event {item.payload['event_id']} does not exist.", context=dict(item.payload))
-    verdicts = decide(event)
-    with transaction.atomic():
-        store.mark_success(item.id, worker_id, lease_token=item.lease_token)
-        _record(event, verdicts)
-        return _start(event, [v.version for v in verdicts if v.matched], store, worker_id)
-
-
-def _record(event: Event, verdicts: list[Verdict]) -> None:
     from automate.models import Decision
+    from automate.runtime.journal import Births
 
     keep_all = settings.current().decisions.non_matches == "all"
     now = timezone.now()
-    Decision.objects.bulk_create(
+    decisions = [
         Decision(
             event_id=event.id,
             version=verdict.version,
@@ -128,37 +140,39 @@ def _record(event: Event, verdicts: list[Verdict]) -> None:
         )
         for verdict in verdicts
         if verdict.matched or verdict.error or keep_all
-    )
-
-
-def _start(
-    event: Event, versions: list[WorkflowVersion], store: DatabaseOutboxStore, worker_id: str
-) -> tuple[OutboxItem, UUID] | None:
-    from automate.models import Execution, ExecutionRun, RunStatus
-
-    if not versions:
-        return None
-    executions = [
-        Execution(
-            version=version,
-            context=event.payload,
-            event_id=event.id,
-            tenant=event.tenant,
-            causation_depth=event.causation_depth,
-        )
-        for version in versions
     ]
-    runs = [ExecutionRun(execution=execution, trace_id=_trace_id(event)) for execution in executions]
-    jobs = [NewJob(RUN_JOB, {"run_id": str(run.id)}, tenant=event.tenant) for run in runs]
-    first = store.add_claimed(worker_id, jobs[0])
-    runs[0].job_id, runs[0].status, runs[0].started_at = first.id, RunStatus.RUNNING, timezone.now()
-    executions[0].status = RunStatus.RUNNING
-    for run, job_id in zip(runs[1:], store.add(jobs[1:]), strict=True):
-        run.job_id = job_id
-    Execution.objects.bulk_create(executions)
-    ExecutionRun.objects.bulk_create(runs)
-    transaction.on_commit(lambda: signals.send(signals.workflow_started, ExecutionRun, run=runs[0]))
-    return first, runs[0].id
+    # Those that nothing limits come first: of them one may be born claimed.
+    matches = sorted((verdict for verdict in verdicts if verdict.matched), key=lambda verdict: verdict.key is not None)
+    runs = [_new_run(event, verdict) for verdict in matches]
+    jobs = [
+        NewJob(
+            RUN_JOB,
+            {"run_id": str(run.id)},
+            queue=item.queue,
+            priority=item.priority,
+            ordering_key=ordering_key_of(compiled(verdict.version), verdict.key) or item.ordering_key,
+            tenant=event.tenant,
+        )
+        for verdict, run in zip(matches, runs, strict=True)
+    ]
+    # A run in an order waits for those before it, so it cannot be claimed from birth; nor can one that may not start.
+    free = not item.ordering_key and bool(matches) and matches[0].key is None
+    return Births(decisions, runs, jobs, claims_first=free)
+
+
+def _new_run(event: Event, verdict: Verdict) -> ExecutionRun:
+    from automate.models import Execution, ExecutionRun
+
+    execution = Execution(
+        version=verdict.version,
+        concurrency_key=verdict.key,
+        live_key=verdict.key,
+        context=event.payload,
+        event_id=event.id,
+        tenant=event.tenant,
+        causation_depth=event.causation_depth,
+    )
+    return ExecutionRun(execution=execution, trace_id=_trace_id(event))
 
 
 def _trace_id(event: Event) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
 
 from automate_core import settings
 from automate_core.errors import AutomateError
+from automate_core.outbox import JobStatus
 from automate_core.redaction import redact_text
 from automate_core.registry import registry
 
@@ -26,12 +27,14 @@ class Finding:
         level: ``ok``, ``warning`` or ``error``.
         message: What was found.
         remedy: What to do about it.
+        figures: The numbers of the finding, by name, for machines.
     """
 
     name: str
     level: Literal["ok", "warning", "error"]
     message: str
     remedy: str = ""
+    figures: dict[str, Any] = field(default_factory=dict)
 
 
 def examine(using: str = "default") -> list[Finding]:
@@ -44,7 +47,8 @@ def examine(using: str = "default") -> list[Finding]:
         What was found, in the order in which it should be mended. A look that fails is itself a finding.
     """
     findings: list[Finding] = []
-    for look in (_settings, _database, _migrations, _plugins, _secrets, _workflows, _outbox):
+    project = (_settings, _database, _migrations, _plugins, _secrets, _workflows)
+    for look in (*project, _artifacts, _retention, _outbox, _waking):
         try:
             findings.extend(look(using))
         except Exception as error:  # noqa: BLE001 - the doctor reports what is broken, it does not break
@@ -165,29 +169,76 @@ def _step(where: str, step: dict[str, Any]) -> Iterator[Finding]:
             yield Finding("workflows", "error", f"{where}: {error}", "Mend it before the workflow runs.")
 
 
-def _outbox(using: str) -> Iterator[Finding]:
-    from automate_core.outbox import JobStatus
-    from automate_outbox.handlers import registered_kinds
-    from automate_outbox.models import OutboxJob
-    from django.utils import timezone
+def _artifacts(using: str) -> Iterator[Finding]:
+    from automate_core.errors import ArtifactUnavailable, ConfigurationError
 
-    rows = OutboxJob.objects.using(using)
-    dead = rows.filter(status=JobStatus.FAILED).count()
-    waiting = rows.filter(status__in=(JobStatus.PENDING, JobStatus.RETRY))
-    yield Finding("outbox", "ok", f"{waiting.count()} waiting, {rows.filter(status=JobStatus.CLAIMED).count()} claimed")
-    late = waiting.filter(next_attempt_at__lt=timezone.now() - _LATE).count()
-    if late:
+    from automate.artifacts import storage
+    from automate.artifacts.files import probe
+
+    try:
+        probe()
+    except ConfigurationError as error:
+        yield Finding("artifacts", "warning", f"values above EXECUTION.inline_bytes are refused: {error}")
+    except ArtifactUnavailable as error:
+        remedy = "Let workers and web processes write there, or define STORAGES['automate']."
+        yield Finding("artifacts", "error", str(error), remedy)
+    else:
+        yield Finding("artifacts", "ok", f"large values go to {type(storage()).__name__}")
+
+
+def _retention(using: str) -> Iterator[Finding]:
+    from automate.partitions import examine as examine_partitions
+
+    policy = settings.current().retention
+    if not policy.enabled:
+        remedy = "Set RETENTION.enabled to True, or run 'automate retention' now and then."
+        yield Finding("retention", "warning", "RETENTION.enabled is False: history grows without end", remedy)
+    state = examine_partitions(using=using)
+    for problem in state.problems:
+        yield Finding("retention", "warning", problem, "'automate partition events --check' shows the partitions.")
+    if policy.enabled and not state.problems:
+        kept = f"events {policy.events_days:g} days, runs {policy.runs_days:g} ({policy.failed_runs_days:g} failed)"
+        yield Finding("retention", "ok", f"{kept}{', in partitions' if state.partitioned else ''}")
+
+
+def _outbox(using: str) -> Iterator[Finding]:
+    from automate_outbox.gauges import measure
+
+    read = measure(using)
+    figures = {
+        "due": read.due,
+        "waiting": read.waiting,
+        "in_hand": read.in_flight,
+        "oldest_seconds": round(read.oldest_seconds, 3),
+        "dead": read.dead,
+        "reaped": read.totals["reaped"],
+        "quarantined": read.totals["crashed"],
+        "stale_refused": read.totals["stale_refused"],
+        "workers": [asdict(worker) for worker in read.alive],
+    }
+    message = f"{read.due} due, {read.waiting} waiting for their time, {read.in_flight} in hand"
+    yield Finding("outbox", "ok", message, figures=figures)
+    alive = [f"{worker.worker_id} ({worker.mode}, {worker.wake or 'poll'})" for worker in read.alive]
+    yield Finding("workers", "ok", f"{len(alive)} alive{': ' if alive else ''}{', '.join(alive[:5])}")
+    if read.oldest_seconds > _LATE.seconds:
         yield Finding(
             "outbox",
             "warning",
-            f"{late} have been due for more than {_LATE.seconds} seconds: no worker keeps up, or none runs",
+            f"the oldest item has been due for {read.oldest_seconds:.0f} seconds: "
+            + ("the workers do not keep up" if alive else "no worker runs"),
             "python manage.py automate_worker",
         )
-    if dead:
-        yield Finding(
-            "outbox", "warning", f"{dead} dead letters", "Look at them in the admin: Outbox jobs, status FAILED."
-        )
-    unknown = set(waiting.values_list("kind", flat=True).distinct()) - set(registered_kinds())
+    if read.dead:
+        yield Finding("outbox", "warning", f"{read.dead} dead letters", "python manage.py automate dlq list")
+    yield from _unhandled(using)
+
+
+def _unhandled(using: str) -> Iterator[Finding]:
+    from automate_outbox.handlers import registered_kinds
+    from automate_outbox.models import OutboxJob
+
+    waiting = OutboxJob.objects.using(using).filter(status__in=(JobStatus.PENDING, JobStatus.RETRY))
+    unknown = set(waiting.order_by().values_list("kind", flat=True).distinct()) - set(registered_kinds())
     if unknown:
         yield Finding(
             "outbox",
@@ -195,3 +246,14 @@ def _outbox(using: str) -> Iterator[Finding]:
             f"items of kinds that nobody here handles are waiting: {', '.join(sorted(unknown))}",
             "Run a worker of the release that wrote them.",
         )
+
+
+def _waking(using: str) -> Iterator[Finding]:
+    from automate_outbox.wake import diagnose
+    from django.db import connections
+
+    mode, reason = diagnose(using)
+    if mode == "poll" and connections[using].vendor in ("postgresql", "sqlite"):
+        yield Finding("waking", "warning", f"poll: {reason}", "Nothing is lost, but workers find new items later.")
+    else:
+        yield Finding("waking", "ok", f"{mode}: {reason}" if reason else mode)

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields
+from typing import Any
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from automate_core import settings
-from automate_core.errors import DuplicateEventError, InvalidPayloadError, PolicyError
+from automate_core.errors import AutomateError, DuplicateEventError, InvalidPayloadError, PolicyError
 from automate_core.outbox import NewJob
-from automate_core.payload import content_hash
-from automate_core.workflow.events import is_event_type
 
-from automate.payloads import ensure_storable
+from automate.concurrency import key_of, ordering_key_of
+from automate.emitting import EVENT_JOB, NewEvent, Origin, check_text, draft_event, numbered, write_drafts
 
-if TYPE_CHECKING:
-    from automate.models import DedupeKey, Event, Execution
+__all__ = [
+    "EVENT_JOB",
+    "RUN_JOB",
+    "Causation",
+    "NewEvent",
+    "aemit_event",
+    "aemit_events",
+    "arun_workflow",
+    "causation",
+    "emit_event",
+    "emit_events",
+    "run_workflow",
+]
 
-__all__ = ["Causation", "aemit_event", "arun_workflow", "causation", "emit_event", "run_workflow"]
-
-EVENT_JOB = "automate.event"
 RUN_JOB = "automate.run"
 
 
@@ -55,11 +62,18 @@ def emit_event(
     subject: str = "",
     tenant: str | None = None,
     traceparent: str = "",
+    ordering_key: str = "",
+    priority: int = 0,
+    queue: str = "default",
 ) -> str:
     """Write an event into the outbox, within the caller's transaction.
 
     Nothing is visible before the caller commits, and nothing remains when the caller rolls back. Outside of a
     transaction it commits on its own.
+
+    Events with one ordering key are handled one after another, for each tenant and queue by itself, in the order in
+    which they were emitted. One that waits for its next attempt holds back those behind it; one that became a dead
+    letter does not.
 
     Args:
         type: What happened, such as ``"order.paid"``: words joined by dots.
@@ -69,83 +83,81 @@ def emit_event(
         subject: What it is about, for finding it again.
         tenant: Whose it is; within a run the run's tenant unless given.
         traceparent: W3C trace context to continue.
+        ordering_key: What it is to be kept in order with; empty for nothing.
+        priority: Higher is handled first; -32,768 to 32,767.
+        queue: Which workers handle it.
 
     Returns:
         The id of the event, as text.
 
     Raises:
-        InvalidPayloadError: If the type or the payload cannot be stored; nothing was written and the caller's
-            transaction is still usable.
-        DuplicateEventError: If the dedupe key was used before with another type or payload.
+        InvalidPayloadError: If the type, the payload or another text cannot be stored; nothing was written and the
+            caller's transaction is still usable.
+        OutboxError: If the ordering key, the priority or the queue cannot be stored; likewise.
+        DuplicateEventError: If the dedupe key was used before with another type or payload; likewise.
+        ArtifactUnavailable: If the payload is large and its file cannot be written; likewise.
+        PolicyError: If the chain of events and runs that cause each other is longer than
+            ``EVENTS.max_causation_depth``; likewise.
+    """
+    origin = _origin(lambda: f"event {type!r}")
+    event = NewEvent(type, payload, dedupe_key, source, subject, tenant, traceparent, ordering_key, priority, queue)
+    return write_drafts([draft_event(event, origin)], origin)[0]
+
+
+def emit_events(events: Iterable[NewEvent | Mapping[str, Any]]) -> list[str]:
+    """Write many events into the outbox, within the caller's transaction: all of them or none.
+
+    It is what as many calls of :func:`emit_event` do, in two statements for up to 1,000 events (one on PostgreSQL) and
+    a few more where there are dedupe keys. Keys are also told apart within the list: the second event of a key is
+    the first. Outside of a transaction they commit together.
+
+    Args:
+        events: The events; a mapping has the names of :class:`NewEvent`.
+
+    Returns:
+        Their ids, as text, in the same order; for a key that was used before, the id of the event that has it.
+
+    Raises:
+        InvalidPayloadError: If an event cannot be stored. In this and the other errors ``context["index"]`` is the
+            place of the first such event, from 0; nothing was written and the caller's transaction is still usable.
+            What cannot be stored is found before what is a duplicate.
+        OutboxError: If an ordering key, a priority or a queue cannot be stored.
+        DuplicateEventError: If a dedupe key was used before, or earlier in the list, with another type or payload.
+        ArtifactUnavailable: If a payload is large and its file cannot be written.
         PolicyError: If the chain of events and runs that cause each other is longer than
             ``EVENTS.max_causation_depth``.
     """
-    from automate_outbox.store import get_store
-    from django.db import transaction
+    given = list(events)
+    origin = _origin(lambda: "list of events")
+    drafts = []
+    for index, event in enumerate(given):
+        try:
+            drafts.append(draft_event(event if isinstance(event, NewEvent) else _read_event(event), origin))
+        except AutomateError as error:
+            raise numbered(error, index) from error
+    try:
+        return write_drafts(drafts, origin) if drafts else []
+    except DuplicateEventError as error:
+        raise numbered(error, error.context["index"]) from error
 
-    from automate.models import Event
-    from automate.signals import event_received, send
 
-    for name, text, limit in (
-        ("type", type, 200),
-        ("dedupe_key", dedupe_key or "", 255),
-        ("source", source, 100),
-        ("subject", subject, 200),
-        ("tenant", tenant or "", 100),
-        ("traceparent", traceparent, 64),
-    ):
-        _check_text(name, text, limit=limit)
-    if not is_event_type(type):
+def _read_event(given: Mapping[str, Any]) -> NewEvent:
+    try:
+        return NewEvent(**given)
+    except TypeError as error:
+        names = ", ".join(field.name for field in fields(NewEvent))
         raise InvalidPayloadError(
-            f"type is {type!r}: join words of letters, digits, '_' and '-' by dots, such as 'order.paid'.",
-            context={"argument": "type"},
-        )
-    if dedupe_key == "":
-        raise InvalidPayloadError(
-            "dedupe_key is empty, and every event without a key would be the same one: leave it out.",
-            context={"argument": "dedupe_key"},
-        )
-    ensure_storable(payload, max_bytes=settings.current().events.max_payload_bytes)
+            f"This is no event: pass a NewEvent, or a mapping with type, payload and what you need of {names}.",
+            context={"argument": "events"},
+        ) from error
+
+
+def _origin(what: Callable[[], str]) -> Origin:
+    """Return what events that are emitted here and now have in common."""
     cause = causation.get()
-    depth = _depth(f"event {type!r}", cause)
-    event = Event(
-        type=type,
-        payload=payload,
-        source=source,
-        subject=subject,
-        tenant=tenant if tenant is not None else (cause.tenant if cause else ""),
-        traceparent=traceparent,
-        causation_id=cause.run_id if cause else None,
-        causation_depth=depth,
-        created_at=_now(),
-    )
-    with transaction.atomic():
-        if dedupe_key is not None:
-            earlier = _claim_key(event, dedupe_key)
-            if earlier is not None:
-                return str(earlier)
-        event.save()
-        get_store().add([NewJob(EVENT_JOB, {"event_id": str(event.id)}, tenant=event.tenant)])
-        transaction.on_commit(lambda: send(event_received, Event, event=event))
-    return str(event.id)
-
-
-def _now() -> Any:
-    from django.utils import timezone
-
-    return timezone.now()
-
-
-def _check_text(name: str, text: object, *, limit: int) -> None:
-    problem = ""
-    if not isinstance(text, str):
-        problem = f"must be text, not {type(text).__name__}"
-    elif len(text) > limit:
-        problem = f"is longer than {limit} characters"
-    elif "\x00" in text or any("\ud800" <= c <= "\udfff" for c in text):
-        problem = "holds a NUL or a lone surrogate"
-    if problem:
-        raise InvalidPayloadError(f"{name} {problem}.", context={"argument": name})
+    if cause is None:
+        return Origin("", None, 0)
+    return Origin(cause.tenant, cause.run_id, _depth(what(), cause))
 
 
 def _depth(what: str, cause: Causation | None) -> int:
@@ -161,48 +173,11 @@ def _depth(what: str, cause: Causation | None) -> int:
     return cause.depth + 1
 
 
-def _claim_key(event: Event, key: str) -> UUID | None:
-    """Take a dedupe key for an event, or return the event that has it."""
-    from automate.models import DedupeKey
-
-    # The type and the key belong to it: another type is another event, and MySQL finds 'k' where 'K' was asked for.
-    digest = content_hash([event.type, key, event.payload])
-    mine = DedupeKey(
-        tenant=event.tenant,
-        source=event.source,
-        key=key,
-        event_id=event.id,
-        payload_hash=digest,
-        expires_at=event.created_at + timedelta(days=settings.current().events.dedupe_window_days),
-    )
-    # Insert first and look afterwards: a look beforehand could miss a key that another transaction is inserting.
-    DedupeKey.objects.bulk_create([mine], ignore_conflicts=True)
-    rows = DedupeKey.objects.filter(tenant=event.tenant, source=event.source, key=key)
-    # Under REPEATABLE READ on MySQL the key of another transaction is not in the snapshot; a locking read finds it.
-    # It is the second choice, as emitters that lock one row after another deadlock.
-    taken = rows.first() or rows.select_for_update().get()
-    if taken.event_id == event.id:
-        return None
-    if taken.expires_at <= event.created_at:
-        expired = DedupeKey.objects.filter(pk=taken.pk, event_id=taken.event_id)
-        if expired.update(event_id=event.id, key=key, payload_hash=digest, expires_at=mine.expires_at):
-            return None
-        taken = rows.select_for_update().get()  # another emitter renewed it this moment
-    if taken.payload_hash != digest:
-        _refuse_duplicate(taken, event)
-    return taken.event_id
-
-
-def _refuse_duplicate(taken: DedupeKey, event: Event) -> None:
-    raise DuplicateEventError(
-        f"dedupe_key {taken.key!r} was used by event {taken.event_id} with another type or payload. Use another key "
-        f"for another event, or send the same one again.",
-        context={"event_id": str(taken.event_id), "key": taken.key, "type": event.type},
-    )
-
-
 def run_workflow(workflow_slug: str, payload: dict[str, Any], *, tenant: str | None = None) -> str:
     """Start a workflow directly, without event and rules, within the caller's transaction.
+
+    The workflow's concurrency and rate hold for it as for others. In the modes ``skip`` and ``cancel_running`` whoever
+    starts another run of the key waits until the transaction has ended.
 
     Args:
         workflow_slug: The workflow; its live version is run.
@@ -210,46 +185,53 @@ def run_workflow(workflow_slug: str, payload: dict[str, Any], *, tenant: str | N
         tenant: Whose run it is; within a run that run's tenant unless given.
 
     Returns:
-        The id of the execution, as text.
+        The id of the execution, as text; in the mode ``skip``, that of the live one of its key, if there is one.
 
     Raises:
         WorkflowNotFound: If the workflow does not exist, is disabled or has no live version.
+        TemplateError: If the concurrency key cannot be rendered.
         InvalidPayloadError: If the payload cannot be stored.
+        ArtifactUnavailable: If it is large and its file cannot be written; nothing was written.
         PolicyError: If the chain of events and runs that cause each other is longer than
             ``EVENTS.max_causation_depth``.
     """
+    from automate_outbox.store import get_store
     from django.db import transaction
 
-    from automate.models import Execution, WorkflowVersion
+    from automate.models import Execution, ExecutionRun, WorkflowVersion
+    from automate.runtime.admission import admit, is_exclusive, lock_keys
+    from automate.runtime.runs import event_view
+    from automate.runtime.versions import compiled
 
-    ensure_storable(payload, max_bytes=settings.current().events.max_payload_bytes)
     cause = causation.get()
     owner = tenant if tenant is not None else (cause.tenant if cause else "")
-    _check_text("tenant", owner, limit=100)
-    _check_text("workflow_slug", workflow_slug, limit=100)
+    check_text("tenant", owner, limit=100)
+    check_text("workflow_slug", workflow_slug, limit=100)
     # Read before the transaction: SQLite refuses to turn a reader into a writer while another one writes.
+    version = WorkflowVersion.live_for(workflow_slug)
+    workflow = compiled(version)
+    key = key_of(workflow, owner, event_view(None, payload))
     execution = Execution(
-        version=WorkflowVersion.live_for(workflow_slug),
+        version=version,
         context=payload,
+        concurrency_key=key,
+        live_key=key,
         tenant=owner,
         causation_id=cause.run_id if cause else None,
         causation_depth=_depth(f"run of {workflow_slug!r}", cause),
     )
-    with transaction.atomic():
-        execution.save(force_insert=True)
-        _queue_run(execution)
-    return str(execution.id)
-
-
-def _queue_run(execution: Execution) -> None:
-    from automate_outbox.store import get_store
-
-    from automate.models import ExecutionRun
-
-    tenant = execution.tenant
     run = ExecutionRun(execution=execution, trace_id=secrets.token_hex(16))
-    run.job_id = get_store().add([NewJob(RUN_JOB, {"run_id": str(run.id)}, tenant=tenant)])[0]
-    run.save(force_insert=True)
+    job = NewJob(RUN_JOB, {"run_id": str(run.id)}, tenant=owner, ordering_key=ordering_key_of(workflow, key))
+    store = get_store()
+    with transaction.atomic():
+        if is_exclusive(run):
+            lock_keys([key])
+            if holder := admit([run], store).skipped.get(run.pk):
+                return str(holder)
+        execution.save(force_insert=True)
+        run.job_id = store.add([job])[0]
+        run.save(force_insert=True)
+    return str(execution.id)
 
 
 async def aemit_event(
@@ -261,6 +243,9 @@ async def aemit_event(
     subject: str = "",
     tenant: str | None = None,
     traceparent: str = "",
+    ordering_key: str = "",
+    priority: int = 0,
+    queue: str = "default",
 ) -> str:
     """Write an event from asynchronous code; see :func:`emit_event`.
 
@@ -272,13 +257,37 @@ async def aemit_event(
         subject: As in :func:`emit_event`.
         tenant: As in :func:`emit_event`.
         traceparent: As in :func:`emit_event`.
+        ordering_key: As in :func:`emit_event`.
+        priority: As in :func:`emit_event`.
+        queue: As in :func:`emit_event`.
 
     Returns:
         The id of the event, as text.
     """
     return await sync_to_async(emit_event)(
-        type, payload, dedupe_key, source=source, subject=subject, tenant=tenant, traceparent=traceparent
+        type,
+        payload,
+        dedupe_key,
+        source=source,
+        subject=subject,
+        tenant=tenant,
+        traceparent=traceparent,
+        ordering_key=ordering_key,
+        priority=priority,
+        queue=queue,
     )
+
+
+async def aemit_events(events: Iterable[NewEvent | Mapping[str, Any]]) -> list[str]:
+    """Write many events from asynchronous code; see :func:`emit_events`.
+
+    Args:
+        events: As in :func:`emit_events`.
+
+    Returns:
+        Their ids, as text, in the same order.
+    """
+    return await sync_to_async(emit_events)(events)
 
 
 async def arun_workflow(workflow_slug: str, payload: dict[str, Any], *, tenant: str | None = None) -> str:

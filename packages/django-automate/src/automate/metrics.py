@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,7 +10,19 @@ from automate_core import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import path
 
-__all__ = ["metrics", "urlpatterns"]
+__all__ = ["COUNTERS", "metrics", "urlpatterns"]
+
+COUNTERS = {
+    "claimed": "Claims, each a charged attempt.",
+    "completed": "Items that were completed.",
+    "retried": "Items that were given back to be tried again after an error.",
+    "failed": "Items that became dead letters after an error.",
+    "crashed": "Items that became dead letters because workers died over them.",
+    "reaped": "Items that were taken from dead workers.",
+    "released": "Items that were handed back untouched.",
+    "stale_refused": "Writes that were refused because the claim was no longer the live one.",
+}
+"""The counters of the workers: ``automate_outbox_<name>_total``."""
 
 
 def metrics(request: HttpRequest) -> HttpResponse:
@@ -35,31 +48,33 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 
 class _OutboxCollector:
-    """Reads the live rows of the outbox, which the partial indexes keep few; history is never counted."""
+    """Turns the gauges that the outbox keeps into Prometheus' families; a scrape that finds them kept asks nothing."""
 
     def collect(self) -> Iterable[Any]:
-        from automate_core.outbox import JobStatus
-        from automate_outbox.models import OutboxJob
-        from django.db.models import Count, Min
-        from django.utils import timezone
-        from prometheus_client.core import GaugeMetricFamily
+        from automate_outbox.gauges import QueueGauges, gauges
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-        live = (JobStatus.PENDING, JobStatus.RETRY, JobStatus.CLAIMED)
-        rows = (
-            OutboxJob.objects.filter(status__in=live)
-            .values("status")
-            .annotate(count=Count("id"), first=Min("created_at"))
+        read = gauges()
+        queues = read.queues or (QueueGauges("default", 0, 0, 0.0),)  # a metric that is absent raises no alert
+        items = GaugeMetricFamily("automate_outbox_items", "Items that wait to be claimed.", labels=["queue", "state"])
+        oldest = GaugeMetricFamily(
+            "automate_outbox_oldest_seconds", "How long the item that waits longest has been due.", labels=["queue"]
         )
-        depth = GaugeMetricFamily("automate_outbox_items", "Live items of the outbox.", labels=["status"])
-        found: dict[str, Any] = {row["status"]: row for row in rows}
-        for status in live:
-            depth.add_metric([status.lower()], found.get(status, {}).get("count", 0))
-        yield depth
-        waiting = [found[s]["first"] for s in (JobStatus.PENDING, JobStatus.RETRY) if s in found]
-        age = (timezone.now() - min(waiting)).total_seconds() if waiting else 0.0
-        yield GaugeMetricFamily(
-            "automate_outbox_oldest_seconds", "Age of the oldest unclaimed item.", value=max(age, 0.0)
-        )
+        for one in queues:
+            items.add_metric([one.queue, "due"], one.due)
+            items.add_metric([one.queue, "waiting"], one.waiting)
+            oldest.add_metric([one.queue], one.oldest_seconds)
+        yield items
+        yield oldest
+        yield GaugeMetricFamily("automate_outbox_in_flight", "Claimed items.", value=read.in_flight)
+        yield GaugeMetricFamily("automate_outbox_dead_letters", "Dead letters.", value=read.dead)
+        workers = Counter(worker.mode for worker in read.alive)
+        alive = GaugeMetricFamily("automate_workers", "Workers that are alive.", labels=["mode"])
+        for mode in sorted(workers) or ["thread"]:
+            alive.add_metric([mode], workers[mode])
+        yield alive
+        for name, meaning in COUNTERS.items():
+            yield CounterMetricFamily(f"automate_outbox_{name}", meaning, value=read.totals[name])
 
 
 urlpatterns = [path("metrics", metrics, name="automate-metrics")]

@@ -16,5 +16,11 @@ def automate_register_connectors() -> list[Spec]:
 
 @hookimpl
 def automate_register_commands() -> list[Spec]:
-    """Register ``automate up``."""
-    return [Spec("up", "automate.up.command:UpCommand", "From nothing to a first run")]
+    """Register ``automate up`` and the subcommands that work in a project."""
+    return [
+        Spec("up", "automate.up.command:UpCommand", "From nothing to a first run"),
+        Spec("dlq", "automate.commands.dlq:DeadLettersCommand", "List, requeue or discard dead letters"),
+        Spec("retention", "automate.commands.retention:RetentionCommand", "Delete history that is old enough"),
+        Spec("size", "automate.commands.size:SizeCommand", "How large the tables are and will be"),
+        Spec("partition", "automate.commands.partition:PartitionCommand", "Keep events in a partition per month"),
+    ]

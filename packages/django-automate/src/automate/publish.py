@@ -66,6 +66,7 @@ def publish(
             trigger_spec=data["trigger"],
             steps=data["steps"],
             output=data.get("output"),
+            concurrency=data.get("concurrency"),
             hash=digest,
             lock=_lock(definition, registry),
             trigger_event=data["trigger"].get("event", ""),

@@ -1,6 +1,8 @@
 """The tables of Automate."""
 
+from automate.models.artifacts import Artifact, ArtifactUse
 from automate.models.audit import AuditLogEntry
+from automate.models.concurrency import ConcurrencyKey
 from automate.models.events import Decision, DedupeKey, Event
 from automate.models.executions import Execution, ExecutionRun, RunStatus, StepRun
 from automate.models.workflows import Workflow, WorkflowVersion
@@ -9,8 +11,11 @@ Automation = Workflow
 """The name that the specification also uses for a workflow."""
 
 __all__ = [
+    "Artifact",
+    "ArtifactUse",
     "AuditLogEntry",
     "Automation",
+    "ConcurrencyKey",
     "Decision",
     "DedupeKey",
     "Event",

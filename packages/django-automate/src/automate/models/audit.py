@@ -8,7 +8,7 @@ from automate_core.redaction import redact
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from automate.models.immutable import AppendOnlyModel
+from automate.models.immutable import AppendOnlyModel, AppendOnlyQuerySet
 
 __all__ = ["AuditLogEntry"]
 
@@ -40,6 +40,8 @@ class AuditLogEntry(AppendOnlyModel):
     resource = models.CharField(max_length=300, db_index=True)
     details = RedactedJSONField(default=dict)
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    objects = AppendOnlyQuerySet.as_manager()
 
     class Meta:
         """Newest first, with a name that reads well."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from automate_core.ids import uuid7
 from django.db import models
 
-from automate.models.immutable import AppendOnlyModel
+from automate.models.artifacts import StoredJSONField
+from automate.models.immutable import AppendOnlyModel, AppendOnlyQuerySet
 from automate.models.workflows import WorkflowVersion
 
 __all__ = ["Decision", "DedupeKey", "Event"]
@@ -15,8 +16,8 @@ class Event(AppendOnlyModel):
     """Something that happened. Immutable."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    type = models.CharField(max_length=200, db_index=True)
-    payload = models.JSONField()
+    type = models.CharField(max_length=200)
+    payload = StoredJSONField()
     source = models.CharField(max_length=100, blank=True, default="")
     subject = models.CharField(max_length=200, blank=True, default="")
     tenant = models.CharField(max_length=100, blank=True, default="")
@@ -25,9 +26,13 @@ class Event(AppendOnlyModel):
     causation_depth = models.PositiveSmallIntegerField(default=0)
     created_at = models.DateTimeField(db_index=True)
 
+    objects = AppendOnlyQuerySet.as_manager()
+
     class Meta:
         """Newest first in the admin."""
 
+        # db_index on text would make a second index on PostgreSQL, for LIKE.
+        indexes = (models.Index(fields=("type",), name="automate_event_type"),)
         ordering = ("-created_at",)
 
     def __str__(self) -> str:
@@ -60,8 +65,13 @@ class Decision(AppendOnlyModel):
     version = models.ForeignKey(WorkflowVersion, on_delete=models.CASCADE, related_name="decisions")
     matched = models.BooleanField()
     explanation = models.JSONField(null=True, blank=True)
-    error = models.TextField(blank=True, default="", help_text="Why the rule could not be evaluated; never a match.")
+    error = models.TextField(blank=True, default="", help_text="Why it could not be decided; never a match.")
+    reason = models.CharField(
+        max_length=500, blank=True, default="", help_text="Why it started nothing although it matched."
+    )
     created_at = models.DateTimeField(db_index=True)
+
+    objects = AppendOnlyQuerySet.as_manager()
 
     class Meta:
         """One decision for each event and version, so that a repeated dispatch decides nothing twice."""

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from automate_core import settings
 from automate_core.ids import uuid7
-from django.db import models
+from django.db import models, transaction
 
+from automate.artifacts import Owner, Reference, keep, save, stored
+from automate.models.artifacts import StoredJSONField
+from automate.models.indexes import SparseIndex
 from automate.models.workflows import Workflow, WorkflowVersion
+from automate.payloads import ensure_storable
 
 __all__ = ["Execution", "ExecutionRun", "RunStatus", "StepRun"]
 
@@ -28,29 +33,60 @@ LIVE = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.WAITING)
 
 
 class Execution(models.Model):
-    """One request to run a workflow version with a context.
+    """One request to run a workflow version with a context; its status is that of its latest run.
 
     ``Execution(automation=workflow, context={…})`` pins the workflow's live version.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     version = models.ForeignKey(WorkflowVersion, on_delete=models.PROTECT, related_name="executions")
-    context = models.JSONField(default=dict)
+    context = StoredJSONField(default=dict)
     event_id = models.UUIDField(null=True, blank=True, db_index=True)
-    status = models.CharField(max_length=10, choices=RunStatus.choices, default=RunStatus.QUEUED, db_index=True)
+    status = models.CharField(max_length=10, choices=RunStatus.choices, default=RunStatus.QUEUED)
     tenant = models.CharField(max_length=100, blank=True, default="")
     causation_id = models.UUIDField(null=True, blank=True, help_text="The run that started it directly.")
     causation_depth = models.PositiveSmallIntegerField(default=0)
+    concurrency_key = models.CharField(  # noqa: DJ001
+        max_length=64, null=True, blank=True, help_text="Shared by the runs that concurrency and rate count together."
+    )
+    # NULL, so that any comparison is known to need the rows of the partial index alone. A column of its own, as an
+    # index with the status would cost every change of a status.
+    live_key = models.CharField(  # noqa: DJ001
+        max_length=64, null=True, blank=True, editable=False, help_text="The concurrency key, until it has ended."
+    )
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         """Newest first in the admin."""
 
+        indexes = (SparseIndex(fields=["live_key"], name="automate_execution_live_key"),)
         ordering = ("-created_at",)
 
     def __str__(self) -> str:
         return f"{self.pk} {self.status}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save the row; a large context becomes an artifact with it.
+
+        Args:
+            *args: As in Django.
+            **kwargs: As in Django.
+
+        Raises:
+            InvalidPayloadError: If a new context cannot be stored.
+            ArtifactUnavailable: If a large context cannot be kept; nothing was written.
+        """
+        if self._state.adding and type(self.context) is not Reference:
+            encoded = ensure_storable(self.context, max_bytes=settings.current().events.max_payload_bytes)
+            self.context = stored(self.context, encoded)
+        if not self._state.adding or type(self.context) is not Reference:
+            super().save(*args, **kwargs)
+            return
+        save(self.context)
+        with transaction.atomic():
+            keep([(self.context, Owner.EXECUTION, self.pk)])
+            super().save(*args, **kwargs)
 
     @property
     def automation(self) -> Workflow:
@@ -68,9 +104,14 @@ class ExecutionRun(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     execution = models.ForeignKey(Execution, on_delete=models.CASCADE, related_name="runs")
     number = models.PositiveIntegerField(default=1)
-    trace_id = models.CharField(max_length=32, db_index=True)
-    status = models.CharField(max_length=10, choices=RunStatus.choices, default=RunStatus.QUEUED, db_index=True)
-    outputs = models.JSONField(default=dict, help_text="Redacted.")
+    trace_id = models.CharField(max_length=32)
+    status = models.CharField(max_length=10, choices=RunStatus.choices, default=RunStatus.QUEUED)
+    idempotency_run_id = models.UUIDField(
+        null=True,
+        blank=True,
+        help_text="The dead run that it carries on, whose idempotency keys its steps use; empty: its own.",
+    )
+    outputs = StoredJSONField(default=dict, help_text="Redacted.")
     error = models.JSONField(null=True, blank=True, help_text="Code, message and step of what failed it; redacted.")
     job_id = models.BigIntegerField(null=True, blank=True, help_text="The outbox job that carries it on.")
     started_at = models.DateTimeField(null=True, blank=True)
@@ -80,6 +121,8 @@ class ExecutionRun(models.Model):
         """Newest first in the admin."""
 
         constraints = (models.UniqueConstraint(fields=("execution", "number"), name="automate_run_number_unique"),)
+        # No index holds the status: changing it then leaves every index of PostgreSQL alone (a heap-only tuple).
+        indexes = (models.Index(fields=("trace_id",), name="automate_run_trace"),)
         ordering = ("-id",)
 
     def __str__(self) -> str:
@@ -102,8 +145,8 @@ class StepRun(models.Model):
     action = models.CharField(max_length=200)
     attempt = models.PositiveIntegerField(default=1)
     status = models.CharField(max_length=10, choices=Status.choices)
-    input = models.JSONField(null=True, blank=True, help_text="Rendered and redacted; secrets are references.")
-    output = models.JSONField(null=True, blank=True, help_text="Redacted.")
+    input = StoredJSONField(null=True, blank=True, help_text="Rendered and redacted; secrets are references.")
+    output = StoredJSONField(null=True, blank=True, help_text="Redacted.")
     error = models.JSONField(null=True, blank=True, help_text="Code, message and whether it may be retried; redacted.")
     reason = models.CharField(max_length=500, blank=True, default="", help_text="Why it was skipped.")
     idempotency_key = models.CharField(max_length=200, blank=True, default="")

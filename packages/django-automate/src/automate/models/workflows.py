@@ -7,7 +7,7 @@ from typing import Any
 from automate_core.errors import WorkflowNotFound, nearby
 from django.db import models
 
-from automate.models.immutable import AppendOnlyModel
+from automate.models.immutable import ImmutableModel
 
 __all__ = ["Workflow", "WorkflowVersion"]
 
@@ -38,7 +38,7 @@ class Workflow(models.Model):
         return WorkflowVersion.live_for(self.slug)
 
 
-class WorkflowVersion(AppendOnlyModel):
+class WorkflowVersion(ImmutableModel):
     """An immutable snapshot of what a workflow does."""
 
     workflow = models.ForeignKey(Workflow, on_delete=models.CASCADE, related_name="versions")
@@ -46,6 +46,7 @@ class WorkflowVersion(AppendOnlyModel):
     trigger_spec = models.JSONField()
     steps = models.JSONField()
     output = models.JSONField(null=True, blank=True)
+    concurrency = models.JSONField(null=True, blank=True)
     hash = models.CharField(max_length=64, db_index=True, help_text="Of the canonical definition.")
     lock = models.JSONField(default=dict, help_text="Version and schema hash of each action, taken at publish.")
     trigger_event = models.CharField(max_length=200, blank=True, default="", help_text="Event type or pattern.")
@@ -73,6 +74,8 @@ class WorkflowVersion(AppendOnlyModel):
         definition = {"slug": self.workflow.slug, "trigger": self.trigger_spec, "steps": self.steps}
         if self.output is not None:
             definition["output"] = self.output
+        if self.concurrency is not None:
+            definition["concurrency"] = self.concurrency
         return definition
 
     @classmethod

@@ -19,9 +19,14 @@ if TYPE_CHECKING:
     from automate_core.outbox import OutboxItem
     from automate_outbox.store import DatabaseOutboxStore
 
-    from automate.models import Execution, ExecutionRun
+    from automate.models import Execution
 
 __all__ = ["Runtime", "aemit_event", "arun_workflow", "emit_event", "run_workflow"]
+
+
+_PATIENCE_SECONDS = 120.0
+"""How long a checkpoint is tried; by then the lease has run out, and somebody else has the run."""
+_LOOK_AGAIN_SECONDS = 0.2
 
 
 class Runtime:
@@ -56,52 +61,55 @@ class Runtime:
         while (execution := _live_execution(execution_id)) is not None:
             claimed = self._claim(execution, store, worker_id)
             if claimed is not None:
-                self._advance(*claimed, store, worker_id)
+                self._carry_on(claimed, store, worker_id)
             else:
                 self._wait(execution)
 
-    def _claim(
-        self, execution: Execution, store: DatabaseOutboxStore, worker_id: str
-    ) -> tuple[ExecutionRun, OutboxItem] | None:
+    def _claim(self, execution: Execution, store: DatabaseOutboxStore, worker_id: str) -> OutboxItem | None:
         from django.db import IntegrityError
 
         from automate.runtime.runs import queue_run
 
-        run = execution.runs.order_by("-number").first()
-        if run is None:
-            try:
-                run, item = queue_run(execution, store, worker_id)
-            except IntegrityError:  # somebody else began it this moment; the next turn finds their run
-                return None
-        else:
-            found = None if run.job_id is None else store.claim_job(worker_id, run.job_id, due_only=True)
-            if found is None:
-                return None
-            item = found
-        run.execution = execution
-        return run, item
+        job_id = execution.runs.order_by("-number").values_list("job_id", flat=True).first()
+        if job_id is not None:
+            return store.claim_job(worker_id, job_id, due_only=True)
+        try:
+            return queue_run(execution, store, worker_id)
+        except IntegrityError:  # somebody else began it this moment; the next turn finds their run
+            return None
 
-    def _advance(self, run: ExecutionRun, item: OutboxItem, store: DatabaseOutboxStore, worker_id: str) -> None:
-        from contextlib import nullcontext, suppress
+    def _carry_on(self, item: OutboxItem, store: DatabaseOutboxStore, worker_id: str) -> None:
+        from django.db import InterfaceError, OperationalError, connection
 
-        from automate_core.errors import LeaseLostError
-        from django.db import connection
-
-        from automate.runtime.advance import Advance
-        from automate.runtime.callers import InlineCaller
-        from automate.runtime.runs import DatabaseClock, Ledger
+        from automate.runtime.connections import tidy_connections
         from automate.runtime.stop import Stop
+        from automate.worker.engine import Engine
+        from automate.worker.launch import InlineLauncher
         from automate.worker.leases import LeaseKeeper
 
-        stop = Stop()
-        clock = DatabaseClock(item, store.lease_seconds)
-        advance = Advance(Ledger(run, item, store, worker_id), InlineCaller(), self._registry, clock, stop)
-        with LeaseKeeper(store, worker_id) as keeper:
-            # Within the caller's transaction the item is locked, or not to be seen, until that ends: nobody can take
-            # it, and the keeper, on its own connection, could not renew it.
-            held = nullcontext() if connection.in_atomic_block else keeper.holding(item, stop.abandoned)
-            with held, suppress(LeaseLostError):  # whoever holds it now carries it on, and the caller's loop waits
-                advance.run()
+        engine = Engine(store, worker_id, InlineLauncher(), Stop(), registry=self._registry)
+        keeper = LeaseKeeper(store, worker_id, engine.in_hand, engine.lose)
+        # Within the caller's transaction the item is locked, or not to be seen, until that ends: nobody can take it,
+        # and the keeper, on its own connection, could not renew it.
+        if not connection.in_atomic_block:
+            keeper.start()
+        items, give_up = [item], time.monotonic() + _PATIENCE_SECONDS
+        try:
+            while items or engine.in_hand:
+                try:
+                    engine.accept(items)
+                    items = []
+                    engine.flush()
+                except (OperationalError, InterfaceError):
+                    # What the steps did outside cannot be undone, so giving up means doing it twice.
+                    if connection.in_atomic_block or time.monotonic() > give_up:
+                        raise
+                    items = []
+                    tidy_connections()
+                    time.sleep(_LOOK_AGAIN_SECONDS)
+                engine.pump(0.0)
+        finally:
+            keeper.close()
 
     def _wait(self, execution: Execution) -> None:
         """Sleep until the run's item is due, or look again soon where a worker has it, who may have died over it."""

@@ -1,148 +1,176 @@
-"""Where actions are called: in the thread of the caller, or in threads whose results can be given up."""
+"""Where actions are called: in the thread of the caller, or in threads and on an event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
+import math
 import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import replace
-from typing import Any, Protocol
+from functools import partial
 
 from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connections
 
 from automate.runtime.connections import tidy_connections
-from automate.runtime.execute import Attempt, Result, execute, timed_out
+from automate.runtime.execute import Attempt, Result, execute
+from automate.runtime.transactional import execute_transactional
 
-__all__ = ["Caller", "EventLoop", "InlineCaller", "ThreadCaller", "ThreadPool"]
+__all__ = ["EventLoop", "ThreadPool", "call_here", "start_attempt"]
 
+logger = logging.getLogger("automate.runtime")
 
-class Caller(Protocol):
-    """Calls the actions of one run."""
-
-    def start(self, attempt: Attempt) -> None:
-        """Begin an attempt.
-
-        Args:
-            attempt: The attempt.
-        """
-        ...
-
-    def wait(self, seconds: float) -> list[Result]:
-        """Wait for results.
-
-        Args:
-            seconds: How long at the most.
-
-        Returns:
-            The results that came, at least one where any came in time; an attempt past its deadline comes back as a
-            timeout.
-        """
-        ...
-
-    def cancel(self) -> None:
-        """Tell every action under way that nobody waits for it any more."""
-        ...
+_PATIENCE = 0.005
+"""How long a task may wait for a thread before another thread is called in, in seconds."""
 
 
-def _begin(attempt: Attempt) -> Attempt:
-    return replace(attempt, deadline=time.monotonic() + attempt.timeout)
+def start_attempt(attempt: Attempt) -> Result | Awaitable[Result]:
+    """Execute an attempt in the calling thread.
+
+    Args:
+        attempt: The attempt.
+
+    Returns:
+        Its result, or what gives it when it is awaited, where the action is asynchronous.
+    """
+    return execute(attempt) if attempt.checkpoint is None else execute_transactional(attempt)
 
 
-class InlineCaller:
-    """Calls actions one after another in the calling thread, with its database connection and its transaction.
+def call_here(attempt: Attempt) -> Result:
+    """Execute an attempt to its end in the calling thread, with its database connection and its transaction.
 
     A synchronous action cannot be interrupted here: that it took too long is noticed when it returns.
+
+    Args:
+        attempt: The attempt.
     """
-
-    def __init__(self) -> None:
-        self._results: list[Result] = []
-
-    def start(self, attempt: Attempt) -> None:
-        """Execute the attempt at once.
-
-        Args:
-            attempt: The attempt.
-        """
-        attempt = _begin(attempt)
-
-        def call(value: Any) -> Any:
-            if not inspect.isawaitable(value):
-                return value
-            return async_to_sync(_within)(value, attempt.deadline - time.monotonic())
-
-        self._results.append(execute(attempt, call))
-
-    def wait(self, seconds: float) -> list[Result]:
-        """Return the results so far.
-
-        Args:
-            seconds: Not used: nothing is under way.
-        """
-        results, self._results = self._results, []
-        return results
-
-    def cancel(self) -> None:
-        """Do nothing: no action is under way."""
+    result = start_attempt(attempt)
+    if not inspect.isawaitable(result):
+        return result
+    return async_to_sync(_value_of)(result)
 
 
-async def _within(awaitable: Any, seconds: float) -> Any:
-    return await asyncio.wait_for(awaitable, max(seconds, 0.0))
+async def _value_of(awaitable: Awaitable[Result]) -> Result:
+    return await awaitable
 
 
 class ThreadPool:
-    """Daemon threads that are kept for the next call; a thread that hangs is never waited for.
+    """Daemon threads that work off one queue; no more of them run than the tasks at hand need.
+
+    Short tasks are done by few threads, as threads that share an interpreter only get into each other's way; long ones
+    get a thread each, up to the size of the pool. A thread that hangs is never waited for.
 
     Args:
         name: Prefix of the threads' names.
+        size: How many tasks may run at once.
     """
 
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._idle: deque[queue.SimpleQueue[Callable[[], None] | None]] = deque()
+    def __init__(self, name: str, size: int) -> None:
+        self._name, self.size = name, size
+        self._tasks: deque[partial[None]] = deque()
+        self._idle: deque[queue.SimpleQueue[bool]] = deque()
         self._lock = threading.Lock()
-        self._count = 0
+        self._threads = self._active = self.hung = 0
         self._closed = False
+        self._done = self._done_before = 0
+        self._looked_at = self._mean = 0.0
 
-    def submit(self, task: Callable[[], None]) -> None:
-        """Run a task in an idle thread, or in a new one.
+    def submit(self, task: partial[None]) -> None:
+        """Queue a task; call :meth:`adjust` when all are queued.
 
         Args:
             task: Must not raise.
         """
-        with self._lock:
-            if self._idle:
-                inbox = self._idle.pop()
-            else:
-                inbox = queue.SimpleQueue()
-                self._count += 1
-                threading.Thread(
-                    target=self._serve, args=(inbox,), name=f"{self._name}-{self._count}", daemon=True
-                ).start()
-        inbox.put(task)
+        self._tasks.append(task)
 
-    def _serve(self, inbox: queue.SimpleQueue[Callable[[], None] | None]) -> None:
-        while (task := inbox.get()) is not None:
-            task()
-            tidy_connections()
+    @property
+    def backlog(self) -> int:
+        """How many tasks wait for a thread."""
+        return len(self._tasks)
+
+    def adjust(self) -> None:
+        """Call in as many threads as the waiting tasks need, by what tasks took lately."""
+        waiting = len(self._tasks)
+        if not waiting:
+            return
+        now = time.monotonic()
+        wanted = max(1, math.ceil(waiting * self._mean / _PATIENCE))
+        if now - self._looked_at >= _PATIENCE:
+            if self._done == self._done_before:
+                wanted = max(wanted, 2 * self._active)  # what runs takes long, whatever was before it
+            self._done_before, self._looked_at = self._done, now
+        self._call_in(min(wanted, self._active + waiting, self.size + self.hung))
+
+    def _call_in(self, wanted: int) -> None:
+        with self._lock:
+            while self._active < wanted and not self._closed:
+                self._active += 1
+                if self._idle:
+                    self._idle.pop().put(True)
+                    continue
+                self._threads += 1
+                name = f"{self._name}-{self._threads}"
+                threading.Thread(target=self._serve, name=name, daemon=True).start()
+
+    def _serve(self) -> None:
+        inbox: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        while True:
+            while True:
+                try:
+                    task = self._tasks.popleft()
+                except IndexError:
+                    break
+                began = time.monotonic()
+                task()
+                self._mean += 0.1 * (time.monotonic() - began - self._mean)
+                self._done += 1
+                tidy_connections()
             with self._lock:
+                if self._tasks:
+                    continue  # it came this moment, and nobody else was called in for it
+                self._active -= 1
                 if self._closed:
                     break
                 self._idle.append(inbox)
+            if not inbox.get():
+                break
         connections.close_all()
 
+    def drop_waiting(self) -> list[partial[None]]:
+        """Take back the tasks that no thread has begun.
+
+        Returns:
+            The tasks.
+        """
+        dropped = []
+        while True:
+            try:
+                dropped.append(self._tasks.popleft())
+            except IndexError:
+                return dropped
+
+    def give_up_on_one(self, change: int = 1) -> None:
+        """Note that a thread hangs in a task that nobody waits for; another one may take its place.
+
+        Args:
+            change: -1 when it came back after all.
+        """
+        with self._lock:
+            self.hung += change
+
     def close(self) -> None:
-        """End the idle threads, and the others when their tasks end."""
+        """Drop the waiting tasks; end the idle threads, and the others when their tasks end."""
+        self.drop_waiting()
         with self._lock:
             self._closed = True
             idle, self._idle = list(self._idle), deque()
         for inbox in idle:
-            inbox.put(None)
+            inbox.put(False)
 
 
 class EventLoop:
@@ -153,35 +181,40 @@ class EventLoop:
         self._lock = threading.Lock()
         self._tidying: set[asyncio.Future[None]] = set()
 
-    def call(self, awaitable: Any, seconds: float) -> Any:
-        """Wait for an awaitable, and cancel it when time is up.
+    def start(self, awaitable: Awaitable[Result], done: Callable[[Result], None]) -> None:
+        """Run an awaitable; no thread waits for it.
 
         Args:
-            awaitable: What an asynchronous action returned.
-            seconds: How long it may take.
-
-        Returns:
-            Its result.
+            awaitable: What :func:`~automate.runtime.execute.execute` returned for an asynchronous action.
+            done: Called with its result, in the loop's thread.
         """
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 threading.Thread(target=self._serve, args=(self._loop,), name="automate-loop", daemon=True).start()
             loop = self._loop
+        asyncio.run_coroutine_threadsafe(self._run(awaitable, done), loop)
+
+    async def _run(self, awaitable: Awaitable[Result], done: Callable[[Result], None]) -> None:
         try:
-            return asyncio.run_coroutine_threadsafe(_within(awaitable, seconds), loop).result()
+            done(await awaitable)
         finally:
-            with suppress(RuntimeError):  # it was closed meanwhile
-                loop.call_soon_threadsafe(self._tidy)
+            self._tidy()
 
     def _tidy(self) -> None:
         """Look after the one thread through which asynchronous code reaches the database; nobody waits for it."""
-        task = asyncio.ensure_future(sync_to_async(tidy_connections)())
-        self._tidying.add(task)
-        task.add_done_callback(self._tidying.discard)
+        if not self._tidying:
+            task = asyncio.ensure_future(sync_to_async(tidy_connections)())
+            self._tidying.add(task)
+            task.add_done_callback(self._tidying.discard)
 
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
-        loop.run_forever()
+        while True:
+            try:
+                loop.run_forever()
+                break
+            except BaseException as error:
+                logger.error("Asynchronous code tried to end the event loop.", exc_info=error)
         loop.run_until_complete(_wind_up())
         loop.close()
 
@@ -189,7 +222,8 @@ class EventLoop:
         """Stop the loop, and cancel what runs in it."""
         with self._lock:
             if self._loop is not None:
-                self._loop.call_soon_threadsafe(self._loop.stop)
+                with suppress(RuntimeError):
+                    self._loop.call_soon_threadsafe(self._loop.stop)
                 self._loop = None
 
 
@@ -199,65 +233,3 @@ async def _wind_up() -> None:
         task.cancel()
     await asyncio.gather(*left, return_exceptions=True)
     await sync_to_async(connections.close_all)()
-
-
-class ThreadCaller:
-    """Calls the actions of one run in threads, side by side; an attempt past its deadline is given up.
-
-    Args:
-        pool: The threads of the worker.
-        loop: The event loop of the worker.
-    """
-
-    def __init__(self, pool: ThreadPool, loop: EventLoop) -> None:
-        self._pool, self._loop = pool, loop
-        self._done: queue.SimpleQueue[Result] = queue.SimpleQueue()
-        self._running: dict[str, tuple[Attempt, Any]] = {}
-
-    def start(self, attempt: Attempt) -> None:
-        """Begin the attempt in a thread.
-
-        Args:
-            attempt: The attempt.
-        """
-        attempt = _begin(attempt)
-        self._running[attempt.step.id] = (attempt, attempt.clock())
-
-        def call(value: Any) -> Any:
-            if not inspect.isawaitable(value):
-                return value
-            return self._loop.call(value, attempt.deadline - time.monotonic())
-
-        self._pool.submit(lambda: self._done.put(execute(attempt, call)))
-
-    def wait(self, seconds: float) -> list[Result]:
-        """Wait for a result, or for the first deadline.
-
-        Args:
-            seconds: How long at the most.
-
-        Returns:
-            What came; empty where nothing did in time.
-        """
-        first_deadline = min((attempt.deadline for attempt, _ in self._running.values()), default=0.0)
-        try:
-            result = self._done.get(timeout=max(0.0, min(seconds, first_deadline - time.monotonic())))
-        except queue.Empty:
-            return self._give_up()
-        known = self._running.get(result.attempt.step.id)
-        if known is None or known[0] is not result.attempt:
-            return []  # the late result of an attempt that was given up
-        del self._running[result.attempt.step.id]
-        return [result]
-
-    def _give_up(self) -> list[Result]:
-        now = time.monotonic()
-        late = [entry for entry in self._running.values() if entry[0].deadline <= now]
-        for attempt, _ in late:
-            del self._running[attempt.step.id]
-        return [timed_out(attempt, started_at) for attempt, started_at in late]
-
-    def cancel(self) -> None:
-        """Tell every action under way that nobody waits for it any more."""
-        for attempt, _ in self._running.values():
-            attempt.cancelled.set()

@@ -40,12 +40,11 @@ def contained() -> Iterator[None]:
         with transaction.atomic():
             yield
         return
-    before = {used.alias for used in connections.all(initialized_only=True) if _in_transaction(used)}
+    before = _open_transactions()
     try:
         yield
     finally:
-        after = [used for used in connections.all(initialized_only=True) if _in_transaction(used)]
-        left_open = [used for used in after if used.alias not in before]
+        left_open = [used for used in _open_transactions() if used not in before]
         for used in left_open:
             _drop(used)
     if left_open:
@@ -55,6 +54,10 @@ def contained() -> Iterator[None]:
             "transaction.atomic() as a context manager.",
             context={"databases": names},
         )
+
+
+def _open_transactions() -> list[BaseDatabaseWrapper]:
+    return [used for used in connections.all(initialized_only=True) if _in_transaction(used)]
 
 
 def _in_transaction(used: BaseDatabaseWrapper) -> bool:

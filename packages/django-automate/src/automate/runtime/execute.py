@@ -2,33 +2,58 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from automate_core import settings
 from automate_core.connectors import ActionContext
-from automate_core.errors import AutomateError, ErrorCodes, PermanentError, StepTimeout
+from automate_core.errors import ArtifactError, AutomateError, ErrorCodes, PermanentError, StepTimeout, TransientError
+from automate_core.payload import canonical_json
 from automate_core.redaction import redact
 from automate_core.registry import Registry
 from automate_core.secrets import resolve
 from automate_core.workflow.definition import StepDefinition
-from automate_core.workflow.templates import MAX_RENDERED_BYTES, find_secret_refs, render
+from automate_core.workflow.templates import find_secret_refs, render
+from django.db import InterfaceError, OperationalError
 from pydantic_core import to_jsonable_python
 
+from automate import artifacts
 from automate.events import Causation, causation
 from automate.payloads import ensure_storable
 from automate.policy import ensure_allowed
 from automate.runtime.connections import contained
 
-__all__ = ["Attempt", "Result", "execute", "timed_out"]
+__all__ = ["Attempt", "Checkpoint", "Result", "execute", "for_row", "timed_out"]
 
 
-@dataclass(frozen=True, slots=True)
+class Checkpoint(Protocol):
+    """Writes the checkpoint of one attempt in the transaction of its action, under the fence of the run."""
+
+    def fence(self) -> None:
+        """Refuse to go on where the run is no longer held.
+
+        Raises:
+            LeaseLostError: If it is not.
+        """
+        ...
+
+    def save(self, result: Result) -> None:
+        """Write the row of a success.
+
+        Args:
+            result: The success.
+        """
+        ...
+
+
+@dataclass(slots=True)
 class Attempt:
     """One attempt of one step, ready to be executed.
 
@@ -36,15 +61,19 @@ class Attempt:
         workflow: The slug of the workflow.
         step: The step.
         number: Number of the attempt, from 1.
-        context: What its templates see: ``event``, ``steps``, ``execution``.
+        context: What its templates see: ``event``, ``steps``, ``execution``; large values are references.
         run_id: The run.
+        origin_id: The run that its idempotency keys are made of: itself, or the one that it carries on.
         tenant: Its tenant.
         depth: Length of the chain of events that led here.
         timeout: Seconds that it may take.
         clock: Tells the time as the database has it.
         registry: Where actions are looked up.
+        idempotency_run_id: The dead run that this one carries on, whose idempotency keys it uses.
+        checkpoint: Writes the checkpoint of an action that shares its transaction with it.
         cancelled: Set when nobody waits for the result any more.
-        deadline: ``time.monotonic()`` at which it times out.
+        started_at: When it began; None while it waits for its turn.
+        deadline: ``time.monotonic()`` at which it times out; 0.0 while it waits for its turn.
     """
 
     workflow: str
@@ -52,18 +81,27 @@ class Attempt:
     number: int
     context: Mapping[str, Any]
     run_id: UUID
+    origin_id: UUID
     tenant: str
     depth: int
     timeout: float
     clock: Callable[[], datetime]
     registry: Registry
+    idempotency_run_id: UUID | None = None
+    checkpoint: Checkpoint | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
+    started_at: datetime | None = None
     deadline: float = 0.0
 
     @property
     def idempotency_key(self) -> str:
-        """The same for every attempt of this step in this run."""
-        return f"{self.run_id}:{self.step.id}"
+        """The same for every attempt of this step, in this run and in those that carry it on after its death."""
+        return f"{self.idempotency_run_id or self.run_id}:{self.step.id}"
+
+    def begin(self) -> None:
+        """Start its clock."""
+        self.started_at = self.clock()
+        self.deadline = time.monotonic() + self.timeout
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,64 +110,126 @@ class Result:
 
     Args:
         attempt: The attempt.
-        started_at: When it began.
         finished_at: When it ended.
-        input: The rendered parameters, redacted; secrets are still references.
-        output: What the action returned, as JSON, redacted.
+        input: The rendered parameters, redacted, as its row holds them; secrets are still references.
+        output: What the action returned, as JSON, redacted, as its row holds it.
         error: Why it failed; None where it did not.
+        durable: Whether its row is written already, in the transaction of the action itself.
     """
 
     attempt: Attempt
-    started_at: datetime
     finished_at: datetime
     input: Any = None
     output: Any = None
     error: AutomateError | None = None
+    durable: bool = False
 
 
-def execute(attempt: Attempt, call: Callable[[Any], Any]) -> Result:
+def execute(attempt: Attempt) -> Result | Awaitable[Result]:
     """Execute an attempt.
 
     Args:
-        attempt: The attempt.
-        call: Waits for what an asynchronous action returned, with the attempt's deadline.
+        attempt: The attempt; its clock starts here.
 
     Returns:
-        Its result. Nothing is raised: whatever goes wrong, even ``SystemExit``, is an error of the step.
+        Its result, or what gives it when it is awaited, where the action is asynchronous. Nothing is raised: whatever
+        goes wrong, even ``SystemExit``, is an error of the step.
     """
-    started_at, rendered = attempt.clock(), None
-    output: Any = None
-    error: AutomateError | None = None
+    attempt.begin()
+    rendered: _Rendered | None = None
     token = causation.set(Causation(attempt.run_id, attempt.depth, attempt.tenant))
     try:
+        attempt.context = artifacts.reveal(attempt.context, attempt.step.params)
         rendered = _render(attempt)
-        output = _call(attempt, rendered, call)
-        if time.monotonic() > attempt.deadline:
-            output, error = None, _timeout(attempt)
-    except AutomateError as failure:
-        error = failure
+        with contained():
+            value = _call(attempt, rendered.params)
+            if inspect.isawaitable(value):
+                return _await(attempt, rendered, value)
+            output = _as_json(value, attempt.step.action)
+        return _success(attempt, rendered, output, _encode(attempt, output))
     except BaseException as failure:  # noqa: BLE001 - an action that exits must not take the worker along
-        late = time.monotonic() >= attempt.deadline
-        error = _timeout(attempt) if late else _wrap(failure)
+        return _failure(attempt, rendered, failure)
     finally:
         causation.reset(token)
-    return Result(attempt, started_at, attempt.clock(), redact(rendered), output, error)
 
 
-def _render(attempt: Attempt) -> dict[str, Any]:
-    rendered: dict[str, Any] = render(attempt.step.params, attempt.context)
+async def _await(attempt: Attempt, rendered: _Rendered, value: Awaitable[Any]) -> Result:
+    token = causation.set(Causation(attempt.run_id, attempt.depth, attempt.tenant))
+    try:
+        output = await asyncio.wait_for(value, max(attempt.deadline - time.monotonic(), 0.0))
+        output = _as_json(output, attempt.step.action)
+        encoded = _encode(attempt, output)
+        if len(encoded) + len(rendered.encoded) > settings.current().execution.inline_bytes:
+            # A file may have to be written, for which the other actions of the loop must not wait.
+            return await asyncio.to_thread(_success, attempt, rendered, output, encoded)
+        return _success(attempt, rendered, output, encoded)
+    except BaseException as failure:  # noqa: BLE001 - as above
+        return _failure(attempt, rendered, failure)
+    finally:
+        causation.reset(token)
+
+
+def _encode(attempt: Attempt, output: Any) -> bytes:
+    if time.monotonic() > attempt.deadline:
+        raise _timeout(attempt)
+    return ensure_storable(
+        output,
+        max_bytes=settings.current().execution.max_output_bytes,
+        what=f"output of {attempt.step.action!r}",
+        require_object=False,
+    )
+
+
+def _success(attempt: Attempt, rendered: _Rendered, output: Any, encoded: bytes) -> Result:
+    return Result(attempt, attempt.clock(), for_row(*rendered), for_row(output, encoded))
+
+
+def for_row(value: Any, encoded: bytes) -> Any:
+    """Return what a row holds of a value: redacted, and where it is large, a reference to its file.
+
+    Args:
+        value: The value.
+        encoded: Its canonical text.
+
+    Raises:
+        ArtifactUnavailable: If it looks like a reference and cannot be kept apart from its row.
+    """
+    clean = redact(value)
+    return artifacts.prepare(clean, encoded if clean == value else canonical_json(clean))
+
+
+def _failure(attempt: Attempt, rendered: _Rendered | None, failure: BaseException) -> Result:
+    if isinstance(failure, AutomateError):
+        error = failure
+    else:
+        error = _timeout(attempt) if time.monotonic() >= attempt.deadline else _wrap(failure)
+    try:
+        given = None if rendered is None else for_row(*rendered)
+    except ArtifactError:
+        given = None  # the error of the step is what matters
+    return Result(attempt, attempt.clock(), given, error=error)
+
+
+class _Rendered(NamedTuple):
+    params: dict[str, Any]
+    encoded: bytes
+
+
+def _render(attempt: Attempt) -> _Rendered:
+    limit = settings.current().execution.max_output_bytes
+    rendered = render(attempt.step.params, attempt.context, max_bytes=limit)
     # Refused before the call: an input that cannot be recorded would have the step called again and again.
-    ensure_storable(rendered, max_bytes=MAX_RENDERED_BYTES, what=f"input of {attempt.step.action!r}")
-    return rendered
+    return _Rendered(rendered, ensure_storable(rendered, max_bytes=limit, what=f"input of {attempt.step.action!r}"))
 
 
-def _call(attempt: Attempt, rendered: dict[str, Any], call: Callable[[Any], Any]) -> Any:
+def _call(attempt: Attempt, rendered: dict[str, Any]) -> Any:
     ensure_allowed(attempt.step.action)
     connector_class, spec = attempt.registry.get_action(attempt.step.action)
     params = rendered
     if find_secret_refs(attempt.step.params):
         # Secrets are put in last, into what the definition itself says, and never into anything that is kept.
-        params = render(attempt.step.params, attempt.context, resolve_ref=resolve)
+        limit = settings.current().execution.max_output_bytes
+        params = render(attempt.step.params, attempt.context, max_bytes=limit, resolve_ref=resolve)
     connector = connector_class(
         config={},
         ctx=ActionContext(
@@ -144,15 +244,7 @@ def _call(attempt: Attempt, rendered: dict[str, Any], call: Callable[[Any], Any]
             cancelled=attempt.cancelled,
         ),
     )
-    with contained():
-        output = _as_json(call(connector.call(spec.name, params)), attempt.step.action)
-    ensure_storable(
-        output,
-        max_bytes=settings.current().execution.max_output_bytes,
-        what=f"output of {attempt.step.action!r}",
-        require_object=False,
-    )
-    return redact(output)
+    return connector.call(spec.name, params)
 
 
 def _as_json(output: Any, action: str) -> Any:
@@ -170,20 +262,21 @@ def _wrap(failure: BaseException) -> AutomateError:
         text = f"{name}: {failure}"
     except Exception:  # noqa: BLE001 - an exception that cannot even be shown is still an outcome of the step
         text = f"{name} was raised."
-    error = PermanentError(text, code=ErrorCodes.STEP_FAILED, context={"type": name})
+    error: AutomateError = PermanentError(text, code=ErrorCodes.STEP_FAILED, context={"type": name})
+    if isinstance(failure, OperationalError | InterfaceError):
+        error = TransientError(text, context={"type": name})
     error.__cause__ = failure
     return error
 
 
-def timed_out(attempt: Attempt, started_at: datetime) -> Result:
+def timed_out(attempt: Attempt) -> Result:
     """Return the result of an attempt that is not waited for any longer, and tell its action.
 
     Args:
         attempt: The attempt.
-        started_at: When it began.
     """
     attempt.cancelled.set()
-    return Result(attempt, started_at, attempt.clock(), error=_timeout(attempt))
+    return Result(attempt, attempt.clock(), error=_timeout(attempt))
 
 
 def _timeout(attempt: Attempt) -> StepTimeout:

@@ -1,38 +1,28 @@
-"""The rows of a run: reading how far it is, and writing checkpoints that only the holder of its lease can write."""
+"""The rows of a run: creating them, reading how far it is, and failing it where its outbox item died."""
 
 from __future__ import annotations
 
-import itertools
-import logging
-import random
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
 from automate_core.outbox import NewJob, OutboxItem
-from automate_core.retry import RetryPolicy
 from automate_core.workflow.planner import RunState, StepState, StepStatus
 from automate_outbox.store import DatabaseOutboxStore
-from django.db import InterfaceError, OperationalError, connection, transaction
-from django.utils import timezone
+from django.db import transaction
 
 from automate import signals
+from automate.artifacts import reveal
 from automate.events import RUN_JOB
 from automate.models import Event, Execution, ExecutionRun, RunStatus, StepRun
 from automate.models.executions import LIVE
-from automate.runtime.connections import tidy_connections
+from automate.runtime.journal import RunChange, change_runs
 
-__all__ = ["DatabaseClock", "Ledger", "fail_run", "load_run", "load_state", "queue_run"]
-
-logger = logging.getLogger("automate.runtime")
-
-_PATIENCE = RetryPolicy(initial=0.1, max=2.0)
-_PATIENCE_SECONDS = 120.0
-"""How long a checkpoint is tried; by then the lease has run out, and somebody else has the run."""
+__all__ = ["DatabaseClock", "event_view", "fail_run", "load_runs", "queue_run", "state_of"]
 
 
 class DatabaseClock:
@@ -52,7 +42,7 @@ class DatabaseClock:
         return self._claimed_at + timedelta(seconds=time.monotonic() - self._then)
 
 
-def queue_run(execution: Execution, store: DatabaseOutboxStore, worker_id: str) -> tuple[ExecutionRun, OutboxItem]:
+def queue_run(execution: Execution, store: DatabaseOutboxStore, worker_id: str) -> OutboxItem:
     """Create the first run of an execution, its outbox item born claimed.
 
     Args:
@@ -61,7 +51,7 @@ def queue_run(execution: Execution, store: DatabaseOutboxStore, worker_id: str) 
         worker_id: Who claims it.
 
     Returns:
-        The run and its item.
+        Its item.
 
     Raises:
         IntegrityError: If somebody else created it meanwhile.
@@ -71,200 +61,74 @@ def queue_run(execution: Execution, store: DatabaseOutboxStore, worker_id: str) 
         item = store.add_claimed(worker_id, NewJob(RUN_JOB, {"run_id": str(run.id)}, tenant=execution.tenant))
         run.job_id = item.id
         run.save(force_insert=True)
-    return run, item
+    return item
 
 
-def load_run(run_id: UUID | str) -> ExecutionRun:
-    """Load a run with what it is a run of.
-
-    Args:
-        run_id: The run.
-
-    Raises:
-        ExecutionRun.DoesNotExist: If there is none.
-    """
-    return ExecutionRun.objects.select_related("execution__version__workflow").get(pk=run_id)
-
-
-def load_state(run: ExecutionRun) -> RunState:
-    """Read how far a run is from its checkpoints.
+def load_runs(run_ids: Iterable[UUID | str]) -> dict[UUID, tuple[ExecutionRun, RunState]]:
+    """Load runs with what they are runs of, and how far they are: three statements, however many they are.
 
     Args:
-        run: The run.
+        run_ids: The runs.
 
     Returns:
-        What the planner needs.
+        Each run that exists, with what the planner needs.
     """
-    steps: dict[str, StepState] = {}
-    for row in StepRun.objects.filter(run=run).order_by("attempt"):
-        steps[row.step_id] = StepState(
+    runs = ExecutionRun.objects.select_related("execution__version__workflow").in_bulk(list(run_ids))
+    steps: dict[UUID, dict[str, StepState]] = {run_id: {} for run_id in runs}
+    for row in StepRun.objects.filter(run__in=runs).order_by("attempt"):
+        steps[row.run_id][row.step_id] = StepState(
             status=StepStatus(row.status),
             output=row.output,
             error=row.error,
             attempts=row.attempt,
             retry_at=row.retry_at,
         )
-    execution = run.execution
-    return RunState(event=_event_view(execution), execution=_execution_view(run), steps=steps)
-
-
-def _event_view(execution: Execution) -> dict[str, Any]:
-    view: dict[str, Any] = {"id": None, "type": None, "source": "", "subject": "", "payload": execution.context}
-    if execution.event_id is not None:
-        values = Event.objects.filter(pk=execution.event_id).values("type", "source", "subject", "created_at").first()
-        if values is not None:
-            view.update(values, id=str(execution.event_id), created_at=values["created_at"].isoformat())
-    return view
-
-
-def _execution_view(run: ExecutionRun) -> dict[str, Any]:
+    event_ids = {run.execution.event_id for run in runs.values()} - {None}
+    events = Event.objects.in_bulk(event_ids) if event_ids else {}
     return {
-        "id": str(run.execution_id),
-        "run_id": str(run.id),
-        "workflow": run.execution.version.workflow.slug,
-        "version": run.execution.version.version_num,
-        "tenant": run.execution.tenant,
+        run_id: (run, state_of(run, events.get(run.execution.event_id), steps[run_id])) for run_id, run in runs.items()
     }
 
 
-@dataclass(slots=True)
-class Ledger:
-    """Writes what becomes of a run. Every write is fenced by the lease of the run's outbox item.
+def state_of(run: ExecutionRun, event: Event | None, steps: Mapping[str, StepState] = MappingProxyType({})) -> RunState:
+    """Return what the planner needs of a run.
 
     Args:
-        run: The run.
-        item: Its claimed item.
-        store: The store that claimed it.
-        worker_id: Who claimed it.
-
-    Raises (all methods):
-        LeaseLostError: If the item is no longer held; nothing was written.
+        run: The run, with its execution, version and workflow.
+        event: What started it; None where it was started directly, or the event is gone.
+        steps: Its recorded steps.
     """
-
-    run: ExecutionRun
-    item: OutboxItem
-    store: DatabaseOutboxStore
-    worker_id: str
-
-    def begin(self) -> None:
-        """Set the run RUNNING."""
-        if self.run.status == RunStatus.RUNNING and self.run.started_at is not None:
-            return
-        first = self.run.started_at is None
-        started_at = self.run.started_at or timezone.now()
-
-        def write(again: bool) -> None:
-            self._fence()
-            _write_status(self.run, status=RunStatus.RUNNING, started_at=started_at)
-
-        self._durably(write)
-        if first:
-            signals.send(signals.workflow_started, ExecutionRun, run=self.run)
-
-    def checkpoint(self, rows: Sequence[StepRun]) -> None:
-        """Make the results of steps durable.
-
-        Args:
-            rows: The rows to insert.
-        """
-
-        def write(again: bool) -> None:
-            self._fence()
-            # Nobody else writes them under this lease: where they are, only the answer to the commit was lost.
-            if not (again and self._has(rows[0])):
-                StepRun.objects.bulk_create(rows)
-
-        self._durably(write)
-        self._announce(rows)
-
-    def suspend(self, rows: Sequence[StepRun], due: datetime) -> None:
-        """Let the run wait: its item is completed and a new one, due later, carries it on.
-
-        Args:
-            rows: Rows to insert in the same transaction.
-            due: When it goes on.
-        """
-        job = NewJob(RUN_JOB, {"run_id": str(self.run.id)}, tenant=self.item.tenant, due=due)
-
-        def write(again: bool) -> None:
-            self._complete()
-            StepRun.objects.bulk_create(rows)
-            _write_status(self.run, status=RunStatus.WAITING, job_id=self.store.add([job])[0])
-
-        self._durably(write)
-        self._announce(rows)
-
-    def finish(
-        self, rows: Sequence[StepRun], status: RunStatus, *, outputs: Any = None, error: dict[str, Any] | None = None
-    ) -> None:
-        """End the run, once and for all.
-
-        Args:
-            rows: Rows to insert in the same transaction.
-            status: SUCCESS or FAILED.
-            outputs: What it returns.
-            error: Why it failed.
-        """
-
-        def write(again: bool) -> None:
-            self._complete()
-            StepRun.objects.bulk_create(rows)
-            _write_status(self.run, status=status, outputs=outputs or {}, error=error, finished_at=timezone.now())
-
-        self._durably(write)
-        self._announce(rows)
-        signal = signals.workflow_completed if status == RunStatus.SUCCESS else signals.workflow_failed
-        signals.send(signal, ExecutionRun, run=self.run)
-
-    def _fence(self) -> None:
-        self.store.renew(self.item.id, self.worker_id, lease_token=self.item.lease_token)
-
-    def _complete(self) -> None:
-        self.store.mark_success(self.item.id, self.worker_id, lease_token=self.item.lease_token)
-
-    def _has(self, row: StepRun) -> bool:
-        return StepRun.objects.filter(run=self.run, step_id=row.step_id, attempt=row.attempt).exists()
-
-    def _durably(self, write: Callable[[bool], None]) -> None:
-        """Write in a transaction, again and again while the database is away or locked.
-
-        What the steps did outside cannot be undone, so giving up means doing it twice.
-
-        Args:
-            write: What to write, told whether it was tried before; its fence decides whether it still may.
-        """
-        give_up = time.monotonic() + _PATIENCE_SECONDS
-        for attempt in itertools.count(1):
-            try:
-                with transaction.atomic():
-                    write(attempt > 1)
-                return
-            except (OperationalError, InterfaceError) as error:
-                if connection.in_atomic_block or time.monotonic() > give_up:
-                    raise
-                logger.warning("A checkpoint of run %s is written again: %s", self.run.pk, error)
-            tidy_connections()
-            time.sleep(_PATIENCE.delay(attempt, random=random.random()))  # noqa: S311 - jitter, which guards nothing
-
-    def _announce(self, rows: Iterable[StepRun]) -> None:
-        for row in rows:
-            if row.status == StepRun.Status.SUCCESS:
-                signals.send(signals.step_completed, StepRun, run=self.run, step=row)
-            elif row.status != StepRun.Status.SKIPPED:
-                signals.send(signals.step_failed, StepRun, run=self.run, step=row)
+    return RunState(event_view(event, run.execution.context), _execution_view(run), steps, reveal)
 
 
-def _write_status(run: ExecutionRun, **values: Any) -> bool:
-    """Change a run that is not final yet, and its execution with it."""
-    changed = ExecutionRun.objects.filter(pk=run.pk, status__in=LIVE).update(**values)
-    if not changed:
-        return False
-    for name, value in values.items():
-        setattr(run, name, value)
-    execution_values = {name: values[name] for name in ("status", "finished_at") if name in values}
-    if execution_values:
-        Execution.objects.filter(pk=run.execution_id, status__in=LIVE).update(**execution_values)
-    return True
+def event_view(event: Event | None, payload: Any) -> dict[str, Any]:
+    """Return what templates see as ``event``.
+
+    Args:
+        event: The event; None where the run was started directly, or the event is gone.
+        payload: Its payload, or the context of the execution.
+    """
+    if event is None:
+        return {"id": None, "type": None, "source": "", "subject": "", "payload": payload}
+    return {
+        "id": str(event.pk),
+        "type": event.type,
+        "source": event.source,
+        "subject": event.subject,
+        "payload": payload,
+        "created_at": event.created_at.isoformat(),
+    }
+
+
+def _execution_view(run: ExecutionRun) -> dict[str, Any]:
+    version = run.execution.version
+    return {
+        "id": str(run.execution_id),
+        "run_id": str(run.id),
+        "workflow": version.workflow.slug,
+        "version": version.version_num,
+        "tenant": run.execution.tenant,
+    }
 
 
 def fail_run(run_id: UUID | str, error: dict[str, Any]) -> None:
@@ -274,10 +138,9 @@ def fail_run(run_id: UUID | str, error: dict[str, Any]) -> None:
         run_id: The run; nothing happens where it is final already or does not exist.
         error: Why.
     """
-    run = ExecutionRun.objects.select_related("execution").filter(pk=run_id).first()
+    run = ExecutionRun.objects.select_related("execution").filter(pk=run_id, status__in=LIVE).first()
     if run is None:
         return
     with transaction.atomic():
-        failed = _write_status(run, status=RunStatus.FAILED, error=error, finished_at=timezone.now())
-    if failed:
+        change_runs([RunChange(run, RunStatus.FAILED, error=error)])
         transaction.on_commit(lambda: signals.send(signals.workflow_failed, ExecutionRun, run=run))

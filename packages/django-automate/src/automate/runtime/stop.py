@@ -1,4 +1,4 @@
-"""Why work is put down before it has ended."""
+"""How work is told to come to an end."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ __all__ = ["Stop"]
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Reasons for a run to be put down.
+    """The word that runs are to be put down.
 
     Args:
         draining: Set when no further step shall be started: the run is handed back at its next checkpoint.
-        abandoned: Set when the lease was lost, or time is up: what is under way is not waited for.
     """
 
     draining: threading.Event = field(default_factory=threading.Event)
-    abandoned: threading.Event = field(default_factory=threading.Event)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from automate_core.cli import Command
 from automate_core.errors import ConfigurationError
 
+from automate.commands import set_up
 from automate.up import project, sample
 
 __all__ = ["UpCommand"]
@@ -118,11 +119,7 @@ def _ask(question: str) -> bool:
 
 
 def _set_up(found: project.Project) -> None:
-    import django
-
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", found.settings_module)
-    sys.path.insert(0, str(found.root))
-    django.setup()
+    set_up(os.environ.get("DJANGO_SETTINGS_MODULE") or found.settings_module, found.root)
 
 
 class _Session:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from automate_core.errors import ConfigurationError
 
-__all__ = ["APPS", "Project", "create", "find"]
+__all__ = ["APPS", "Project", "create", "find", "settings_module_of"]
 
 APPS = ("automate_outbox", "automate")
 """What goes into ``INSTALLED_APPS``."""
@@ -154,14 +154,24 @@ def find(folder: Path) -> Project | None:
                 f"empty one."
             )
         return None
-    found = _MODULE.search(manage.read_text(encoding="utf-8"))
-    if found is None:
+    module = settings_module_of(manage)
+    if module is None:
         raise ConfigurationError("manage.py does not name a settings module: set DJANGO_SETTINGS_MODULE in it.")
-    base = folder.joinpath(*found[1].split("."))
+    base = folder.joinpath(*module.split("."))
     for candidate in (base.with_suffix(".py"), base / "__init__.py"):
         if candidate.exists():
-            return Project(folder, found[1], candidate)
-    raise ConfigurationError(f"The settings module {found[1]!r} that manage.py names is not in {folder}.")
+            return Project(folder, module, candidate)
+    raise ConfigurationError(f"The settings module {module!r} that manage.py names is not in {folder}.")
+
+
+def settings_module_of(manage: Path) -> str | None:
+    """Return the settings module that a ``manage.py`` names, by reading it; it is not run.
+
+    Args:
+        manage: The file; one that does not exist names none.
+    """
+    found = _MODULE.search(manage.read_text(encoding="utf-8")) if manage.exists() else None
+    return None if found is None else found[1]
 
 
 def create(folder: Path) -> Project:

@@ -1,12 +1,10 @@
-"""Keeping leases alive while their items are being worked on."""
+"""Keeping leases alive while their items are in hand."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import TracebackType
+from collections.abc import Callable, Mapping, Sequence
 
 from automate_core.outbox import OutboxItem
 from automate_outbox.store import DatabaseOutboxStore
@@ -19,79 +17,53 @@ logger = logging.getLogger("automate.worker")
 
 
 class LeaseKeeper:
-    """Renews the leases of the items in hand at a third of their time, from a thread that starts with the first one.
+    """Renews the leases of what is in hand at a third of their time, in one statement, from a thread of its own.
 
     Args:
         store: The store that claimed the items.
         worker_id: Who claimed them.
+        held: What is in hand, by id; it is read from the keeper's thread.
+        lost: Told the items that somebody else holds by now, in the keeper's thread.
     """
 
-    def __init__(self, store: DatabaseOutboxStore, worker_id: str) -> None:
-        self._store, self._worker_id = store, worker_id
-        self._interval = store.lease_seconds / 3
-        self._held: dict[int, tuple[OutboxItem, threading.Event]] = {}
-        self._lock = threading.Lock()
-        self._closed = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def __enter__(self) -> LeaseKeeper:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    def __init__(
+        self,
+        store: DatabaseOutboxStore,
+        worker_id: str,
+        held: Mapping[int, OutboxItem],
+        lost: Callable[[Sequence[int]], None],
     ) -> None:
-        self.close()
+        self._store, self._worker_id, self._held, self._lost = store, worker_id, held, lost
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="automate-leases", daemon=True)
+
+    def start(self) -> None:
+        """Begin to renew."""
+        self._thread.start()
 
     def close(self) -> None:
         """Stop renewing."""
         self._closed.set()
 
-    @contextmanager
-    def holding(self, item: OutboxItem, lost: threading.Event) -> Iterator[None]:
-        """Keep the lease of an item alive within the block.
-
-        Args:
-            item: The claimed item.
-            lost: Set when somebody else holds it by now.
-        """
-        with self._lock:
-            self._held[item.id] = (item, lost)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="automate-leases", daemon=True)
-                self._thread.start()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._held.pop(item.id, None)
-
-    def held(self) -> list[OutboxItem]:
-        """Return the items in hand."""
-        with self._lock:
-            return [item for item, _ in self._held.values()]
-
-    def abandon(self) -> None:
-        """Tell everything in hand that nobody waits for it any more."""
-        with self._lock:
-            for _, lost in self._held.values():
-                lost.set()
-
     def _run(self) -> None:
-        while not self._closed.wait(self._interval):
-            with self._lock:
-                held = dict(self._held)
-            if not held:
+        while not self._closed.wait(self._store.lease_seconds / 3):
+            # One bytecode copies it, so the engine's thread cannot change it meanwhile.
+            tokens = {item.id: item.lease_token for item in list(self._held.values())}
+            if not tokens:
                 continue
             try:
-                lost = self._store.renew_many({item.id: item.lease_token for item, _ in held.values()}, self._worker_id)
+                lost = self._store.renew_many(tokens, self._worker_id)
             except Exception as error:  # noqa: BLE001 - without this thread every lease would run out
                 # The leases hold for two more rounds; whoever loses them is told by the fence of the next write.
                 logger.warning("Leases could not be renewed: %s", error)
                 tidy_connections()
                 continue
-            for item_id in lost:
-                logger.warning("The lease of item %s was lost: another worker took it over.", item_id)
-                held[item_id][1].set()
+            # What was finished meanwhile is not held either, and nobody else has it; or it was claimed here anew.
+            held = {item.id: item.lease_token for item in list(self._held.values())}
+            lost = {item_id for item_id in lost if held.get(item_id) == tokens[item_id]}
+            if lost:
+                logger.warning("The leases of items %s were lost: another worker took them over.", sorted(lost))
+                self._lost(sorted(lost))
         from django.db import connections
 
         connections.close_all()

@@ -1,4 +1,4 @@
-"""The loop of one worker process: claim, hand over, reap, wait."""
+"""The loop of one worker process: claim, hand over, write together, reap, wait."""
 
 from __future__ import annotations
 
@@ -8,35 +8,44 @@ import random
 import secrets
 import signal
 import socket
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from types import FrameType
 from typing import Any, TypeVar
 
 from automate_core import settings
-from automate_core.errors import AutomateError, LeaseLostError
 from automate_core.outbox import JobStatus, OutboxItem
-from automate_core.redaction import redact_text
 from automate_core.retry import RetryPolicy
-from automate_outbox.handlers import get_handler, registered_kinds
+from automate_outbox.counters import Counters, Heartbeat
+from automate_outbox.handlers import registered_kinds
 from automate_outbox.reaper import OutboxReaper
 from automate_outbox.store import get_store
-from django.db import DatabaseError, InterfaceError, OperationalError, transaction
+from automate_outbox.wake import waker_for
+from django.db import DatabaseError, InterfaceError, OperationalError
 
-from automate.runtime.callers import Caller, EventLoop, InlineCaller, ThreadCaller, ThreadPool
+from automate import signals
 from automate.runtime.connections import tidy_connections
+from automate.runtime.journal import ClaimRequest
 from automate.runtime.stop import Stop
-from automate.worker.handlers import Work
+from automate.worker.announcer import Announcer
+from automate.worker.engine import Engine
+from automate.worker.housekeeping import Housekeeper
+from automate.worker.launch import InlineLauncher, ThreadLauncher
 from automate.worker.leases import LeaseKeeper
+from automate.worker.pace import Pace
 
 __all__ = ["Worker", "WorkerOptions", "default_worker_id"]
 
 T = TypeVar("T")
 
 logger = logging.getLogger("automate.worker")
+
+_RECONNECT = RetryPolicy(initial=0.2, max=3.0)
+_STANDSTILL_SECONDS = 1.0
+"""A hand in which nothing ends for this long holds no more than runs at once."""
+_STALLED_SECONDS = 60.0
+"""A turn that takes longer than this will not end: its statement was swallowed, or something blocks for ever."""
 
 
 def default_worker_id() -> str:
@@ -50,11 +59,12 @@ class WorkerOptions:
 
     Args:
         worker_id: Its name in the leases.
-        concurrency: Items in hand at once.
+        concurrency: Items that run at once.
         lease: Seconds that a claim holds without being renewed.
         poll: Seconds between two looks at an empty outbox.
         grace: Seconds to finish what is in hand after it was told to stop.
         inline: Whether items are handled one by one in the calling thread.
+        queues: The queues that it serves; None means all.
     """
 
     worker_id: str
@@ -63,6 +73,7 @@ class WorkerOptions:
     poll: float
     grace: float
     inline: bool = False
+    queues: tuple[str, ...] | None = None
 
     @classmethod
     def from_settings(cls, *, inline: bool = False, **given: Any) -> WorkerOptions:
@@ -91,34 +102,52 @@ class Worker:
 
     Args:
         options: How it works.
+
+    Attributes:
+        counters: What it has done so far.
     """
 
     def __init__(self, options: WorkerOptions) -> None:
         self.options = options
+        current = settings.current()
         self._store = get_store(lease_seconds=options.lease)
-        self._keeper = LeaseKeeper(self._store, options.worker_id)
-        self._reaper = OutboxReaper(max_crashes=settings.current().outbox.max_crashes)
-        self._slots, self._actions = ThreadPool("automate-slot"), ThreadPool("automate-action")
-        self._loop = EventLoop()
+        self._reaper = OutboxReaper(max_crashes=current.outbox.max_crashes)
+        self._suspicious = max(1, current.outbox.max_crashes - 1)
         self._stop = Stop()
-        self._wake = threading.Event()
-        self._in_hand = 0
-        self._in_hand_changed = threading.Condition()
-        self._next_reap = 0.0
-        self._failures = 0
-        self._batch = 0
-        work = Work(self._store, options.worker_id, self._keeper, self._new_caller, self._stop)
-        self._work = work
+        self._launcher = InlineLauncher() if options.inline else ThreadLauncher(options.concurrency)
+        self._announcer = Announcer()
+        self.counters = Counters()
+        mode = "synchronous" if options.inline else current.worker_mode
+        self._heartbeat = Heartbeat(options.worker_id, self.counters, mode=mode)
+        self._housekeeper = Housekeeper()
+        self._engine = Engine(
+            self._store,
+            options.worker_id,
+            self._launcher,
+            self._stop,
+            announce=signals.send if options.inline else self._announcer,
+            counters=self.counters,
+        )
+        self._keeper = LeaseKeeper(self._store, options.worker_id, self._engine.in_hand, self._engine.lose)
+        self._waker = waker_for(on_wake=self._ring)
+        self._pace = Pace(options.concurrency, current.execution.batch_size, current.outbox.max_batch_size)
+        self._rung = True
+        self._next_look = self._next_reap = self._last_work = 0.0
+        self._last_turn = time.monotonic()
+        self._alone = self._stays = False
+        self._failures = self._accepted = 0
 
-    def _new_caller(self) -> Caller:
-        return InlineCaller() if self.options.inline else ThreadCaller(self._actions, self._loop)
+    @property
+    def is_alive(self) -> bool:
+        """Whether the loop goes round."""
+        return time.monotonic() - self._last_turn < max(_STALLED_SECONDS, 2 * self.options.poll)
 
     # -- stopping ---------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
         """Stop claiming; what is in hand is finished within the grace, and handed back after it."""
         self._stop.draining.set()
-        self._wake.set()
+        self._engine.wake()
 
     def install_signal_handlers(self) -> None:
         """Stop on SIGTERM and SIGINT; the second signal ends the process at once."""
@@ -132,6 +161,11 @@ class Worker:
         signal.signal(signal.SIGTERM, handle)
         signal.signal(signal.SIGINT, handle)
 
+    def _ring(self) -> None:
+        if not self._rung:
+            self._rung = True
+            self._engine.wake()
+
     # -- the loop ---------------------------------------------------------------------------------------------------
 
     def run(self, *, once: bool = False, drain: bool = False) -> int:
@@ -142,54 +176,127 @@ class Worker:
             drain: Stop when nothing is due.
 
         Returns:
-            How many items were handled.
+            How many items were claimed and handled.
         """
-        handled = 0
+        self._keeper.start()
+        self._stays = not (once or drain)
+        if self._stays:
+            self._waker.start()
+            self._housekeeper.start()
         try:
             while not self._stop.draining.is_set():
-                claimed = self._guarded(self._turn)
-                handled += claimed or 0
-                if once and claimed is not None:
+                looked = self._guarded(self._turn)
+                if once and looked is not None and looked >= 0:
                     break
-                if drain and claimed == 0 and self._in_hand == 0 and not self._is_due():
+                if drain and looked is not None and looked <= 0 and not self._engine.in_hand and not self._is_due():
                     break
-                if not claimed:
-                    self._rest()
-            return handled
+                if self._launcher.is_stuck:
+                    logger.error("%s actions hang: this process ends, to be replaced.", self.options.concurrency)
+                    self.stop()
+            return self._accepted
+        except BaseException:
+            self.stop()  # what is in hand gets the grace and no more: this engine may never finish it
+            raise
         finally:
             self._shut_down()
 
     def _turn(self) -> int:
-        self._reap()
-        if not settings.current().enabled:
-            return 0
-        items = self._claim()
-        for item in items:
-            self._hand_over(item)
-        return len(items)
+        """Write, claim, accept, and wait for what comes of it.
 
-    def _claim(self) -> list[OutboxItem]:
-        """Claim no more than there are free slots; more at a time while the outbox has more than that."""
-        current = settings.current()
-        free = self.options.concurrency - self._in_hand
-        limit = min(free, self._batch or current.execution.batch_size)
-        if limit <= 0:
-            return []
-        items = self._store.claim_batch(self.options.worker_id, limit, kinds=registered_kinds())
-        grown = min(2 * limit, current.outbox.max_batch_size)
-        self._batch = grown if len(items) == limit else 0
-        return items
+        Returns:
+            How many items were claimed; -1 where there was no look at the outbox, as it was too early.
+        """
+        self._reap()
+        if self._stays:
+            self._heartbeat.beat(in_hand=len(self._engine.in_hand), wake=self._waker.mode)
+        request = self._request()
+        claimed: list[OutboxItem] | None = None
+        if request is not None or self._engine.wants_flush:
+            claimed = self._engine.flush(request)
+        if request is not None and claimed is not None:
+            self._note(request, claimed)
+            accepted = self._without_suspects(claimed)
+            self._accepted += len(accepted)
+            self._engine.accept(accepted)
+        else:
+            self._engine.accept(())
+        self._engine.pump(self._patience())
+        if request is None:
+            return -1 if settings.current().enabled else 0
+        return len(claimed or ())
+
+    def _request(self) -> ClaimRequest | None:
+        """Return what to claim now: no more than there are free slots, and only where something may have come."""
+        self._pace.finished(self._engine.handled)
+        in_hand = len(self._engine.in_hand)
+        if in_hand > self.options.concurrency and time.monotonic() - self._engine.moved_at > _STANDSTILL_SECONDS:
+            # They were claimed at a better pace. Whoever has a free slot may have what waits here for one.
+            self._pace.slow_down()
+            self._engine.put_down_waiting()
+        limit = self._pace.free(in_hand)
+        if self._alone:
+            limit = 0 if in_hand else 1
+        if not limit or not settings.current().enabled:
+            return None
+        if not self._rung and time.monotonic() < self._next_look:
+            return None
+        self._rung = False
+        return ClaimRequest(limit, registered_kinds(), self.options.queues)
+
+    def _note(self, request: ClaimRequest, claimed: list[OutboxItem]) -> None:
+        now = time.monotonic()
+        self.counters.claimed += len(claimed)
+        if claimed:
+            self._last_work = now
+        if len(claimed) >= request.limit:
+            self._rung = True  # there may be more
+        idle = now - self._last_work if self._last_work else self.options.poll
+        self._next_look = now + min(self.options.poll, self._waker.next_poll(idle))
+
+    def _patience(self) -> float:
+        """Return how long to wait for messages before the next turn."""
+        now = time.monotonic()
+        in_hand = len(self._engine.in_hand)
+        if in_hand and (self._alone or not self._pace.free(in_hand)):
+            return min(self.options.poll, max(self._next_reap - now, 0.0))
+        enabled = settings.current().enabled
+        if self._rung and enabled:
+            return 0.0
+        next_look = self._next_look - now if enabled else self.options.poll
+        return max(0.0, min(next_look, self._next_reap - now))
+
+    def _without_suspects(self, items: list[OutboxItem]) -> list[OutboxItem]:
+        """Take items that one more crash would bury one at a time, with nothing else in hand.
+
+        One of them may kill this process too, and then no neighbour shall be charged with its crash.
+        """
+        suspects = [item for item in items if item.crashes >= self._suspicious]
+        self._alone = bool(suspects)
+        if not suspects or (len(items) == 1 and not self._engine.in_hand):
+            return items
+        self._rung = True
+        try:
+            self._release(suspects)
+        except (OperationalError, InterfaceError):
+            self._engine.hand_back(items)
+            raise
+        return [item for item in items if item.crashes < self._suspicious]
 
     def _guarded(self, work: Callable[[], T]) -> T | None:
         """Do something with the database; when it is away, wait and come back."""
+        self._last_turn = time.monotonic()
         try:
             result = work()
         except (OperationalError, InterfaceError) as error:
             self._failures += 1
-            pause = RetryPolicy(initial=0.2, max=5.0).delay(self._failures, random=random.random())  # noqa: S311 - jitter
+            pause = _RECONNECT.delay(self._failures, random=random.random())  # noqa: S311 - jitter
             logger.warning("The database does not answer (%s); looking again in %.1f s.", error, pause)
             tidy_connections()
-            self._stop.draining.wait(pause)
+            self._rung = True
+            if self._stop.draining.is_set():
+                time.sleep(min(pause, 0.2))  # the grace goes by, and nothing is gained by asking at full speed
+            else:
+                self._stop.draining.wait(pause)
             return None
         self._failures = 0
         return result
@@ -198,91 +305,74 @@ class Worker:
         if time.monotonic() < self._next_reap:
             return
         self._next_reap = time.monotonic() + settings.current().outbox.reaper_interval_seconds
-        reaped = self._reaper.reap_stale_items()
+        reaped = self._reaper.reap()
+        self.counters.reaped += len(reaped)
+        self.counters.crashed += sum(one.status is JobStatus.FAILED for one in reaped)
         if reaped:
-            logger.warning("Took %s items back from workers that died.", reaped)
+            logger.warning("Took %s items back from workers that died.", len(reaped))
+            self._rung = True
 
     def _is_due(self) -> bool:
         """Whether there is something to do now; asked once nothing is in hand that could add to it."""
         if not settings.current().enabled:
             return False
-        seconds = self._guarded(lambda: self._store.seconds_until_due(kinds=registered_kinds()))
-        return seconds is not None and seconds <= 0
-
-    def _rest(self) -> None:
-        self._wake.clear()
-        if not self._stop.draining.is_set():
-            self._wake.wait(self.options.poll)
-
-    # -- one item ---------------------------------------------------------------------------------------------------
-
-    def _hand_over(self, item: OutboxItem) -> None:
-        with self._in_hand_changed:
-            self._in_hand += 1
-        if self.options.inline:
-            self._handle(item)
-        else:
-            self._slots.submit(lambda: self._handle(item))
-
-    def _handle(self, item: OutboxItem) -> None:
-        try:
-            get_handler(item.kind).handle(item, self._work)
-        except LeaseLostError as error:
-            logger.warning("Item %s was taken over: %s", item.id, error)
-        except Exception as error:  # noqa: BLE001 - whatever a handler raises is an outcome of the item
-            self._fail(item, error)
-        finally:
-            with self._in_hand_changed:
-                self._in_hand -= 1
-                self._in_hand_changed.notify_all()
-            self._wake.set()
-
-    def _fail(self, item: OutboxItem, error: Exception) -> None:
-        """Record that an item could not be handled, with another attempt where that may help."""
-        text = redact_text(f"{type(error).__name__}: {error}")
-        logger.error("Item %s (%s) failed: %s", item.id, item.kind, text, exc_info=error)
-        retryable = isinstance(error, DatabaseError | InterfaceError) or (
-            not isinstance(error, AutomateError) or error.retryable
+        seconds = self._guarded(
+            lambda: self._store.seconds_until_due(kinds=registered_kinds(), queues=self.options.queues)
         )
-        tidy_connections()
-        try:
-            with transaction.atomic():
-                if retryable:
-                    delay = RetryPolicy().delay(item.attempts, random=random.random())  # noqa: S311 - jitter
-                    status = self._store.mark_retry(
-                        item.id, self.options.worker_id, timedelta(seconds=delay), text, lease_token=item.lease_token
-                    )
-                else:
-                    self._store.mark_failed(item.id, self.options.worker_id, text, lease_token=item.lease_token)
-                    status = JobStatus.FAILED
-                if status is JobStatus.FAILED:
-                    get_handler(item.kind).on_dead(item, text)
-        except LeaseLostError:
-            logger.warning("Item %s had been taken over.", item.id)
-        except Exception as failure:  # noqa: BLE001 - the worker outlives an item whose handler fails at its death too
-            reason = redact_text(f"{type(failure).__name__}: {failure}")
-            logger.error("That could not be recorded (%s); its lease runs out and it is taken up again.", reason)
+        self._rung = True
+        return seconds is not None and seconds <= 0
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
     def _shut_down(self) -> None:
         """Wait for what is in hand within the grace, and hand the rest back unharmed."""
-        deadline = time.monotonic() + self.options.grace
-        stopped = self._stop.draining.is_set()
-        with self._in_hand_changed:
-            while self._in_hand and (not stopped or time.monotonic() < deadline):
-                self._in_hand_changed.wait(min(0.5, max(deadline - time.monotonic(), 0.01)))
-                stopped = self._stop.draining.is_set()
-        for item in self._keeper.held():
-            try:
-                self._store.release(item.id, self.options.worker_id, lease_token=item.lease_token)
-                logger.info("Item %s was handed back.", item.id)
-            except LeaseLostError:
-                continue  # it ended this moment
-            except (DatabaseError, InterfaceError) as error:
-                logger.warning("Item %s could not be handed back (%s); its lease will run out.", item.id, error)
-        self._keeper.abandon()
+        deadline: float | None = None
+        while self._engine.in_hand:
+            now = time.monotonic()
+            if self._stop.draining.is_set():
+                if deadline is None:
+                    deadline = now + self.options.grace
+                    self._engine.put_down_waiting()
+                if now >= deadline:
+                    break
+            self._guarded(self._finish_turn)
+        self._waker.stop()
+        self._housekeeper.close()
+        self._hand_back()
+        self._sign_off()
         self._keeper.close()
-        for pool in (self._slots, self._actions):
-            pool.close()
-        self._loop.close()
+        self._launcher.close()
+        self._announcer.close(max(1.0, self.options.grace))
+
+    def _finish_turn(self) -> None:
+        self._engine.accept(())
+        if self._engine.wants_flush:
+            self._engine.flush()
+        if self._engine.in_hand:
+            self._engine.pump(0.2)
+
+    def _hand_back(self) -> None:
+        if self._engine.in_hand:
+            self._guarded(self._engine.finish)
+        left = self._engine.abandon()
+        if not left:
+            return
+        try:
+            self._release(left)
+            logger.info("%s items were handed back.", len(left))
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("%s items could not be handed back (%s); their leases will run out.", len(left), error)
+
+    def _release(self, items: list[OutboxItem]) -> None:
+        lost = self._store.release_many({item.id: item.lease_token for item in items}, self.options.worker_id)
+        self.counters.released += len(items) - len(lost)
+        self.counters.stale_refused += len(lost)
+
+    def _sign_off(self) -> None:
+        """Leave what was counted behind."""
+        if not any(self.counters.snapshot().values()):
+            return
+        try:
+            self._heartbeat.end()
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("The counters could not be written (%s).", error)

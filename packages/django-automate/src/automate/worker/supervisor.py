@@ -1,4 +1,4 @@
-"""Process mode: a small parent that keeps its children running."""
+"""A small parent that keeps worker processes running: it replaces those that die, and those that stop beating."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 
-__all__ = ["SUPERVISED", "Supervisor", "child_command", "when_orphaned"]
+__all__ = ["SUPERVISED", "Supervisor", "beat", "child_command", "when_orphaned"]
 
 SUPERVISED = "--supervised"
 """The option of ``automate_worker`` that makes a child end with its parent."""
@@ -22,6 +22,12 @@ logger = logging.getLogger("automate.worker")
 
 _STEADY_SECONDS = 10.0
 """A child that lives longer than this was not killed by its start."""
+_START_SECONDS = 120.0
+"""How long a child may take to its first beat."""
+_BEAT_SECONDS = 1.0
+_LOOK_SECONDS = 0.2
+_BEAT_FILE = "AUTOMATE_WORKER_BEAT"
+"""The environment variable that tells a child the descriptor to which it beats."""
 
 
 @dataclass(slots=True)
@@ -29,6 +35,8 @@ class _Child:
     name: str
     process: subprocess.Popen[bytes]
     started: float
+    beats: int
+    beat_until: float
     quick_deaths: int = 0
     restart_at: float = field(default=0.0)
 
@@ -42,12 +50,21 @@ class Supervisor:
         count: How many.
         grace: Seconds that children get to finish; those that need longer are killed.
         replace: Whether a child that ends is replaced; False where children end by themselves.
+        silence: Seconds without a beat after which a child counts as hung and is killed.
     """
 
     def __init__(
-        self, command: Sequence[str], *, worker_id: str, count: int, grace: float, replace: bool = True
+        self,
+        command: Sequence[str],
+        *,
+        worker_id: str,
+        count: int,
+        grace: float,
+        replace: bool = True,
+        silence: float = 30.0,
     ) -> None:
         self._command = list(command)
+        self._silence = silence
         self._worker_id, self._count, self._grace, self._replace = worker_id, count, grace, replace
         self._stopping = threading.Event()
         self._children: list[_Child] = []
@@ -63,6 +80,7 @@ class Supervisor:
             if self._stopping.is_set():
                 for child in self._children:
                     child.process.kill()
+                os._exit(128 + number)
             self.stop()
 
         signal.signal(signal.SIGTERM, handle)
@@ -79,16 +97,20 @@ class Supervisor:
             return self._watch()
         finally:
             for child in self._children:
-                _close(child.process)
+                _close(child)
 
     def _watch(self) -> int:
-        status = 0
+        status, looked_at = 0, time.monotonic()
         while not self._stopping.is_set():
             alive = False
+            paused, looked_at = time.monotonic() - looked_at - _LOOK_SECONDS, time.monotonic()
+            for child in self._children if paused > _BEAT_SECONDS else ():
+                child.beat_until += paused  # it was this process that stood still, and nobody listened
             for index, child in enumerate(self._children):
                 code = child.process.poll()
                 if code is None:
                     alive = True
+                    self._listen(child)
                 elif self._replace:
                     alive = True
                     self._children[index] = self._replaced(child, code)
@@ -96,19 +118,38 @@ class Supervisor:
                     status = status or int(code != 0)
             if not alive:
                 return status
-            self._stopping.wait(0.2)
+            self._stopping.wait(_LOOK_SECONDS)
         return self._shut_down()
+
+    def _listen(self, child: _Child) -> None:
+        """Kill a child that has stopped beating: even its other threads cannot run, or its engine hangs."""
+        now = time.monotonic()
+        try:
+            if os.read(child.beats, 4096):
+                child.beat_until = now + self._silence
+        except BlockingIOError:
+            pass
+        if now > child.beat_until:
+            logger.error("Worker %s has stopped beating; killing it.", child.name)
+            child.process.kill()
+            child.process.wait()
 
     def _start(self, name: str, quick_deaths: int = 0) -> _Child:
         # The children get their own sessions, so that Ctrl-C reaches them once, through this process. Nothing is ever
         # written to their stdin: it ends with this process, however that ends.
+        beats, beat_file = os.pipe()
+        os.set_blocking(beats, False)
+        python_path = os.pathsep.join(path for path in sys.path if path)
         process = subprocess.Popen(  # noqa: S603 - this program's own command line
             [*self._command, "--worker-id", name, SUPERVISED],
             stdin=subprocess.PIPE,
             start_new_session=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            pass_fds=(beat_file,),
+            env={**os.environ, "PYTHONPATH": python_path, _BEAT_FILE: str(beat_file)},
         )
-        return _Child(name, process, time.monotonic(), quick_deaths)
+        os.close(beat_file)
+        now = time.monotonic()
+        return _Child(name, process, now, beats, now + _START_SECONDS, quick_deaths)
 
     def _replaced(self, child: _Child, code: int) -> _Child:
         """Start a child anew, after a wait where it keeps dying at once."""
@@ -122,7 +163,7 @@ class Supervisor:
             logger.error("Worker %s died (%s); replacing it in %.1f s.", child.name, reason, pause)
         if now < child.restart_at:
             return child
-        _close(child.process)
+        _close(child)
         return self._start(child.name, child.quick_deaths)
 
     def _shut_down(self) -> int:
@@ -140,10 +181,33 @@ class Supervisor:
         return 0
 
 
-def _close(process: subprocess.Popen[bytes]) -> None:
-    """Close this end of the pipe that tells a child that its parent lives; one left open is one file more for ever."""
-    if process.stdin is not None:
-        process.stdin.close()
+def _close(child: _Child) -> None:
+    """Close this end of the pipes; one left open is one file more for ever."""
+    if child.process.stdin is not None:
+        child.process.stdin.close()
+    os.close(child.beats)
+
+
+def beat(is_alive: Callable[[], bool]) -> None:
+    """Tell the parent now and then that this child works, from a thread of its own; without a parent, do nothing.
+
+    Args:
+        is_alive: Whether it does. A child whose threads cannot run does not beat either.
+    """
+    number = os.environ.pop(_BEAT_FILE, "")
+    if not number:
+        return
+
+    def run(file: int) -> None:
+        while True:
+            if is_alive():
+                try:
+                    os.write(file, b".")
+                except OSError:  # the parent has gone, and somebody else is told of that
+                    return
+            time.sleep(_BEAT_SECONDS)
+
+    threading.Thread(target=run, args=(int(number),), name="automate-beat", daemon=True).start()
 
 
 def child_command(settings_module: str | None, *arguments: str) -> list[str]:

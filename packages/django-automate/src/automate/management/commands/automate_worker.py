@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
+import sys
+import threading
 from typing import Any
 
 from automate_core import settings
 from automate_core.errors import AutomateError
+from automate_outbox.store.rows import check_worker
 from django.core.management.base import BaseCommand, CommandError
 
 from automate import logs
 from automate.doctor import unapplied
 from automate.worker.loop import Worker, WorkerOptions, default_worker_id
-from automate.worker.supervisor import SUPERVISED, Supervisor, child_command, when_orphaned
+from automate.worker.supervisor import SUPERVISED, Supervisor, beat, child_command, when_orphaned
 
 _MOST = 1_000_000
 
@@ -23,6 +27,10 @@ class Command(BaseCommand):
 
     SIGTERM and SIGINT stop claiming; what is in hand is finished within the grace, and handed back after it without
     being charged. A second signal ends the process at once. Exit status: 0 after a stop, 1 on an error.
+
+    The process is a small supervisor and its children: one with threads, or one for each run in ``process`` mode. A
+    child that dies or hangs is replaced. With ``--once``, ``--drain`` or ``--unsupervised`` a worker with threads is
+    this process itself.
     """
 
     help = "Work off the outbox: decide about events and run workflows."
@@ -36,6 +44,10 @@ class Command(BaseCommand):
         """
         parser.add_argument("--mode", choices=("thread", "process", "synchronous"), help="default: WORKER_MODE")
         parser.add_argument(SUPERVISED, action="store_true", help=argparse.SUPPRESS)
+        parser.add_argument(
+            "--unsupervised", action="store_true", help="no supervisor: for service managers that replace what dies"
+        )
+        parser.add_argument("--queue", action="append", dest="queues", help="serve this queue alone; may be repeated")
         parser.add_argument("--concurrency", type=_at_least(1, int), help="items in hand; default: WORKER.concurrency")
         parser.add_argument("--worker-id", help="name in the leases; default: host, process and a random part")
         parser.add_argument("--lease", type=_at_least(1, float), help="seconds; default: OUTBOX.lease_seconds")
@@ -66,20 +78,31 @@ class Command(BaseCommand):
         logs.configure(settings.current().logging_schema, verbosity=options["verbosity"])
         mode = options["mode"] or settings.current().worker_mode
         given = {name: options[name] for name in ("concurrency", "worker_id", "lease", "poll", "grace")}
+        given["queues"] = tuple(options["queues"]) if options["queues"] else None
         worker_options = WorkerOptions.from_settings(inline=mode == "synchronous", **given)
-        if mode == "process":
-            self._supervise(worker_options, options)
+        # The children's names are a little longer; one that cannot be stored would have them die for ever.
+        suffix = "" if options["supervised"] or not worker_options.worker_id else f".{worker_options.concurrency}"
+        check_worker(worker_options.worker_id + suffix)
+        alone = options["supervised"] or options["unsupervised"] or options["once"] or options["drain"]
+        if mode == "process" or (mode == "thread" and not alone):
+            self._supervise(worker_options, options, mode)
             return
         worker = Worker(worker_options)
         worker.install_signal_handlers()
         if options["supervised"]:
             when_orphaned(worker.stop)
+            beat(lambda: worker.is_alive)
         handled = worker.run(once=options["once"], drain=options["drain"])
         if options["verbosity"] > 0:
             self.stdout.write(f"{worker_options.worker_id} stopped after {handled} items.")
+        if not (options["once"] or options["drain"]):
+            _leave()
 
-    def _supervise(self, chosen: WorkerOptions, options: dict[str, Any]) -> None:
-        arguments = ["--mode", "thread", "--concurrency", "1", "--verbosity", str(options["verbosity"])]
+    def _supervise(self, chosen: WorkerOptions, options: dict[str, Any], mode: str) -> None:
+        each = 1 if mode == "process" else chosen.concurrency
+        arguments = ["--mode", "thread", "--concurrency", str(each), "--verbosity", str(options["verbosity"])]
+        for queue in chosen.queues or ():
+            arguments += ["--queue", queue]
         for name in ("lease", "poll", "grace"):
             arguments += [f"--{name}", str(getattr(chosen, name))]
         for name in ("once", "drain"):
@@ -87,13 +110,23 @@ class Command(BaseCommand):
         supervisor = Supervisor(
             child_command(os.environ.get("DJANGO_SETTINGS_MODULE"), *arguments),
             worker_id=options["worker_id"] or default_worker_id(),
-            count=chosen.concurrency,
+            count=chosen.concurrency if mode == "process" else 1,
             grace=chosen.grace,
+            silence=settings.current().worker.silence_seconds,
             replace=not (options["once"] or options["drain"]),
         )
         supervisor.install_signal_handlers()
         if supervisor.run():
             raise CommandError("a worker process ended with an error")
+
+
+def _leave() -> None:
+    """End the process although threads of executors hang: the interpreter would wait for them for ever."""
+    main = threading.main_thread()
+    if any(thread is not main and not thread.daemon for thread in threading.enumerate()):
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(0)
 
 
 def _ensure_migrated() -> None:

@@ -1,0 +1,151 @@
+"""What the admin pages are made of: everything can be looked at, nothing is edited by hand."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from automate_core.redaction import redact
+from django.contrib import admin
+from django.db import models
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from automate.artifacts import Reference
+
+if TYPE_CHECKING:
+    AnyModelAdmin = admin.ModelAdmin[Any]
+    AnyInline = admin.TabularInline[Any, Any]
+else:  # Django's classes take their parameters from the stubs alone
+    AnyModelAdmin, AnyInline = admin.ModelAdmin, admin.TabularInline
+
+__all__ = ["ReadOnlyAdmin", "ReadOnlyInline", "link", "pretty", "seconds_between"]
+
+
+def pretty(value: Any) -> SafeString:
+    """Show JSON, redacted, in a fixed-width block.
+
+    Args:
+        value: The JSON value.
+    """
+    if value is None:
+        return format_html("{}", "-")
+    if type(value) is Reference:
+        page = link(value.sha256, "automate_artifact_change", value.sha256)
+        return format_html("{} bytes of JSON, kept as the artifact {}", value.size, page)
+    return format_html("<pre>{}</pre>", json.dumps(redact(value), indent=2, ensure_ascii=False, default=str))
+
+
+def link(text: Any, view: str, *args: Any, query: dict[str, Any] | None = None) -> SafeString:
+    """Link to another page of the admin.
+
+    Args:
+        text: What to show.
+        view: The page's name, without ``admin:``.
+        *args: The arguments of its address.
+        query: The filters of a list.
+    """
+    return format_html('<a href="{}">{}</a>', reverse(f"admin:{view}", args=args, query=query), text)
+
+
+def seconds_between(start: datetime | None, end: datetime | None) -> str:
+    """Show how long something took.
+
+    Args:
+        start: When it began.
+        end: When it ended.
+    """
+    return "-" if start is None or end is None else f"{(end - start).total_seconds():.3f}"
+
+
+class ReadOnly:
+    """Nothing may be added, changed or deleted; JSON is shown redacted and indented."""
+
+    model: type[models.Model]
+    shown: tuple[str, ...] = ()
+    """The fields to show; all of them where it is empty."""
+
+    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
+        """Return False.
+
+        Args:
+            request: The request.
+            *args: The parent, in an inline.
+        """
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False.
+
+        Args:
+            request: The request.
+            obj: The row.
+        """
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False.
+
+        Args:
+            request: The request.
+            obj: The row.
+        """
+        return False
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """Show JSON through its pretty form, everything else as it is.
+
+        Args:
+            request: The request.
+            obj: The row.
+        """
+        json_fields = {f.name for f in self.model._meta.fields if isinstance(f, models.JSONField)}
+        names = self.shown or tuple("event" if f.name == "event_id" else f.name for f in self.model._meta.fields)
+        return [f"pretty_{name}" if name in json_fields else name for name in names]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """Every field is.
+
+        Args:
+            request: The request.
+            obj: The row.
+        """
+        return self.get_fields(request, obj)
+
+    @admin.display(description="event", ordering="event_id")
+    def event(self, row: Any) -> SafeString | str:
+        """The event of a row, which names it without a foreign key.
+
+        Args:
+            row: The row.
+        """
+        return "-" if row.event_id is None else link(row.event_id, "automate_event_change", row.event_id)
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("pretty_"):
+            raise AttributeError(name)
+        field = name.removeprefix("pretty_")
+
+        def show(row: Any) -> SafeString:
+            return pretty(getattr(row, field))
+
+        show.short_description = field.replace("_", " ")  # type: ignore[attr-defined]  # the admin's own protocol
+        return show
+
+
+class ReadOnlyAdmin(ReadOnly, AnyModelAdmin):
+    """A read-only page for one model."""
+
+    show_full_result_count = False
+    list_per_page = 50
+
+
+class ReadOnlyInline(ReadOnly, AnyInline):
+    """Read-only rows within the page of their parent."""
+
+    extra = 0
+    can_delete = False
+    show_change_link = True

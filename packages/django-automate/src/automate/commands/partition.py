@@ -1,0 +1,73 @@
+"""``automate partition events``: keep events in a partition per month, or look how they are kept."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, ClassVar
+
+from automate.commands import ProjectCommand
+
+if TYPE_CHECKING:
+    from automate.partitions import State
+
+__all__ = ["PartitionCommand"]
+
+
+class PartitionCommand(ProjectCommand):
+    """Partition the table of events by month, on PostgreSQL, while emitters write to it."""
+
+    help: ClassVar[str] = "keep events in a partition per month (PostgreSQL), so that old months are dropped whole"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the options.
+
+        Args:
+            parser: The parser of this subcommand.
+        """
+        parser.add_argument("table", choices=("events",), help="what to partition")
+        parser.add_argument("--check", action="store_true", help="look only; exit with 1 where something is wrong")
+        parser.add_argument("--database", default="default", metavar="ALIAS", help="the database; default: default")
+        parser.add_argument("--json", action="store_true", help="print JSON")
+
+    def handle(self, args: argparse.Namespace) -> int:
+        """Convert, or look.
+
+        Args:
+            args: The parsed arguments.
+
+        Returns:
+            0; 1 with ``--check`` where something is wrong.
+
+        Raises:
+            ConfigurationError: If the events of this database cannot be partitioned.
+        """
+        from automate import partitions
+
+        steps: list[str] = []
+
+        def say(step: str) -> None:
+            steps.append(step)
+            if not args.json:
+                sys.stdout.write(f"{step}\n")
+                sys.stdout.flush()
+
+        if not args.check:
+            partitions.convert(say, using=args.database)
+        state = partitions.examine(using=args.database)
+        if args.json:
+            sys.stdout.write(json.dumps({"steps": steps, **asdict(state)}, indent=2) + "\n")
+        else:
+            sys.stdout.write(_describe(state))
+        return 1 if args.check and state.problems else 0
+
+
+def _describe(state: State) -> str:
+    lines = [] if state.partitioned else ["the events are not partitioned"]
+    for part in state.partitions:
+        span = f"{(part['from'] or '…')[:10]} to {(part['to'] or '…')[:10]}"
+        lines.append(f"{part['name']:<28}{span:<28}{part['rows']:>14,} rows {part['bytes']:>16,} bytes")
+    lines += [f"problem: {problem}" for problem in state.problems]
+    return "\n".join(lines) + "\n"

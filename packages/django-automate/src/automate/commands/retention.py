@@ -1,0 +1,93 @@
+"""``automate retention``: prune history by hand, or see what would go."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from typing import Any, ClassVar
+
+from automate.commands import ProjectCommand
+
+__all__ = ["RetentionCommand"]
+
+
+class RetentionCommand(ProjectCommand):
+    """Prune what the settings of ``RETENTION`` make due."""
+
+    help: ClassVar[str] = (
+        "delete history that is older than the settings of RETENTION allow; workers do so by themselves"
+    )
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the options.
+
+        Args:
+            parser: The parser of this subcommand.
+        """
+        parser.add_argument("--dry-run", action="store_true", help="count what would go, delete nothing")
+        parser.add_argument(
+            "--budget", type=_seconds, default=math.inf, metavar="SECONDS", help="end after so long; default: no limit"
+        )
+        parser.add_argument("--database", default="default", metavar="ALIAS", help="the database; default: default")
+        parser.add_argument("--json", action="store_true", help="print JSON")
+
+    def handle(self, args: argparse.Namespace) -> int:
+        """Prune or count.
+
+        Args:
+            args: The parsed arguments.
+
+        Returns:
+            0; 1 where somebody else prunes at the moment.
+        """
+        from automate import retention
+
+        if args.dry_run:
+            counts = retention.preview(using=args.database)
+            _write({"dry_run": True, "would_prune": counts} if args.json else _table(counts, "would go"))
+            return 0
+        report = retention.sweep(args.budget, using=args.database, force=True)
+        if args.json:
+            _write({"dry_run": False, **report.as_dict()})
+        else:
+            _write(_table(report.pruned, "pruned"))
+            _write(_summary(report))
+        return 1 if report.busy else 0
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not seconds > 0:
+        raise argparse.ArgumentTypeError("must be more than 0")
+    return seconds
+
+
+_seconds.__name__ = "number of seconds"  # what argparse calls it in its error
+
+
+def _write(text: Any) -> None:
+    sys.stdout.write((text if isinstance(text, str) else json.dumps(text, indent=2)) + "\n")
+
+
+def _table(counts: dict[str, int], title: str) -> str:
+    lines = [f"{kind.replace('_', ' '):<16}{rows:>14,}" for kind, rows in counts.items()]
+    return "\n".join([f"{'':<16}{title:>14}", *lines])
+
+
+def _summary(report: Any) -> str:
+    lines = []
+    for done, names in (("made", report.partitions_created), ("dropped", report.partitions_dropped)):
+        lines += [f"{done} partition {name}" for name in names]
+    lines += [f"note: {notice}" for notice in report.notices]
+    if report.busy:
+        lines.append("somebody else prunes this database at the moment: try again later")
+    elif not report.complete:
+        lines.append("the time was up before everything was looked at: run this again")
+    else:
+        lines.append(
+            f"{report.transactions} transactions in {report.seconds:.1f} s, the longest took "
+            f"{report.longest_seconds * 1000:.0f} ms"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,398 @@
+"""Group commit: what became of many items is made durable in one transaction, and each goes on only after that."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+from automate_core.errors import LeaseLostError
+from automate_core.outbox import NewJob, OutboxItem
+from automate_outbox.counters import Counters
+from automate_outbox.store import DatabaseOutboxStore
+from django.db import InterfaceError, OperationalError, connection, transaction
+from django.utils import timezone
+
+from automate.artifacts import Owner, keep
+from automate.models import Decision, Execution, ExecutionRun, RunStatus, StepRun
+from automate.models.bulk import insert_rows
+from automate.models.executions import LIVE
+from automate.runtime.admission import admit, exclusive_keys, lock_keys
+
+__all__ = ["Births", "ClaimRequest", "End", "Entry", "Journal", "RunChange", "change_runs"]
+
+logger = logging.getLogger("automate.runtime")
+
+_PATIENCE = 8
+"""How often an entry is written again where the database answers and yet cannot write it."""
+
+
+class End(Enum):
+    """What becomes of the claim of an item."""
+
+    HOLD = "hold"
+    """It goes on: this is a checkpoint."""
+    COMPLETE = "complete"
+    RESCHEDULE = "reschedule"
+    """It waits for a time, which is no failure."""
+    RELEASE = "release"
+    """It is handed back, the attempt uncharged."""
+
+
+@dataclass(slots=True)
+class RunChange:
+    """What changes in the row of a run, and with it in that of its execution.
+
+    Args:
+        run: The run.
+        status: Its new status.
+        outputs: What it returned; None leaves them.
+        error: Why it failed.
+        is_first: Whether the run had not begun before; a write that is taken back leaves it as it is.
+    """
+
+    run: ExecutionRun
+    status: RunStatus
+    outputs: Any = None
+    error: dict[str, Any] | None = None
+    is_first: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.is_first = self.run.started_at is None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the run has ended."""
+        return self.status not in LIVE
+
+
+@dataclass(slots=True)
+class Births:
+    """What a decided event starts.
+
+    Args:
+        decisions: Why.
+        runs: The new runs, each with its new execution.
+        jobs: The outbox jobs that carry them, one each.
+        claims_first: Whether the first job is born claimed, so that its run goes on at once.
+        first: Its item, once it is written.
+    """
+
+    decisions: list[Decision]
+    runs: list[ExecutionRun] = field(default_factory=list)
+    jobs: list[NewJob] = field(default_factory=list)
+    claims_first: bool = True
+    first: OutboxItem | None = None
+
+
+@dataclass(slots=True)
+class Entry:
+    """What one item wants to be made durable, all of it or nothing.
+
+    Args:
+        item: The claimed item; nothing is written unless its claim is live.
+        end: What becomes of the claim.
+        steps: Step rows to insert.
+        change: What changes in the row of its run.
+        births: What it starts.
+        due: With RESCHEDULE, when it goes on.
+        again: Whether it may have been written before, by a flush whose answer was lost.
+        refusals: How often the database failed while it was written alone.
+        settled: Called after the commit with None, or with why nothing was written: a
+            :class:`~automate_core.errors.LeaseLostError`, or what the database said about this entry alone.
+    """
+
+    item: OutboxItem
+    end: End
+    settled: Callable[[Exception | None], None]
+    steps: list[StepRun] = field(default_factory=list)
+    change: RunChange | None = None
+    births: Births | None = None
+    due: datetime | timedelta | None = None
+    again: bool = False
+    refusals: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRequest:
+    """New items to be claimed with the same commit.
+
+    Args:
+        limit: How many at the most.
+        kinds: Only these kinds.
+        queues: Only these queues; None means all.
+    """
+
+    limit: int
+    kinds: Sequence[str]
+    queues: Sequence[str] | None = None
+
+
+class Journal:
+    """Collects entries and writes them together. It belongs to one thread.
+
+    An entry whose claim was lost is left out, and one that the database refuses is tried alone: neither keeps the
+    others from their commit.
+
+    Args:
+        store: The store that claimed the items.
+        worker_id: Who claimed them.
+        counters: Counts what became of them.
+
+    Attributes:
+        since: ``time.monotonic()`` when the oldest entry came.
+    """
+
+    def __init__(self, store: DatabaseOutboxStore, worker_id: str, counters: Counters) -> None:
+        self.store, self.worker_id, self._counters = store, worker_id, counters
+        self._entries: list[Entry] = []
+        self.since = 0.0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, entry: Entry) -> None:
+        """Add an entry; an item has one at a time.
+
+        Args:
+            entry: The entry.
+        """
+        if not self._entries:
+            self.since = time.monotonic()
+        self._entries.append(entry)
+
+    def flush(self, claim: ClaimRequest | None = None) -> list[OutboxItem]:
+        """Write all entries in one transaction, and claim with it.
+
+        Args:
+            claim: What to claim, if anything.
+
+        Returns:
+            The claimed items.
+
+        Raises:
+            OperationalError, InterfaceError: If the database is away. The entries are kept for the next flush, which
+                recognises those that were written although the answer was lost.
+        """
+        if not self._entries:
+            return self._claim(claim)
+        entries, self._entries = self._entries, []
+        try:
+            lost, claimed = self._write(entries, claim)
+        except Exception as error:
+            doubtful = isinstance(error, OperationalError | InterfaceError)
+            self._entries = _reset(entries, doubtful) + self._entries
+            if doubtful and not _answers():
+                raise
+            self._flush_one_by_one(error)
+            return self._claim(claim)
+        self._settle(entries, lost)
+        return claimed
+
+    def _claim(self, claim: ClaimRequest | None) -> list[OutboxItem]:
+        if claim is None or claim.limit <= 0:
+            return []
+        return self.store.claim_batch(self.worker_id, claim.limit, kinds=claim.kinds, queues=claim.queues)
+
+    def _flush_one_by_one(self, error: Exception) -> None:
+        """Find the entry that the database refuses; the others are written without it."""
+        logger.debug("A group of %s entries is written one by one: %s", len(self._entries), error)
+        entries, self._entries = self._entries, []
+        kept: list[Entry] = []
+        away: Exception | None = None
+        for entry in entries:
+            if away is not None and not _answers():
+                kept.append(entry)
+                continue
+            try:
+                lost, _ = self._write([entry], None)
+            except (OperationalError, InterfaceError) as problem:
+                # The connection was lost, or somebody else was in the way; hardly ever it is the entry itself.
+                entry.refusals += 1
+                kept += _reset([entry], doubtful=True)
+                away = problem
+            except Exception as problem:  # noqa: BLE001 - whatever the database has against it, it is told
+                _reset([entry], doubtful=False)
+                entry.settled(problem)
+            else:
+                self._settle([entry], lost)
+        for entry in [entry for entry in kept if entry.refusals >= _PATIENCE]:
+            kept.remove(entry)
+            entry.settled(away)
+        self._entries = kept + self._entries
+        if away is not None and kept:
+            raise away
+
+    def _settle(self, entries: Iterable[Entry], lost: set[int]) -> None:
+        for entry in entries:
+            if entry.item.id in lost:
+                self._counters.stale_refused += 1
+                entry.settled(LeaseLostError(f"Item {entry.item.id} was taken over.", context={"item": entry.item.id}))
+            else:
+                self._counters.completed += entry.end is End.COMPLETE
+                self._counters.released += entry.end is End.RELEASE
+                entry.settled(None)
+
+    # -- one transaction --------------------------------------------------------------------------------------------
+
+    def _write(self, entries: list[Entry], claim: ClaimRequest | None) -> tuple[set[int], list[OutboxItem]]:
+        if all(_is_bare(entry) for entry in entries):
+            return self._complete(entries, claim)
+        with transaction.atomic():
+            lock_keys(exclusive_keys(run for entry in entries if entry.births for run in entry.births.runs))
+            lost = self._end_claims(entries)
+            alive = [entry for entry in entries if entry.item.id not in lost]
+            self._insert_steps(alive)
+            # Before the births: what has ended keeps no run of its key from starting, and is not cancelled by it.
+            change_runs([entry.change for entry in alive if entry.change is not None])
+            self._give_birth([entry.births for entry in alive if entry.births is not None])
+            return lost - self._written_before(entries, lost), self._claim(claim)
+
+    def _complete(self, entries: list[Entry], claim: ClaimRequest | None) -> tuple[set[int], list[OutboxItem]]:
+        claims = _claims(entries)
+        if claim is None or claim.limit <= 0:
+            return self.store.mark_success_many(claims, self.worker_id), []
+        return self.store.complete_and_claim(
+            claims, self.worker_id, claim.limit, kinds=claim.kinds, queues=claim.queues
+        )
+
+    def _end_claims(self, entries: list[Entry]) -> set[int]:
+        """End or hold every claim, and return the items whose claim was not live."""
+        store, worker_id = self.store, self.worker_id
+        by_end: dict[End, list[Entry]] = {}
+        for entry in entries:
+            by_end.setdefault(entry.end, []).append(entry)
+        lost: set[int] = set()
+        if held := by_end.get(End.HOLD):
+            lost |= store.hold_many(_claims(held), worker_id)
+        if done := by_end.get(End.COMPLETE):
+            lost |= store.mark_success_many(_claims(done), worker_id)
+        if waiting := by_end.get(End.RESCHEDULE):
+            dues = {entry.item.id: entry.due for entry in waiting if entry.due is not None}
+            lost |= store.reschedule_many(_claims(waiting), worker_id, dues)
+        if released := by_end.get(End.RELEASE):
+            lost |= store.release_many(_claims(released), worker_id)
+        return lost
+
+    def _written_before(self, entries: list[Entry], lost: set[int]) -> set[int]:
+        """Return which completions were written by the flush whose answer was lost."""
+        doubtful = [e for e in entries if e.again and e.end is End.COMPLETE and e.item.id in lost]
+        return self.store.completed_by(_claims(doubtful)) if doubtful else set()
+
+    def _insert_steps(self, entries: list[Entry]) -> None:
+        known = _known_steps([entry for entry in entries if entry.again])
+        steps = [step for entry in entries for step in entry.steps if _key(step) not in known]
+        if steps:
+            keep(uses_of(steps))
+            insert_rows(steps)
+
+    def _give_birth(self, births: list[Births]) -> None:
+        if not births:
+            return
+        admission = admit([run for birth in births for run in birth.runs], self.store)
+        firsts = [birth for birth in births if birth.runs and birth.claims_first]
+        items = self.store.add_claimed_many(self.worker_id, [birth.jobs[0] for birth in firsts]) if firsts else []
+        now = timezone.now()
+        for birth, item in zip(firsts, items, strict=True):
+            birth.first, run = item, birth.runs[0]
+            run.job_id, run.status, run.started_at = item.id, RunStatus.RUNNING, now
+            run.execution.status = RunStatus.RUNNING
+        waiting = [
+            pair for birth in births for pair in list(zip(birth.runs, birth.jobs, strict=True))[birth.claims_first :]
+        ]
+        waiting = [(run, job) for run, job in waiting if admission.starts(run)]
+        for (run, _), job_id in zip(waiting, self.store.add([job for _, job in waiting]), strict=True):
+            run.job_id = job_id
+        runs = [run for birth in births for run in birth.runs if run.pk not in admission.skipped]
+        admission.mark(runs)
+        keep([(run.execution.context, Owner.EXECUTION, run.execution_id) for run in runs])
+        insert_rows([run.execution for run in runs])
+        insert_rows(runs)
+        insert_rows([decision for birth in births for decision in admission.explain(birth.runs, birth.decisions)])
+
+
+def uses_of(steps: Iterable[StepRun]) -> list[tuple[Any, Owner, UUID]]:
+    """Return what step rows hold, and whose it is; see :func:`automate.artifacts.keep`.
+
+    Args:
+        steps: The rows.
+    """
+    return [(value, Owner.RUN, step.run_id) for step in steps for value in (step.input, step.output)]
+
+
+def _known_steps(entries: list[Entry]) -> set[tuple[UUID, str, int]]:
+    """Return the checkpoints that are there already: nobody else writes them under a live claim, so they are ours."""
+    runs = {step.run_id for entry in entries for step in entry.steps}
+    return set(StepRun.objects.filter(run__in=runs).values_list("run", "step_id", "attempt")) if runs else set()
+
+
+def _key(step: StepRun) -> tuple[UUID, str, int]:
+    return step.run_id, step.step_id, step.attempt
+
+
+def _is_bare(entry: Entry) -> bool:
+    return entry.end is End.COMPLETE and not (entry.steps or entry.change or entry.births or entry.again)
+
+
+def _claims(entries: Iterable[Entry]) -> dict[int, str]:
+    return {entry.item.id: entry.item.lease_token for entry in entries}
+
+
+def _reset(entries: list[Entry], doubtful: bool) -> list[Entry]:
+    """Make entries ready to be written again: keys that a rolled back INSERT gave out are not theirs."""
+    for entry in entries:
+        entry.again = entry.again or doubtful
+        for step in entry.steps:
+            step.pk = None
+        for decision in entry.births.decisions if entry.births else ():
+            decision.pk = None
+    return entries
+
+
+def _answers() -> bool:
+    """Whether the database is there, and it was an entry that it refused."""
+    if connection.in_atomic_block:
+        return True
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except (OperationalError, InterfaceError):
+        return False
+    return True
+
+
+def change_runs(changes: Sequence[RunChange]) -> None:
+    """Change runs that are not final yet, and their executions with them.
+
+    Runs that change alike share a statement.
+
+    Args:
+        changes: The changes, one for each run.
+    """
+    keep([(change.outputs, Owner.RUN, change.run.pk) for change in changes])
+    now = timezone.now()
+    groups: dict[Any, list[RunChange]] = {}
+    for change in changes:
+        own = change.run.pk if change.outputs or change.error else None
+        # Before its first step a run waits only for the time from which its rate lets it begin.
+        begins = change.is_first and change.status is not RunStatus.WAITING
+        groups.setdefault((change.status, begins, own), []).append(change)
+    for (status, begins, _), group in groups.items():
+        first = group[0]
+        values: dict[str, Any] = {"status": status}
+        if begins:
+            values["started_at"] = now
+        if first.is_final:
+            values.update(finished_at=now, outputs=first.outputs or {}, error=first.error)
+        runs = [change.run for change in group]
+        ExecutionRun.objects.filter(pk__in=[run.pk for run in runs], status__in=LIVE).update(**values)
+        shared = {"status": status, **({"finished_at": now, "live_key": None} if first.is_final else {})}
+        Execution.objects.filter(pk__in=[run.execution_id for run in runs], status__in=LIVE).update(**shared)
+        for run in runs:
+            for name, value in values.items():
+                setattr(run, name, value)

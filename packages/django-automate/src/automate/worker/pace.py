@@ -1,0 +1,59 @@
+"""How many items a worker takes in hand: as many as it finishes in a moment, and no more."""
+
+from __future__ import annotations
+
+import time
+
+__all__ = ["Pace"]
+
+_MOMENT = 0.2
+"""What is in hand should be finished within this time, in seconds: it waits where others could take it."""
+_SPAN = 0.02
+"""The shortest time over which a rate says anything, in seconds."""
+
+
+class Pace:
+    """The window of items in hand, between what can run at once and two full claims.
+
+    Items that wait in hand hide the round trips to the database; more of them than are finished in a moment would
+    only keep them from other workers. So the window follows the rate at which items are finished.
+
+    Args:
+        concurrency: Items that run at once.
+        start: Items that the first claim asks for.
+        largest: Items that one claim asks for at the most.
+    """
+
+    def __init__(self, concurrency: int, start: int, largest: int) -> None:
+        self._concurrency, self._largest = concurrency, largest
+        self._window = max(1, min(concurrency, start))
+        self._since, self._finished = time.monotonic(), 0
+
+    def finished(self, total: int) -> None:
+        """Take notice of how many items have been finished so far.
+
+        Args:
+            total: Their number since the start.
+        """
+        now = time.monotonic()
+        passed, done = now - self._since, total - self._finished
+        if not done or (passed < _SPAN and done < self._window):
+            return
+        self._since, self._finished = now, total
+        least = self._concurrency
+        self._window = max(least, min(int(done / max(passed, 1e-6) * _MOMENT), 2 * self._largest))
+
+    def slow_down(self) -> None:
+        """Take in hand no more than runs at once, until items are finished faster again."""
+        self._window = self._concurrency
+
+    def free(self, in_hand: int) -> int:
+        """Return how many items to claim now; 0 where it is not worth a statement yet.
+
+        Args:
+            in_hand: How many are in hand.
+        """
+        free = self._window - in_hand
+        if in_hand >= self._concurrency and free < min(self._largest, self._window // 2):
+            return 0  # nobody is idle, and a larger claim costs no more than a small one
+        return max(0, min(free, self._largest))

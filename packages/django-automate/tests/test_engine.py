@@ -1,0 +1,391 @@
+"""The engine: what runs share without spoiling it for each other, how much it takes in hand, what it costs."""
+
+# The fixture that decorates is Any, and a JSON column that may be null is known to be filled where it is read.
+# mypy: disable-error-code="untyped-decorator, index"
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from functools import partial
+from typing import Any
+
+import pytest
+from automate.errors import ConfigurationError, PermanentError
+from automate.events import emit_event
+from automate.models import Execution, StepRun
+from automate.publish import publish
+from automate.runtime.callers import ThreadPool
+from automate.runtime.journal import Journal
+from automate.worker.loop import Worker, WorkerOptions
+from automate.worker.pace import Pace
+from automate_core.connectors import ActionContext
+from automate_core.outbox import NewJob
+from automate_outbox.handlers import register_handler, unregister_handler
+from automate_outbox.models import OutboxJob
+from automate_outbox.store import get_store
+from django.contrib.auth.models import Group
+from django.db import connection, connections
+
+pytestmark = pytest.mark.usefixtures("db")
+
+
+def listen(slug: str, *steps: dict[str, Any], **more: Any) -> None:
+    publish({"slug": slug, "trigger": {"type": "event", "event": "it.happened"}, "steps": list(steps), **more})
+
+
+def worker(**options: Any) -> Worker:
+    return Worker(WorkerOptions.from_settings(**{"concurrency": 4, "poll": 0.02, **options}))
+
+
+class Handler:
+    """Handles items of the kind ``test`` as told."""
+
+    kind = "test"
+
+    def __init__(self) -> None:
+        self.handled: list[int] = []
+        self.dead: list[int] = []
+
+    def handle(self, item: Any) -> None:
+        self.handled.append(item.payload["number"])
+        if item.payload.get("fails"):
+            raise PermanentError("as told")
+
+    def on_dead(self, item: Any, error: str) -> None:
+        self.dead.append(item.payload["number"])
+
+    def on_requeue(self, payloads: Any) -> Any:
+        return payloads
+
+
+@pytest.fixture
+def handler() -> Any:
+    made = Handler()
+    register_handler(made)
+    yield made
+    unregister_handler("test")
+
+
+# -- sharing a commit --------------------------------------------------------------------------------------------------
+
+
+def test_a_run_whose_checkpoint_the_database_refuses_is_alone_with_it(actions: Any, configured: Any) -> None:
+    configured(EXECUTION={"retry_initial_seconds": 0.01})
+    written: list[str] = []
+
+    @actions("maybe")
+    def maybe(ctx: ActionContext, bad: bool) -> str:
+        if bad and ctx.step_id == "a" and not written:
+            written.append(ctx.run_id)  # what the checkpoint is about to insert is there already
+            StepRun.objects.create(run_id=ctx.run_id, step_id="a", action="x", attempt=1, status="SUCCESS", output=1)
+        return ctx.step_id
+
+    params = {"bad": "{{ event.payload.bad }}"}
+    listen("shared", *({"id": name, "action": "test.maybe", "params": params} for name in "ab"))
+    for number in range(6):
+        emit_event("it.happened", {"bad": number == 3})
+    busy = worker()
+    busy.run(drain=True)
+    while OutboxJob.objects.filter(status__in=("PENDING", "RETRY")).exists():
+        worker().run(drain=True)
+    assert Execution.objects.filter(status="SUCCESS").count() == 6
+    assert StepRun.objects.count() == 12
+    charged = dict(OutboxJob.objects.filter(kind="automate.run").values_list("payload__run_id", "attempts"))
+    assert {run_id for run_id, attempts in charged.items() if attempts > 1} == set(written)
+    assert busy.counters.completed >= 11
+    assert busy.counters.retried == 1
+
+
+def test_workflows_at_load_share_their_statements_and_commits(actions: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    @actions("one")
+    def one() -> int:
+        return 1
+
+    listen("three", *({"id": name, "action": "test.one"} for name in "abc"))
+    for _ in range(200):
+        emit_event("it.happened", {"amount": 1})
+    statements: list[str] = []
+    flushes: list[int] = []
+    true_write = Journal._write
+
+    def write(self: Journal, entries: list[Any], claim: Any) -> Any:
+        flushes.append(len(entries))
+        return true_write(self, entries, claim)
+
+    monkeypatch.setattr(Journal, "_write", write)
+
+    def count(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        statements.append(sql)
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(count):
+        worker().run(drain=True)
+    assert Execution.objects.filter(status="SUCCESS").count() == 200
+    assert StepRun.objects.filter(status="SUCCESS").count() == 600
+    # One commit for each step and each decision would be 800; alone, each workflow would cost over 30 statements.
+    assert sum(flushes) == 800
+    assert len(flushes) < 200
+    assert len(statements) < 200 * 5
+
+
+# -- how much is in hand -----------------------------------------------------------------------------------------------
+
+
+def test_what_is_in_hand_follows_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    pace = Pace(concurrency=10, start=10, largest=100)
+    assert pace.free(0) == 10
+    now[0] += 0.01
+    pace.finished(10)  # a thousand a second: 200 are finished in a moment
+    assert pace.free(0) == 100
+    assert pace.free(100) == 100
+    assert pace.free(150) == 0, "a claim of half a window is not worth a statement while nobody is idle"
+    now[0] += 60.0
+    pace.finished(40)  # one every two seconds
+    assert pace.free(0) == 10
+    assert pace.free(9) == 1, "a slot that is free is filled"
+    assert pace.free(10) == 0
+    assert Pace(concurrency=10, start=3, largest=100).free(0) == 3
+
+
+def test_never_more_is_claimed_than_there_are_free_slots(actions: Any) -> None:
+    release = threading.Event()
+    claimed: list[int] = []
+
+    @actions("wait")
+    def wait() -> None:
+        claimed.append(OutboxJob.objects.filter(status="CLAIMED").count())
+        release.wait(10)
+
+    listen("slow", {"id": "a", "action": "test.wait"})
+    for _ in range(12):
+        emit_event("it.happened", {})
+    busy = worker(concurrency=3)
+
+    def run() -> None:
+        busy.run(drain=True)
+        connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while len(claimed) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    in_hand = OutboxJob.objects.filter(status="CLAIMED").count()
+    release.set()
+    thread.join(30)
+    assert in_hand <= 4, "three that run, and at most one event that was just decided"
+    assert Execution.objects.filter(status="SUCCESS").count() == 12
+
+
+def test_items_that_one_more_crash_would_bury_are_taken_one_by_one(handler: Handler) -> None:
+    store = get_store()
+    store.add([NewJob("test", {"number": number}) for number in range(6)])
+    # One crash more would bury these three; the one that has crashed once is among many, and far from it.
+    OutboxJob.objects.filter(payload__number__in=[1, 3, 4]).update(crashes=2, status="RETRY", attempts=1)
+    OutboxJob.objects.filter(payload__number=5).update(crashes=1, status="RETRY", attempts=1)
+    in_hand: list[set[str]] = []
+    true_handle = handler.handle
+
+    def handle(item: Any) -> None:
+        if item.crashes == 2:
+            claimed = OutboxJob.objects.filter(status="CLAIMED").values_list("payload__number", flat=True)
+            in_hand.append({str(number) for number in claimed})
+        true_handle(item)
+
+    handler.handle = handle  # type: ignore[method-assign]
+    worker().run(drain=True)
+    assert sorted(handler.handled) == [0, 1, 2, 3, 4, 5]
+    assert sorted(map(len, in_hand)) == [1, 1, 1], "a crash would be charged to each item that is in hand"
+    assert set(OutboxJob.objects.values_list("status", "attempts")) == {("COMPLETED", 1), ("COMPLETED", 2)}
+
+
+def test_failed_items_die_and_are_told_while_the_others_complete(handler: Handler) -> None:
+    get_store().add([NewJob("test", {"number": n, "fails": n == 2}) for n in range(4)])
+    busy = worker()
+    busy.run(drain=True)
+    assert (sorted(handler.handled), handler.dead) == ([0, 1, 2, 3], [2])
+    assert OutboxJob.objects.get(status="FAILED").payload["number"] == 2
+    counted = busy.counters.snapshot()
+    assert {name: counted[name] for name in ("claimed", "completed", "failed", "retried")} == {
+        "claimed": 4,
+        "completed": 3,
+        "failed": 1,
+        "retried": 0,
+    }
+
+
+def test_what_was_claimed_at_a_better_pace_is_handed_back_when_nothing_ends(
+    handler: Handler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from automate.worker import loop
+
+    monkeypatch.setattr(loop, "_STANDSTILL_SECONDS", 0.2)
+    release = threading.Event()
+    true_handle = handler.handle
+
+    def handle(item: Any) -> None:
+        if item.payload["number"] >= 300:
+            release.wait(20)
+        true_handle(item)
+
+    handler.handle = handle  # type: ignore[method-assign]
+    get_store().add([NewJob("test", {"number": number}) for number in range(400)])
+    busy = worker(concurrency=2)
+
+    def run() -> None:
+        busy.run(drain=True)
+        connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    deadline = time.monotonic() + 20
+    held = 400
+    while time.monotonic() < deadline and (held > 2 or len(handler.handled) < 300):
+        time.sleep(0.05)
+        held = OutboxJob.objects.filter(status="CLAIMED").count()
+    release.set()
+    thread.join(30)
+    assert held <= 2
+    assert sorted(handler.handled) == list(range(400))
+    assert set(OutboxJob.objects.values_list("status", "attempts", "crashes")) == {("COMPLETED", 1, 0)}
+
+
+# -- threads -----------------------------------------------------------------------------------------------------------
+
+
+def test_short_tasks_are_done_by_few_threads_and_long_ones_get_one_each() -> None:
+    pool = ThreadPool("test-pool", 8)
+    used: set[str] = set()
+    done = threading.Semaphore(0)
+
+    def short() -> None:
+        used.add(threading.current_thread().name)
+        done.release()
+
+    for _ in range(20):
+        for _ in range(50):
+            pool.submit(partial(short))
+        pool.adjust()
+        for _ in range(50):
+            assert done.acquire(timeout=10)
+    assert len(used) <= 4
+    together = threading.Barrier(8, timeout=10)
+
+    def meet() -> None:
+        together.wait()
+
+    for _ in range(8):
+        pool.submit(partial(meet))
+    pool.submit(partial(done.release))
+    deadline = time.monotonic() + 10
+    while pool.backlog and time.monotonic() < deadline:
+        pool.adjust()
+        time.sleep(0.002)
+    assert done.acquire(timeout=10), "all eight met at the barrier, so that each had a thread"
+    assert not together.broken
+    pool.close()
+
+
+def test_asynchronous_actions_hold_no_thread(actions: Any) -> None:
+    most = [0]
+    running = [0]
+
+    @actions("sleep")
+    async def sleep() -> None:
+        running[0] += 1
+        most[0] = max(most[0], running[0])
+        await asyncio.sleep(0.3)
+        running[0] -= 1
+
+    listen("async", {"id": "a", "action": "test.sleep"})
+    for _ in range(30):
+        emit_event("it.happened", {})
+    before = threading.active_count()
+    peak = [0]
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(0.01):
+            peak[0] = max(peak[0], sum(t.name.startswith("automate-action") for t in threading.enumerate()))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    worker(concurrency=30).run(drain=True)
+    stop.set()
+    watcher.join()
+    assert Execution.objects.filter(status="SUCCESS").count() == 30
+    assert most[0] > 10
+    assert peak[0] < 10
+    assert before <= threading.active_count() + 30
+
+
+def test_a_worker_whose_threads_all_hang_ends_to_be_replaced(actions: Any) -> None:
+    release = threading.Event()
+
+    @actions("hang")
+    def hang() -> None:
+        release.wait(30)
+
+    listen("hang", {"id": "a", "action": "test.hang", "timeout": 1, "retry": {"max_attempts": 1}})
+    for _ in range(2):
+        emit_event("it.happened", {})
+    stuck = worker(concurrency=2, grace=1)
+    try:
+        stuck.run()  # without end, but that nothing can run here any more
+    finally:
+        release.set()
+    assert Execution.objects.filter(status="FAILED").count() == 2
+
+
+# -- effects in the same database --------------------------------------------------------------------------------------
+
+
+def test_the_effect_of_a_transactional_action_and_its_checkpoint_are_one(actions: Any, work: Any) -> None:
+    attempts: list[int] = []
+
+    @actions("book", transactional=True)
+    def book(name: str) -> str:
+        Group.objects.create(name=f"{name}-{len(attempts)}")
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise ConnectionError("after the effect")
+        return name
+
+    Group.objects.all().delete()
+    listen("booked", {"id": "a", "action": "test.book", "params": {"name": "x"}})
+    emit_event("it.happened", {})
+    worker().run(drain=True)
+    assert Group.objects.count() == 0, "the first attempt failed, and took its effect with it"
+    assert Execution.objects.get().status == "FAILED"
+    emit_event("it.happened", {})
+    worker().run(drain=True)
+    assert list(Group.objects.values_list("name", flat=True)) == ["x-1"]
+    assert StepRun.objects.filter(status="SUCCESS").count() == 1
+    Group.objects.all().delete()
+
+
+def test_a_transactional_action_that_lost_its_lease_leaves_nothing(actions: Any) -> None:
+    @actions("stolen", transactional=True)
+    def stolen() -> None:
+        Group.objects.create(name="stolen")
+        # As the reaper and another worker would have it, seen by this transaction alone on SQLite.
+        OutboxJob.objects.filter(kind="automate.run").update(lease_token="f" * 32)
+
+    Group.objects.all().delete()
+    listen("stolen", {"id": "a", "action": "test.stolen"})
+    emit_event("it.happened", {})
+    worker(lease=1).run(once=True)
+    assert Group.objects.count() == 0
+    assert not StepRun.objects.exists()
+
+
+def test_a_transactional_action_cannot_be_asynchronous(actions: Any) -> None:
+    with pytest.raises(ConfigurationError, match="async"):
+
+        @actions("wrong", transactional=True)
+        async def wrong() -> None: ...

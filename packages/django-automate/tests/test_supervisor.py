@@ -1,0 +1,77 @@
+"""The supervisor: children that die or hang are replaced, and none outlives its parent's word."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from automate.worker.supervisor import Supervisor
+
+# Each start leaves a line, beats once, and then does what it is told to. PyDLL keeps the interpreter's lock, as an
+# endless loop in native code does: no other thread of the child can run.
+CHILD = """
+import ctypes, os, sys, time
+from pathlib import Path
+from automate.worker.supervisor import beat
+starts = Path(sys.argv[1])
+with starts.open("a") as file:
+    file.write(f"{os.getpid()}\\n")
+beat(lambda: True)
+time.sleep(0.3)
+if sys.argv[2] == "hang" and len(starts.read_text().split()) == 1:
+    ctypes.PyDLL(None).sleep(60)
+if sys.argv[2] == "segfault" and len(starts.read_text().split()) == 1:
+    ctypes.string_at(0)
+time.sleep(60)
+"""
+
+
+def supervise(tmp_path: Path, what: str, silence: float = 1.5) -> tuple[Supervisor, threading.Thread, Path]:
+    starts = tmp_path / "starts"
+    starts.touch()
+    command = [sys.executable, "-c", CHILD, str(starts), what]
+    supervisor = Supervisor(command, worker_id="test", count=1, grace=1, silence=silence)
+    thread = threading.Thread(target=supervisor.run)
+    thread.start()
+    return supervisor, thread, starts
+
+
+@pytest.mark.parametrize("what", ["hang", "segfault"])
+def test_a_child_that_hangs_or_dies_in_native_code_is_replaced(tmp_path: Path, what: str) -> None:
+    supervisor, thread, starts = supervise(tmp_path, what)
+    deadline = time.monotonic() + 60
+    while len(starts.read_text().split()) < 2:
+        assert time.monotonic() < deadline, "nobody took its place"
+        time.sleep(0.05)
+    first, second = starts.read_text().split()[:2]
+    assert first != second
+    assert not Path(f"/proc/{first}").exists()
+    supervisor.stop()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert not Path(f"/proc/{second}").exists()
+
+
+def test_a_child_that_beats_is_left_alone_for_much_longer_than_the_silence(tmp_path: Path) -> None:
+    supervisor, thread, starts = supervise(tmp_path, "work", silence=2.5)
+    time.sleep(6)
+    supervisor.stop()
+    thread.join(30)
+    assert len(starts.read_text().split()) == 1
+
+
+def test_children_that_die_at_once_are_started_ever_more_slowly(tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+    starts.touch()
+    script = "import os, sys; open(sys.argv[1], 'a').write('x\\n'); os.kill(os.getpid(), 9)"
+    command = [sys.executable, "-c", script, str(starts)]
+    supervisor = Supervisor(command, worker_id="test", count=1, grace=1)
+    thread = threading.Thread(target=supervisor.run)
+    thread.start()
+    time.sleep(4)
+    supervisor.stop()
+    thread.join(30)
+    assert 2 <= len(starts.read_text().split()) <= 6
