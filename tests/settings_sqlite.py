@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from automate_core.testing.databases import django_databases
 
+BASE_DIR = Path(__file__).resolve().parent.parent / ".cache"
 SECRET_KEY = "a key for tests alone"
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

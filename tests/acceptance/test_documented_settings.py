@@ -254,7 +254,7 @@ class TestEffects:
         from automate.events import emit_event
 
         emit_event("a.b", {})
-        Event.objects.all().delete()  # so that there is something to complain about
+        Event.objects.all()._raw_delete("default")  # so that there is something to complain about
         configured(LOGGING_SCHEMA=schema)
         worker()
         lines = capsys.readouterr().err.splitlines()

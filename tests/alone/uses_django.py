@@ -8,6 +8,7 @@ settings.configure(
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "django-automate-alone.sqlite3"}},
     DJANGO_AUTOMATE={"WORKER_MODE": "synchronous"},
     USE_TZ=True,
+    BASE_DIR=".",
 )
 django.setup()
 

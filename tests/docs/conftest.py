@@ -22,17 +22,17 @@ from pathlib import Path
 
 from settings_sqlite import *
 
-BASE = Path(__file__).parent
+BASE_DIR = Path(__file__).parent
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": BASE / "db.sqlite3",
+        "NAME": BASE_DIR / "db.sqlite3",
         "OPTIONS": {"transaction_mode": "IMMEDIATE", "init_command": "PRAGMA journal_mode=WAL"},
     }
 }
 INSTALLED_APPS = [*INSTALLED_APPS, "shop"]
 EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
-EMAIL_FILE_PATH = BASE / "outgoing"
+EMAIL_FILE_PATH = BASE_DIR / "outgoing"
 """
 MANAGE = """
 import sys
