@@ -1,0 +1,1 @@
+"""The parts of ``delivery.py``: each has ``measure(run)`` and ``report(figures)``."""
