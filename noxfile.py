@@ -322,6 +322,37 @@ def acceptance(session: nox.Session, database: str) -> None:
     run(session, "pytest", "tests/acceptance", *session.posargs, AUTOMATE_TEST_DATABASE=database)
 
 
+@nox.session(venv_backend="none", tags=["faults"], requires=["dist"])
+@nox.parametrize("database", [nox.param(name, id=name) for name in RUNS])
+def faults(session: nox.Session, database: str) -> None:
+    """Processes killed, frozen, cut off on purpose; `-- --full` at full size, `-- --write-docs` keeps the figures."""
+    develop(session)
+    report = CACHE / "faults"
+    options = [option for option in session.posargs if option not in ("--full", "--write-docs")]
+    full = str(int("--full" in session.posargs))
+    run(
+        session,
+        "pytest",
+        "tests/faults",
+        *options,
+        AUTOMATE_TEST_DATABASE=database,
+        AUTOMATE_FAULTS_REPORT=str(report),
+        AUTOMATE_FAULTS_FULL=full,
+    )
+    if "--write-docs" in session.posargs:
+        run(session, "python", "-m", "faults.report", report, PYTHONPATH=str(ROOT / "tests"))
+
+
+@nox.session(venv_backend="none", tags=["rest"], requires=["dist"])
+def simulation(session: nox.Session) -> None:
+    """Faults under a virtual clock; `-- --seeds 10000 --first 70000` for a night, `-- --seed 7` plays one again."""
+    develop(session)
+    if session.posargs:
+        run(session, "python", "-m", "tests.simulation", *session.posargs)
+    else:
+        run(session, "pytest", "tests/simulation")
+
+
 @nox.session(venv_backend="none", tags=["rest"], requires=["dist"])
 def docs(session: nox.Session) -> None:
     """The documentation: built without a warning, complete, and every snippet executed."""
@@ -380,3 +411,10 @@ def demo(session: nox.Session) -> None:
     """Real webhook deliveries become decisions and finished runs; `-- --serve` keeps the admin open."""
     develop(session)
     run(session, "python", "examples/quickstart/demo.py", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def bench(session: nox.Session) -> None:
+    """Ours and its peers, measured in one run; `-- --write-docs` writes the figures into the documentation."""
+    develop(session)
+    run(session, "python", "benchmarks/delivery.py", *session.posargs)
