@@ -125,12 +125,14 @@ def births_of(event: Event, item: OutboxItem, verdicts: Sequence[Verdict]) -> Bi
         verdicts: The decisions.
     """
     from automate.models import Decision
+    from automate.models.bulk import new_row
     from automate.runtime.journal import Births
 
     keep_all = settings.current().decisions.non_matches == "all"
     now = timezone.now()
     decisions = [
-        Decision(
+        new_row(
+            Decision,
             event_id=event.id,
             version=verdict.version,
             matched=verdict.matched,
@@ -162,8 +164,10 @@ def births_of(event: Event, item: OutboxItem, verdicts: Sequence[Verdict]) -> Bi
 
 def _new_run(event: Event, verdict: Verdict) -> ExecutionRun:
     from automate.models import Execution, ExecutionRun
+    from automate.models.bulk import new_row
 
-    execution = Execution(
+    execution = new_row(
+        Execution,
         version=verdict.version,
         concurrency_key=verdict.key,
         live_key=verdict.key,
@@ -172,7 +176,7 @@ def _new_run(event: Event, verdict: Verdict) -> ExecutionRun:
         tenant=event.tenant,
         causation_depth=event.causation_depth,
     )
-    return ExecutionRun(execution=execution, trace_id=_trace_id(event))
+    return new_row(ExecutionRun, execution=execution, trace_id=_trace_id(event))
 
 
 def _trace_id(event: Event) -> str:

@@ -88,7 +88,7 @@ UNION ALL SELECT * FROM taken"""
 _INSERT = """INSERT INTO {table} ({into})
 SELECT kind, payload, priority, queue, ordering_key, tenant, max_attempts,
     COALESCE(due_at, statement_timestamp() + make_interval(secs => due_in)),
-    'PENDING', 0, '', '', NULL, 0, '', '', statement_timestamp()
+    %s::text, %s::int, %s::text, %s::text, {expires}, 0, '', '', statement_timestamp()
 FROM json_to_recordset(%s::json) AS job (
     kind text, payload jsonb, priority smallint, queue text, ordering_key text, tenant text, max_attempts int,
     due_at timestamptz, due_in float8
@@ -157,10 +157,13 @@ class PostgresDialect(LaneDialect):
         Args:
             rows: The rows, at least one.
         """
-        # VALUES cost the server a third less for a single row; born claimed are few.
-        if len(rows) == 1 or rows[0].owner:
+        # VALUES cost the server a third less for a single row.
+        if len(rows) == 1:
             return super().insertion(rows)
-        return sql(_INSERT, into=NEW_COLUMNS), [_json_of(rows)]
+        first = rows[0]  # rows that are written together are held by the same worker, or by nobody
+        expires, seconds = self.after(first.lease_seconds) if first.owner else ("NULL", None)
+        held = [first.status, first.attempts, first.owner, first.token, *([seconds] if first.owner else [])]
+        return sql(_INSERT, into=NEW_COLUMNS, expires=expires), [*held, _json_of(rows)]
 
     def pairs(self, held: Mapping[int, str]) -> Pairs:
         """Return two arrays side by side; the ids once more, so that no plan can look at other rows.

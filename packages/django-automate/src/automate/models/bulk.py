@@ -1,21 +1,85 @@
-"""Inserting many rows of the hot path: one statement, and on PostgreSQL one parameter."""
+"""Rows of the hot path: making, inserting and loading many of them costs the worker more than the database."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar
 
 from django.db import connection, models
+from django.db.models.base import ModelState
+from django.db.models.fields import NOT_PROVIDED
 
-__all__ = ["insert_rows"]
+__all__ = ["insert_rows", "load_rows", "new_row"]
 
 M = TypeVar("M", bound=models.Model)
 
 _Columns = list[tuple[str, str, Callable[[Any], Any]]]
 """Of each column: its name, the attribute of a row that holds its value, and what makes JSON of that."""
+
+
+def new_row(model: type[M], **values: Any) -> M:
+    """Return a row that is not stored yet, as the model's constructor makes it, at a tenth of its cost.
+
+    The model must have no constructor and no property among the values; ``pre_init`` and ``post_init`` are not sent.
+
+    Args:
+        model: The model.
+        **values: Its fields by name; those that are left out get their defaults.
+    """
+    constants, factories, relations = _blank(model)
+    row = model.__new__(model)
+    row._state = state = ModelState()
+    columns = row.__dict__
+    columns.update(constants)
+    for name, value in values.items():
+        if (column := relations.get(name)) is None:
+            columns[name] = value
+        else:
+            columns[column] = value.pk
+            state.fields_cache[name] = value
+    for name, factory in factories:
+        if name not in values:
+            columns[name] = factory()
+    return row
+
+
+@cache
+def _blank(model: type[models.Model]) -> tuple[dict[str, Any], list[tuple[str, Callable[[], Any]]], dict[str, str]]:
+    """Return what the fields of a new row hold, what makes their values, and the columns of relations by name."""
+    constants: dict[str, Any] = {}
+    factories = []
+    for field in model._meta.concrete_fields:
+        if callable(field.default) and field.default is not NOT_PROVIDED:
+            factories.append((field.attname, field.default))
+        constants[field.attname] = None if callable(field.default) else field.get_default()
+    relations = {field.name: field.attname for field in model._meta.concrete_fields if field.is_relation}
+    return constants, factories, relations
+
+
+def load_rows(rows: models.QuerySet[M], ids: Iterable[Any]) -> dict[Any, M]:
+    """Return rows by primary key, like ``in_bulk``; on PostgreSQL the keys are one parameter.
+
+    Args:
+        rows: Those among which they are looked for.
+        ids: Their keys, which are UUIDs.
+    """
+    if connection.vendor != "postgresql":
+        return rows.in_bulk(list(ids))
+    keys = models.Value(",".join(map(str, ids)), output_field=models.TextField())
+    return {row.pk: row for row in rows.filter(_AmongUUIDs(models.F("pk"), keys))}
+
+
+class _AmongUUIDs(models.Lookup):  # type: ignore[type-arg]  # a parameter only in its stubs
+    lookup_name = "among_uuids"
+    prepare_rhs = False
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        column, params = self.process_lhs(compiler, connection)
+        keys, more = self.process_rhs(compiler, connection)
+        return f"{column} = ANY(string_to_array({keys}, ',')::uuid[])", (*params, *more)
 
 
 def insert_rows(rows: Sequence[M]) -> None:

@@ -30,18 +30,20 @@ from automate_core.workflow.planner import (
 from automate import signals
 from automate.artifacts import keep
 from automate.models import ExecutionRun, RunStatus, StepRun
+from automate.models.bulk import new_row
 from automate.payloads import ensure_storable
+from automate.runtime.changes import RunChange
 from automate.runtime.execute import Attempt, Result, for_row
-from automate.runtime.journal import End, Entry, Journal, RunChange, uses_of
+from automate.runtime.journal import End, Entry, Journal, uses_of
 from automate.runtime.stop import Stop
 from automate.runtime.versions import compiled
 
-__all__ = ["Advance", "OwnCheckpoint", "new_row"]
+__all__ = ["Advance", "OwnCheckpoint", "row_of"]
 
 logger = logging.getLogger("automate.runtime")
 
 
-def new_row(run: ExecutionRun, result: Result) -> StepRun:
+def row_of(run: ExecutionRun, result: Result) -> StepRun:
     """Return the row of a result; its error alone does not say what follows, so a failure has no status yet.
 
     Args:
@@ -49,7 +51,8 @@ def new_row(run: ExecutionRun, result: Result) -> StepRun:
         result: The result.
     """
     attempt = result.attempt
-    row = StepRun(
+    row = new_row(
+        StepRun,
         run=run,
         step_id=attempt.step.id,
         action=attempt.step.action,
@@ -94,7 +97,7 @@ class OwnCheckpoint:
         Args:
             result: The success.
         """
-        row = new_row(self.run, result)
+        row = row_of(self.run, result)
         keep(uses_of([row]))
         row.save(force_insert=True)
 
@@ -261,7 +264,7 @@ class Advance:
         action = self._workflow.steps[step_id].action
         now = self._clock()
         self._rows.append(
-            StepRun(run=self.run, step_id=step_id, action=action, status=status, finished_at=now, **values)
+            new_row(StepRun, run=self.run, step_id=step_id, action=action, status=status, finished_at=now, **values)
         )
 
     def _start(self, step_id: str) -> None:
@@ -298,7 +301,7 @@ class Advance:
     def _row_of(self, result: Result) -> StepRun:
         """Return the row of a result, and take the result into the state of the run."""
         attempt, step = result.attempt, result.attempt.step
-        row = new_row(self.run, result)
+        row = row_of(self.run, result)
         if result.error is None:
             state = StepState(StepStatus.SUCCESS, output=result.output, attempts=attempt.number)
         else:

@@ -19,12 +19,12 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from automate.artifacts import Owner, keep
-from automate.models import Decision, Execution, ExecutionRun, RunStatus, StepRun
+from automate.models import Decision, ExecutionRun, RunStatus, StepRun
 from automate.models.bulk import insert_rows
-from automate.models.executions import LIVE
 from automate.runtime.admission import admit, exclusive_keys, lock_keys
+from automate.runtime.changes import RunChange, change_runs
 
-__all__ = ["Births", "ClaimRequest", "End", "Entry", "Journal", "RunChange", "change_runs"]
+__all__ = ["Births", "ClaimRequest", "End", "Entry", "Journal"]
 
 logger = logging.getLogger("automate.runtime")
 
@@ -42,33 +42,6 @@ class End(Enum):
     """It waits for a time, which is no failure."""
     RELEASE = "release"
     """It is handed back, the attempt uncharged."""
-
-
-@dataclass(slots=True)
-class RunChange:
-    """What changes in the row of a run, and with it in that of its execution.
-
-    Args:
-        run: The run.
-        status: Its new status.
-        outputs: What it returned; None leaves them.
-        error: Why it failed.
-        is_first: Whether the run had not begun before; a write that is taken back leaves it as it is.
-    """
-
-    run: ExecutionRun
-    status: RunStatus
-    outputs: Any = None
-    error: dict[str, Any] | None = None
-    is_first: bool = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.is_first = self.run.started_at is None
-
-    @property
-    def is_final(self) -> bool:
-        """Whether the run has ended."""
-        return self.status not in LIVE
 
 
 @dataclass(slots=True)
@@ -364,35 +337,3 @@ def _answers() -> bool:
     except (OperationalError, InterfaceError):
         return False
     return True
-
-
-def change_runs(changes: Sequence[RunChange]) -> None:
-    """Change runs that are not final yet, and their executions with them.
-
-    Runs that change alike share a statement.
-
-    Args:
-        changes: The changes, one for each run.
-    """
-    keep([(change.outputs, Owner.RUN, change.run.pk) for change in changes])
-    now = timezone.now()
-    groups: dict[Any, list[RunChange]] = {}
-    for change in changes:
-        own = change.run.pk if change.outputs or change.error else None
-        # Before its first step a run waits only for the time from which its rate lets it begin.
-        begins = change.is_first and change.status is not RunStatus.WAITING
-        groups.setdefault((change.status, begins, own), []).append(change)
-    for (status, begins, _), group in groups.items():
-        first = group[0]
-        values: dict[str, Any] = {"status": status}
-        if begins:
-            values["started_at"] = now
-        if first.is_final:
-            values.update(finished_at=now, outputs=first.outputs or {}, error=first.error)
-        runs = [change.run for change in group]
-        ExecutionRun.objects.filter(pk__in=[run.pk for run in runs], status__in=LIVE).update(**values)
-        shared = {"status": status, **({"finished_at": now, "live_key": None} if first.is_final else {})}
-        Execution.objects.filter(pk__in=[run.execution_id for run in runs], status__in=LIVE).update(**shared)
-        for run in runs:
-            for name, value in values.items():
-                setattr(run, name, value)

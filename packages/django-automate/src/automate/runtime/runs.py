@@ -19,8 +19,9 @@ from automate import signals
 from automate.artifacts import reveal
 from automate.events import RUN_JOB
 from automate.models import Event, Execution, ExecutionRun, RunStatus, StepRun
+from automate.models.bulk import load_rows
 from automate.models.executions import LIVE
-from automate.runtime.journal import RunChange, change_runs
+from automate.runtime.changes import RunChange, change_runs
 
 __all__ = ["DatabaseClock", "event_view", "fail_run", "load_runs", "queue_run", "state_of"]
 
@@ -73,7 +74,7 @@ def load_runs(run_ids: Iterable[UUID | str]) -> dict[UUID, tuple[ExecutionRun, R
     Returns:
         Each run that exists, with what the planner needs.
     """
-    runs = ExecutionRun.objects.select_related("execution__version__workflow").in_bulk(list(run_ids))
+    runs = load_rows(ExecutionRun.objects.select_related("execution__version__workflow"), run_ids)
     steps: dict[UUID, dict[str, StepState]] = {run_id: {} for run_id in runs}
     for row in StepRun.objects.filter(run__in=runs).order_by("attempt"):
         steps[row.run_id][row.step_id] = StepState(
@@ -84,7 +85,7 @@ def load_runs(run_ids: Iterable[UUID | str]) -> dict[UUID, tuple[ExecutionRun, R
             retry_at=row.retry_at,
         )
     event_ids = {run.execution.event_id for run in runs.values()} - {None}
-    events = Event.objects.in_bulk(event_ids) if event_ids else {}
+    events = load_rows(Event.objects.all(), event_ids) if event_ids else {}
     return {
         run_id: (run, state_of(run, events.get(run.execution.event_id), steps[run_id])) for run_id, run in runs.items()
     }

@@ -24,10 +24,12 @@ from automate import signals
 from automate.dispatch import births_of, decide, listeners
 from automate.events import EVENT_JOB, RUN_JOB
 from automate.models import Event, ExecutionRun, RunStatus
+from automate.models.bulk import load_rows
 from automate.models.executions import LIVE
 from automate.runtime.advance import Advance
+from automate.runtime.changes import RunChange
 from automate.runtime.execute import Attempt, Result, timed_out
-from automate.runtime.journal import Births, ClaimRequest, End, Entry, Journal, RunChange
+from automate.runtime.journal import Births, ClaimRequest, End, Entry, Journal
 from automate.runtime.pacing import take_tokens
 from automate.runtime.runs import DatabaseClock, load_runs, state_of
 from automate.runtime.stop import Stop
@@ -149,7 +151,7 @@ class Engine:
     def _decide(self, items: Sequence[OutboxItem]) -> None:
         if not items:
             return
-        events = {str(key): event for key, event in Event.objects.in_bulk(_ids(items, "event_id")).items()}
+        events = {str(key): event for key, event in load_rows(Event.objects.all(), _ids(items, "event_id")).items()}
         versions = listeners({event.type for event in events.values()}) if events else {}
         for item in items:
             event = events.get(str(item.payload.get("event_id")))
