@@ -9,6 +9,7 @@ import pytest
 from automate_core import settings
 from automate_core.outbox import NewJob
 from automate_core.testing.databases import require_database
+from automate_outbox.dead import DeadLetters, requeue
 from automate_outbox.models import OutboxJob
 from automate_outbox.store import DatabaseOutboxStore, get_store
 from django.db import connections, transaction
@@ -57,6 +58,15 @@ def test_the_bell_rings_with_the_commit(store: DatabaseOutboxStore) -> None:
     with transaction.atomic(using=store.using):
         store.add([NewJob("test")])
         assert rung(store) == []
+    assert rung(store) == [("automate_outbox", "")]
+
+
+def test_requeued_dead_letters_ring(store: DatabaseOutboxStore) -> None:
+    store.add([NewJob("test")])
+    (item,) = store.claim_batch("w")
+    store.mark_failed(item.id, "w", "boom")
+    rung(store)
+    assert requeue(DeadLetters(), actor="me", using=store.using).requeued == 1
     assert rung(store) == [("automate_outbox", "")]
 
 

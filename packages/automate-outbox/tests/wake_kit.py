@@ -131,13 +131,15 @@ class Proxy:
 
 @contextmanager
 def transaction_pooler(database: dict[str, Any]) -> Iterator[int]:
-    """Run pgbouncer in transaction mode before a database, and give its port; the test is skipped where it is missing.
+    """Run pgbouncer in transaction mode before a database, and give its port; where it is missing, the test is
+    skipped, or fails where ``CI=true``.
 
     Args:
         database: Django's entry for the database.
     """
     if PGBOUNCER is None:
-        pytest.skip("pgbouncer is missing; apt-get install pgbouncer")
+        missing = pytest.fail if os.environ.get("CI", "").lower() == "true" else pytest.skip
+        missing("pgbouncer is missing; apt-get install pgbouncer")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
     names = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD"}

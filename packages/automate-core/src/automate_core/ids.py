@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import threading
 import time
 import uuid
@@ -25,7 +25,8 @@ def uuid7() -> uuid.UUID:
         tick = time.time_ns() * 4096 // 1_000_000
         _last = tick = max(tick, _last + 1)
     milliseconds, fraction = divmod(tick, 4096)
-    value = (milliseconds & 0xFFFF_FFFF_FFFF) << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | secrets.randbits(62)
+    noise = int.from_bytes(os.urandom(8)) >> 2
+    value = (milliseconds & 0xFFFF_FFFF_FFFF) << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | noise
     return uuid.UUID(int=value)
 
 

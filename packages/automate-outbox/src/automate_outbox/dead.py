@@ -233,6 +233,7 @@ def requeue(
         if payloads:
             dialect = dialect_of(using)
             dialect.execute(sql(_REVIVE, now=dialect.now, ids=marks(len(payloads))), sorted(payloads))
+            dialect.announce()
             _announce("requeued", actor, letters, sorted(payloads), using)
         return len(payloads), len(rows) - len(payloads)
 

@@ -284,7 +284,7 @@ def _insert(drafts: Sequence[Draft], origin: Origin, connection: BaseDatabaseWra
     vendor = connection.vendor
     created_at = connection.ops.adapt_datetimefield_value(origin.created_at)
     if vendor == "postgresql" and len(drafts) > 1:
-        texts = json.dumps([dict(zip(_TEXTS, _texts(draft, draft.id), strict=True)) for draft in drafts])
+        texts = _texts_json(drafts)
         payloads = f"[{','.join([_content(draft, vendor) for draft in drafts])}]"
         return _INSERT + _FROM_JSON, [origin.causation_id, origin.depth, created_at, texts, payloads]
     as_id = str if connection.features.has_native_uuid_field else _hex
@@ -299,6 +299,18 @@ def _insert(drafts: Sequence[Draft], origin: Origin, connection: BaseDatabaseWra
 def _texts(draft: Draft, event_id: str) -> tuple[str, ...]:
     event = draft.event
     return event_id, event.type, event.source, event.subject, draft.tenant, event.traceparent
+
+
+def _texts_json(drafts: Sequence[Draft]) -> str:
+    """Return the texts of events as a JSON array; what many of them have in common is encoded once."""
+    encoded: dict[tuple[str, ...], str] = {}
+    objects = []
+    for draft in drafts:
+        shared = _texts(draft, draft.id)[1:]
+        if (text := encoded.get(shared)) is None:
+            text = encoded[shared] = json.dumps(dict(zip(list(_TEXTS)[1:], shared, strict=True)))[1:]
+        objects.append(f'{{"id":"{draft.id}",{text}')
+    return f"[{','.join(objects)}]"
 
 
 def _hex(event_id: str) -> str:

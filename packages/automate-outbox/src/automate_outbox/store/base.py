@@ -18,7 +18,6 @@ from automate_outbox.store.lanes import LaneBook
 from automate_outbox.store.leases import new_token
 from automate_outbox.store.rows import check_worker, new_rows, read_items
 from automate_outbox.store.statements import Claim, Filter
-from automate_outbox.wake.local import is_heard, ring
 
 __all__ = ["DatabaseOutboxStore"]
 
@@ -79,8 +78,7 @@ class DatabaseOutboxStore(LaneClaims):
             ids = dialect.retrying(lambda: dialect.insert_along(along, rows, notify=notify))
         else:
             raise OutboxError(f"Rows go along with 1 to {_ROWS_PER_STATEMENT} items, not with {len(rows)}: split them.")
-        if is_heard(self.using):
-            dialect.when_committed(partial(ring, self.using))
+        dialect.ring()
         return ids
 
     def add_claimed_many(self, worker_id: str, jobs: Sequence[NewJob]) -> list[OutboxItem]:

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from automate_core.errors import ConfigurationError
@@ -17,6 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from automate_outbox.store.rows import ITEM_COLUMNS, NEW_COLUMNS, NewRow
 from automate_outbox.store.statements import Change, Pairs, marks, sql
+from automate_outbox.wake.local import is_heard, ring
 
 if TYPE_CHECKING:
     from automate_outbox.store.lane_dialect import LaneDialect
@@ -117,6 +119,15 @@ class Dialect(ABC):
         with self.connection.cursor() as cursor:
             cursor.execute(statement, params)
             return int(cursor.rowcount)
+
+    def ring(self) -> None:
+        """Wake the workers of this process once what was written is committed."""
+        if is_heard(self.using):
+            self.when_committed(partial(ring, self.using))
+
+    def announce(self) -> None:
+        """Wake all workers that the database can reach, once what was written is committed."""
+        self.ring()
 
     def query(self, statement: str, params: Sequence[Any]) -> list[Any]:
         """Run a statement that returns rows.

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from automate_core import settings
 from django.db import DatabaseError
 
 from automate_outbox.store.lane_dialect import LaneDialect
@@ -145,6 +146,12 @@ class PostgresDialect(LaneDialect):
         """
         statement, params = other
         return self._add(f"WITH other AS ({statement}) ", params, rows, notify=notify)
+
+    def announce(self) -> None:
+        """Ring the bell of this process and, unless ``OUTBOX.notify`` is off, that of the others."""
+        super().announce()
+        if settings.current().outbox.notify:
+            self.query("SELECT pg_notify(%s, '')", [CHANNEL])
 
     def _add(self, other: str, params: Sequence[Any], rows: Sequence[NewRow], *, notify: bool) -> list[int]:
         insert, values = self.insertion(rows)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from operator import is_not
 from typing import Any, NamedTuple
 
 from automate_core.errors import OutboxError
@@ -190,12 +191,14 @@ def new_rows(jobs: Iterable[NewJob], max_depth: int, *lease: Any) -> list[NewRow
         OutboxError: If another field cannot be stored.
     """
     rows = []
+    before: tuple[Any, ...] | None = None
     for job in jobs:
-        check_job(job)
+        place = (job.priority, job.queue, job.ordering_key, job.tenant, job.max_attempts, job.due)
+        if before is None or any(map(is_not, (job.kind, *place), before)):
+            check_job(job)  # most jobs of a call differ in their payload alone
+            before = (job.kind, *place)
         payload = encode_payload(job.payload, max_depth)
-        due = None if lease else job.due
-        place = (job.priority, job.queue, job.ordering_key, job.tenant)
-        rows.append(NewRow(job.kind, payload, *place, job.max_attempts, due, *lease))
+        rows.append(NewRow(job.kind, payload, *place[:-1], None if lease else job.due, *lease))
     return rows
 
 

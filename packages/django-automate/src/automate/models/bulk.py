@@ -72,7 +72,7 @@ def load_rows(rows: models.QuerySet[M], ids: Iterable[Any]) -> dict[Any, M]:
     return {row.pk: row for row in rows.filter(_AmongUUIDs(models.F("pk"), keys))}
 
 
-class _AmongUUIDs(models.Lookup):  # type: ignore[type-arg]  # a parameter only in its stubs
+class _AmongUUIDs(models.Lookup):
     lookup_name = "among_uuids"
     prepare_rhs = False
 
