@@ -204,6 +204,25 @@ def test_items_that_one_more_crash_would_bury_are_taken_one_by_one(handler: Hand
     assert set(OutboxJob.objects.values_list("status", "attempts")) == {("COMPLETED", 1), ("COMPLETED", 2)}
 
 
+def test_an_item_that_waits_to_be_taken_alone_is_the_next_one(handler: Handler) -> None:
+    store = get_store()
+    store.add([NewJob("test", {"number": n}, tenant=f"t{n % 20}") for n in range(600)])
+    OutboxJob.objects.filter(payload__number=7).update(crashes=2, status="RETRY", attempts=1)
+    busy = worker()
+    claimed_before: list[int] = []
+    true_note = busy._note
+
+    def note(request: Any, claimed: list[Any]) -> None:
+        true_note(request, claimed)
+        if any(item.crashes == 2 for item in claimed):
+            claimed_before.append(busy.counters.claimed)
+
+    busy._note = note  # type: ignore[method-assign]
+    busy.run(drain=True)
+    assert sorted(handler.handled) == list(range(600))
+    assert handler.handled.index(7) < claimed_before[0], "it starves while others are claimed at random"
+
+
 def test_failed_items_die_and_are_told_while_the_others_complete(handler: Handler) -> None:
     get_store().add([NewJob("test", {"number": n, "fails": n == 2}) for n in range(4)])
     busy = worker()

@@ -135,6 +135,7 @@ class Worker:
         self._next_look = self._next_reap = self._last_work = 0.0
         self._last_turn = time.monotonic()
         self._alone = self._stays = False
+        self._suspect: int | None = None
         self._failures = self._accepted = 0
 
     @property
@@ -213,7 +214,9 @@ class Worker:
         claimed: list[OutboxItem] | None = None
         if request is not None or self._engine.wants_flush:
             claimed = self._engine.flush(request)
-        if request is not None and claimed is not None:
+        if self._suspect is not None and not self._engine.in_hand:
+            self._engine.accept(self._claim_suspect())
+        elif request is not None and claimed is not None:
             self._note(request, claimed)
             accepted = self._without_suspects(claimed)
             self._accepted += len(accepted)
@@ -233,9 +236,8 @@ class Worker:
             # They were claimed at a better pace. Whoever has a free slot may have what waits here for one.
             self._pace.slow_down()
             self._engine.put_down_waiting()
-        limit = self._pace.free(in_hand)
-        if self._alone:
-            limit = 0 if in_hand else 1
+        self._alone = self._alone and in_hand > 0
+        limit = 0 if self._alone or self._suspect is not None else self._pace.free(in_hand)
         if not limit or not settings.current().enabled:
             return None
         if not self._rung and time.monotonic() < self._next_look:
@@ -257,7 +259,7 @@ class Worker:
         """Return how long to wait for messages before the next turn."""
         now = time.monotonic()
         in_hand = len(self._engine.in_hand)
-        if in_hand and (self._alone or not self._pace.free(in_hand)):
+        if in_hand and (self._alone or self._suspect is not None or not self._pace.free(in_hand)):
             return min(self.options.poll, max(self._next_reap - now, 0.0))
         enabled = settings.current().enabled
         if self._rung and enabled:
@@ -268,11 +270,14 @@ class Worker:
     def _without_suspects(self, items: list[OutboxItem]) -> list[OutboxItem]:
         """Take items that one more crash would bury one at a time, with nothing else in hand.
 
-        One of them may kill this process too, and then no neighbour shall be charged with its crash.
+        One of them may kill this process too, and then no neighbour shall be charged with its crash; nor shall it be
+        charged with that of a neighbour, so it is handed back until the others are out of hand.
         """
         suspects = [item for item in items if item.crashes >= self._suspicious]
-        self._alone = bool(suspects)
-        if not suspects or (len(items) == 1 and not self._engine.in_hand):
+        if not suspects:
+            return items
+        if len(items) == 1 and not self._engine.in_hand:
+            self._alone = True
             return items
         self._rung = True
         try:
@@ -280,7 +285,19 @@ class Worker:
         except (OperationalError, InterfaceError):
             self._engine.hand_back(items)
             raise
+        # By name, or it would be their turn again only when chance has it.
+        self._suspect = suspects[0].id
         return [item for item in items if item.crashes < self._suspicious]
+
+    def _claim_suspect(self) -> list[OutboxItem]:
+        """Claim the one that was handed back, unless another worker has it by now."""
+        item = None
+        if self._suspect is not None and settings.current().enabled:
+            item = self._store.claim_job(self.options.worker_id, self._suspect, due_only=True)
+        self._suspect = None
+        self._alone = item is not None
+        self._accepted += item is not None
+        return [] if item is None else [item]
 
     def _guarded(self, work: Callable[[], T]) -> T | None:
         """Do something with the database; when it is away, wait and come back."""
