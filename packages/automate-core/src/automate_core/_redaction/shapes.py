@@ -19,7 +19,7 @@ REDACTED = "[REDACTED]"
 _TOKENS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("sk-",), r"sk-[A-Za-z0-9_\-]{16,}"),  # OpenAI, Anthropic
     (("sk_", "rk_"), r"[sr]k_(?:live|test)_[A-Za-z0-9]{10,}"),  # Stripe
-    (("gh",), r"gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}"),
+    (("gh", "github_pat_"), r"gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}"),
     (("glpat-",), r"glpat-[A-Za-z0-9_\-]{16,}"),
     (("xox", "xapp-"), r"(?:xox[a-z]|xapp)-[A-Za-z0-9\-]{8,}"),  # Slack
     (("hooks.slack.com/",), r"(?<=hooks\.slack\.com/)(?:services|workflows|triggers)/[A-Za-z0-9/_\-]{8,}"),
