@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import Any
 
 from automate_core._redaction.keys import extra_keys, is_secret_key
-from automate_core._redaction.shapes import REDACTED, is_card_number, redact_shapes
+from automate_core._redaction.shapes import REDACTED, is_card, redact_shapes
 from automate_core._redaction.values import MIN_LENGTH, LiveValues
 from automate_core._references import REFERENCE
 
@@ -269,7 +269,7 @@ def _holds_only_references(values: Iterable[Any]) -> bool:
 
 
 def _is_secret_number(number: int) -> bool:
-    return _live.holds_number(number) or (10**13 <= number < 10**19 and is_card_number(str(number)))
+    return number in _live.numbers or is_card(number)
 
 
 def _redact_bytes(data: bytes | bytearray | memoryview) -> bytes:
