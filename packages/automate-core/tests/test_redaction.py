@@ -312,6 +312,7 @@ SHAPES = {
     "stripe": "sk_" + "live_abcdefghijklmnopqrstuvwx",
     "github": "ghp_" + "abcdefghijklmnopqrstuvwxyz0123456789",
     "github, fine-grained": "github_" + "pat_11ABCDEFG0123456789_abcdefghijkl",
+    "github, fine-grained, of other letters": "github_" + "pat_11ABCDE0123456789_ijklmnop",
     "gitlab": "glpat-" + "abcdefghijklmnopqrst",
     "slack": "xoxb-" + "123456789012-abcdefghijkl",
     "aws": "AKIA" + "IOSFODNN7EXAMPLE",

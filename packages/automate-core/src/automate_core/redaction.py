@@ -13,22 +13,19 @@ Redact before you cut: half a secret cannot be recognised.
 from __future__ import annotations
 
 import dataclasses
-import datetime
-import decimal
 import enum
-import fractions
 import logging
 import traceback
-import uuid
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
+from functools import cached_property, lru_cache
 from itertools import count
 from types import TracebackType
 from typing import Any
 
 from automate_core._redaction.keys import extra_keys, is_secret_key
-from automate_core._redaction.shapes import REDACTED, is_card_number, redact_shapes
+from automate_core._redaction.plain import TEXTLESS, PlainCopier, hide
+from automate_core._redaction.shapes import REDACTED, is_card, redact_shapes
 from automate_core._redaction.values import MIN_LENGTH, LiveValues
-from automate_core._references import REFERENCE
 
 __all__ = [
     "MIN_LENGTH",
@@ -43,11 +40,6 @@ __all__ = [
 
 _MAX_DEPTH = 100
 _CYCLE = "[CYCLE]"
-_PLAIN = (
-    float, complex, decimal.Decimal, fractions.Fraction, uuid.UUID,
-    datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo, bool, type(None),
-)  # fmt: skip
-"""Values that can hold no text."""
 
 _live = LiveValues()
 
@@ -107,7 +99,19 @@ def redact(data: Any) -> Any:
         ``message`` and, where they have them, ``code``, ``context``, ``notes``, ``cause`` and ``exceptions``; other
         objects become their text. What is nested deeper than 100 levels is hidden, and a cycle is cut.
     """
+    kind = type(data)
+    if kind is dict or kind is list:
+        copier = _copier(extra_keys(), _live.version)
+        try:
+            return copier.mapping(data, _MAX_DEPTH) if kind is dict else copier.items(data, _MAX_DEPTH)
+        except Exception:  # noqa: BLE001, S110 - the general walk knows what to do with it
+            pass
     return _Walk().visit(data)
+
+
+@lru_cache(maxsize=2)
+def _copier(extra: tuple[str, ...], version: int) -> PlainCopier:
+    return PlainCopier(_live, extra)
 
 
 class _Walk:
@@ -115,8 +119,11 @@ class _Walk:
 
     def __init__(self) -> None:
         self._path: set[int] = set()
-        self._extra = extra_keys()
         self._names: dict[str, str] = {}
+
+    @cached_property
+    def _extra(self) -> tuple[str, ...]:
+        return extra_keys()
 
     def visit(self, data: Any) -> Any:
         kind = type(data)
@@ -128,7 +135,7 @@ class _Walk:
             data = data.value
         if isinstance(data, str):
             return redact_text(data)
-        if isinstance(data, _PLAIN):
+        if isinstance(data, TEXTLESS):
             return data
         if isinstance(data, int):
             return REDACTED if _is_secret_number(data) else data
@@ -193,7 +200,7 @@ class _Walk:
             secret = isinstance(name, str) and (
                 is_secret_key(name, self._extra) or (value_is_secret and name == "value")
             )
-            result[self._key(key, result)] = _hide(value) if secret else self.visit(value)
+            result[self._key(key, result)] = hide(value) if secret else self.visit(value)
         return result
 
     def _key(self, key: Any, taken: dict[Any, Any]) -> Any:
@@ -245,31 +252,11 @@ def _hidden_pair(data: Any) -> list[Any] | None:
     if not isinstance(data, tuple) or len(data) != 2 or not isinstance(data[0], (str, bytes)):
         return None
     name = data[0].decode("utf-8", "replace") if isinstance(data[0], bytes) else data[0]
-    return [data[0], _hide(data[1])] if is_secret_key(name) else None
-
-
-def _hide(value: Any) -> Any:
-    """Hide the value of a secret key, unless there is nothing to hide: none, true and false, and references."""
-    if value is None or isinstance(value, bool) or (isinstance(value, (str, bytes)) and not value):
-        return value
-    if isinstance(value, str):
-        return value if REFERENCE.fullmatch(value) else REDACTED
-    if isinstance(value, Mapping) and _holds_only_references(value.values()):
-        return dict(value)
-    if isinstance(value, (list, tuple)) and _holds_only_references(value):
-        return list(value)
-    try:
-        return REDACTED if isinstance(value, type) else value.__redacted__()
-    except Exception:  # noqa: BLE001 - it does not say what may be shown of it
-        return REDACTED
-
-
-def _holds_only_references(values: Iterable[Any]) -> bool:
-    return all(isinstance(value, str) and REFERENCE.fullmatch(value) for value in values)
+    return [data[0], hide(data[1])] if is_secret_key(name) else None
 
 
 def _is_secret_number(number: int) -> bool:
-    return _live.holds_number(number) or (10**13 <= number < 10**19 and is_card_number(str(number)))
+    return number in _live.numbers or is_card(number)
 
 
 def _redact_bytes(data: bytes | bytearray | memoryview) -> bytes:
@@ -313,7 +300,7 @@ class RedactingFilter(logging.Filter):
             record.stack_info = redact_text(record.stack_info)
         for name in record.__dict__.keys() - _RECORD_FIELDS:
             value = record.__dict__[name]
-            record.__dict__[name] = _hide(value) if is_secret_key(name) else redact(value)
+            record.__dict__[name] = hide(value) if is_secret_key(name) else redact(value)
         return True
 
 

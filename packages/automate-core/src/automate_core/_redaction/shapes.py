@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from functools import partial
 
 from automate_core._redaction.keys import is_secret_key, may_hold_secret_key
 from automate_core._references import REFERENCE
 
-__all__ = ["REDACTED", "is_card_number", "redact_shapes"]
+__all__ = ["FIRST_CARD", "REDACTED", "SHORTEST_WORD", "is_card", "redact_shapes"]
 
 REDACTED = "[REDACTED]"
 """What stands in the place of a secret."""
@@ -19,7 +20,7 @@ REDACTED = "[REDACTED]"
 _TOKENS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("sk-",), r"sk-[A-Za-z0-9_\-]{16,}"),  # OpenAI, Anthropic
     (("sk_", "rk_"), r"[sr]k_(?:live|test)_[A-Za-z0-9]{10,}"),  # Stripe
-    (("gh",), r"gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}"),
+    (("gh", "github_pat_"), r"gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}"),
     (("glpat-",), r"glpat-[A-Za-z0-9_\-]{16,}"),
     (("xox", "xapp-"), r"(?:xox[a-z]|xapp)-[A-Za-z0-9\-]{8,}"),  # Slack
     (("hooks.slack.com/",), r"(?<=hooks\.slack\.com/)(?:services|workflows|triggers)/[A-Za-z0-9/_\-]{8,}"),
@@ -37,8 +38,11 @@ _TOKEN_PATTERNS = [
     (mark, re.compile(rf"(?<![A-Za-z0-9])(?:{pattern})")) for marks, pattern in _TOKENS for mark in marks
 ]
 
-_SHORTEST_WORD = 14
+SHORTEST_WORD = 14
 """A shorter text of letters and digits alone has no shape."""
+
+_SHORTEST_TOKEN = 13
+"""No shorter text holds a token, a private key or the number of a card."""
 
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY[A-Z ]{0,10}-----"
@@ -59,6 +63,12 @@ _CARD = re.compile(
     r"[2-6](?<![A-Za-z0-9].)(?<![0-9]\..)"
     r"(?:\d{12,18}|\d{3}([ \-])\d{4}\1\d{4}\1\d{1,7}|\d{3}([ \-])\d{6}\2\d{4,5})(?![A-Za-z0-9])"
 )
+_FORM = bytes.maketrans(b"0123456789 -", b"0000000000--")
+"""Makes every digit a 0 and every separator a hyphen: three forms are all that the numbers of cards have."""
+
+FIRST_CARD = 10**13
+"""No smaller number is that of a card."""
+
 _ISSUERS = (
     (2221, 2720, (16,)), (3000, 3059, (14,)), (3400, 3499, (15,)), (3528, 3589, (16, 17, 18, 19)), (3600, 3699, (14,)),
     (3700, 3799, (15,)), (3800, 3999, (14,)), (4000, 4999, (16, 19)), (5000, 5099, (16, 17, 18, 19)),
@@ -79,32 +89,73 @@ _HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "set-coo
 _SHOWN = frozenset({"none", "null", "true", "false"})
 
 
-def redact_shapes(text: str) -> str:
+def redact_shapes(text: str, extra: tuple[str, ...] | None = None) -> str:
     """Replace what looks like a secret.
 
     Args:
         text: Any text.
+        extra: Further names of secrets; left out, the settings say which (``REDACT_KEYS``).
 
     Returns:
         The text with :data:`REDACTED` in the places of secrets.
     """
-    if len(text) < _SHORTEST_WORD and text.isalnum():
+    size = len(text)
+    if size < SHORTEST_WORD and text.isalnum():
         return text
-    for mark, pattern in _TOKEN_PATTERNS:
-        if mark in text:
-            text = pattern.sub(_token, text)
-    if "-----BEGIN" in text:
-        text = _PRIVATE_KEY.sub(REDACTED, text)
+    if size >= _SHORTEST_TOKEN and may_hold_token(text):
+        text = _redact_tokens(text)
     if "@" in text and "//" in text.replace("\\", ""):
         text = _USER_INFO.sub(_user_info, text)
     lowered = text.lower()
-    if "bearer" in lowered or "basic" in lowered:
+    if "b" in lowered and ("bearer" in lowered or "basic" in lowered):
         text = _SCHEMED.sub(_schemed, text)
-    if (":" in text or "=" in text) and may_hold_secret_key(lowered):
-        text = _redact_named(text)
-    if "</" in text and may_hold_secret_key(lowered):
-        text = _ELEMENT.sub(_element, text)
-    return _CARD.sub(_card, text)
+    if (":" in text or "=" in text) and may_hold_secret_key(lowered, extra):
+        text = _redact_named(text, extra)
+    if "</" in text and may_hold_secret_key(lowered, extra):
+        text = _ELEMENT.sub(partial(_element, extra), text)
+    if size >= _SHORTEST_TOKEN and may_hold_card(text):
+        text = _CARD.sub(_card, text)
+    return text
+
+
+def may_hold_token(text: str) -> bool:
+    """Whether a text can hold a token or a private key at all; cheap, and never wrong in the direction of no.
+
+    Args:
+        text: Any text.
+    """
+    size = len(text)
+    # A single character is sooner found, or not, than a mark. The numbers are the lengths of the shortest tokens.
+    return (
+        ("-" in text and ("sk-" in text or "glpat-" in text or "xox" in text or "xapp-" in text or "pypi-" in text
+                          or "-----BEGIN" in text))
+        or (size >= 18 and "_" in text and ("sk_" in text or "rk_" in text or "gh" in text or "github_pat_" in text
+                                            or "npm_" in text or "hf_" in text or "whsec_" in text))
+        or (size >= 15 and "." in text and ("eyJ" in text or "SG." in text or "hvs." in text or "ya29." in text
+                                            or "hooks.slack.com/" in text))
+        or (size >= 20 and "A" in text and ("AKIA" in text or "ASIA" in text or "AIza" in text))
+    )  # fmt: skip
+
+
+def may_hold_card(text: str) -> bool:
+    """Whether a text can hold the number of a card at all; cheap, and never wrong in the direction of no.
+
+    Args:
+        text: Any text.
+    """
+    if not ("4" in text or "5" in text or "3" in text or "6" in text or "2" in text):
+        return False
+    if not text.isascii():
+        return True  # there are more digits than those ten
+    form = text.encode().translate(_FORM).decode()
+    return "0000" in form and ("0000000000000" in form or "0000-0000-0000-0" in form or "0000-000000-0000" in form)
+
+
+def _redact_tokens(text: str) -> str:
+    for mark, pattern in _TOKEN_PATTERNS:
+        if mark in text:
+            text = pattern.sub(_token, text)
+    return _PRIVATE_KEY.sub(REDACTED, text) if "-----BEGIN" in text else text
 
 
 def _token(match: re.Match[str]) -> str:
@@ -136,23 +187,28 @@ def _is_basic(credentials: str) -> bool:
         return False
 
 
-def _element(match: re.Match[str]) -> str:
+def _element(extra: tuple[str, ...] | None, match: re.Match[str]) -> str:
     name, value = match.groups()
-    if not is_secret_key(name) or not value.strip() or _is_shown(value.strip()):
+    if not is_secret_key(name, extra) or not value.strip() or _is_shown(value.strip()):
         return match.group()
     return match.group().removesuffix(value) + REDACTED
 
 
 def _card(match: re.Match[str]) -> str:
-    return REDACTED if is_card_number(re.sub(r"[ \-]", "", match.group())) else match.group()
+    return REDACTED if _is_card_number(re.sub(r"[ \-]", "", match.group())) else match.group()
 
 
-def is_card_number(digits: str) -> bool:
-    """Whether digits are the number of a payment card: a known issuer's prefix and length, and the check digit.
+def is_card(number: int) -> bool:
+    """Whether a number is that of a payment card.
 
     Args:
-        digits: Decimal digits alone.
+        number: The number.
     """
+    return FIRST_CARD <= number < 10**19 and _is_card_number(str(number))
+
+
+def _is_card_number(digits: str) -> bool:
+    """Whether digits are the number of a payment card: a known issuer's prefix and length, and the check digit."""
     start = int(digits[:4])
     if not any(low <= start <= high and len(digits) in lengths for low, high, lengths in _ISSUERS):
         return False
@@ -163,14 +219,14 @@ def is_card_number(digits: str) -> bool:
     return total % 10 == 0
 
 
-def _redact_named(text: str) -> str:
+def _redact_named(text: str, extra: tuple[str, ...] | None) -> str:
     """Replace the values of ``password=…``, ``"api_key": "…"``, ``Authorization: …`` and their like."""
     parts: list[str] = []
     done = 0
     match = _NAME.search(text)
     while match:
         end = match.end()
-        if is_secret_key(match.group(1)) and not _is_part_of_path(text, match):
+        if is_secret_key(match.group(1), extra) and not _is_part_of_path(text, match):
             start, end = _value(text, match)
             if start < end and not _is_shown(text[start:end]):
                 parts += [text[done:start], REDACTED]

@@ -123,16 +123,18 @@ class _Windows:
                 break
         return best
 
-    def find(self, text: str) -> Iterator[tuple[int, int]]:
+    def find(self, text: str) -> list[tuple[int, int]]:
         index, width = self._index, self.width
+        found: list[tuple[int, int]] = []
         if not index:
-            return
+            return found
         last = len(text) - width + 1
         for position in [i for i in range(0, last, self.step) if text[i : i + width] in index]:
             for pattern in index[text[position : position + width]]:
                 start = position - pattern.offset
                 if start >= 0 and text.startswith(pattern.text, start):
-                    yield _widen(text, start, start + len(pattern.text), pattern)
+                    found.append(_widen(text, start, start + len(pattern.text), pattern))
+        return found
 
 
 def _widen(text: str, start: int, end: int, pattern: _Pattern) -> tuple[int, int]:
@@ -145,23 +147,34 @@ def _widen(text: str, start: int, end: int, pattern: _Pattern) -> tuple[int, int
     return start, end
 
 
+def _numbers(values: list[str]) -> frozenset[int]:
+    return frozenset(int(value) for value in values if value.isdecimal() and value.isascii() and len(value) < 100)
+
+
 class LiveValues:
     """The secret values that are known to this process.
 
     Args:
         limit: How many are kept. Beyond it the tenth that was used longest ago is forgotten.
+
+    Attributes:
+        numbers: Those of the values that are numbers.
+        shortest: The length of the shortest text in which a value can be found.
+        version: Changes with the values.
     """
 
     def __init__(self, limit: int = 10_000) -> None:
         self._limit = limit
         self._lock = threading.Lock()
         self._values: dict[str, None] = {}
-        self._numbers: frozenset[int] = frozenset()
         self._tiers = self._new_tiers()
+        self.numbers: frozenset[int] = frozenset()
+        self.shortest = sys.maxsize
+        self.version = 0
 
     @staticmethod
     def _new_tiers() -> tuple[_Windows, _Windows]:
-        return _Windows(8, 4), _Windows(MIN_LENGTH, 1)  # the longest patterns first
+        return _Windows(8, 4), _Windows(MIN_LENGTH - 1, 2)  # the longest patterns first
 
     def __len__(self) -> int:
         return len(self._values)
@@ -185,7 +198,9 @@ class LiveValues:
             if len(self._values) > self._limit:
                 self._keep(list(self._values)[len(self._values) // 10 :])
             else:
-                self._index(value, self._tiers)
+                self.shortest = min(self.shortest, self._index(value, self._tiers))
+                self.numbers |= _numbers([value])
+                self.version += 1
         return True
 
     def discard(self, value: str) -> None:
@@ -205,28 +220,19 @@ class LiveValues:
 
     def _keep(self, values: list[str]) -> None:
         tiers = self._new_tiers()
-        self._numbers = frozenset()
-        for value in values:
-            self._index(value, tiers)
+        shortest = min((self._index(value, tiers) for value in values), default=sys.maxsize)
         self._values = dict.fromkeys(values)
-        self._tiers = tiers
+        self._tiers, self.shortest, self.numbers = tiers, shortest, _numbers(values)
+        self.version += 1
 
-    def _index(self, value: str, tiers: tuple[_Windows, _Windows]) -> None:
+    def _index(self, value: str, tiers: tuple[_Windows, _Windows]) -> int:
+        """Enter a value; return the length of the shortest text that it may appear as."""
         patterns = {(form, False, False) for form in encodings(value)}
         patterns.update(_base64_cores(value))
         for text, before, after in patterns:
             tier = next(tier for tier in tiers if len(text) >= tier.shortest)
             tier.add(text, before, after)
-        if value.isdecimal() and value.isascii() and len(value) < 100:
-            self._numbers |= {int(value)}
-
-    def holds_number(self, number: int) -> bool:
-        """Whether a number is a live value.
-
-        Args:
-            number: The number.
-        """
-        return number in self._numbers
+        return min(len(text) for text, _, _ in patterns)
 
     def replace(self, text: str, replacement: str) -> str:
         """Replace every live value in a text, in whichever encoding.
@@ -235,13 +241,14 @@ class LiveValues:
             text: The text.
             replacement: What stands in its place.
         """
-        if not self._values:
+        if len(text) < self.shortest:
             return text
-        spans = sorted({span for tier in self._tiers for span in tier.find(text)})
+        longer, shorter = self._tiers
+        spans = longer.find(text) + shorter.find(text)
         if not spans:
             return text
         parts, position = [], 0
-        for start, end in spans:
+        for start, end in sorted(spans):
             if start >= position:
                 parts += [text[position:start], replacement]
             position = max(position, end)
