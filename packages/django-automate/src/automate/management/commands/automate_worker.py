@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import sys
@@ -20,6 +21,8 @@ from automate.worker.loop import Worker, WorkerOptions, default_worker_id
 from automate.worker.supervisor import SUPERVISED, Supervisor, beat, child_command, when_orphaned
 
 _MOST = 1_000_000
+_BATCH_OF_GARBAGE = 10_000
+"""Objects that may come before the collector looks at them: some batches of a claim."""
 
 
 class Command(BaseCommand):
@@ -92,6 +95,7 @@ class Command(BaseCommand):
         if options["supervised"]:
             when_orphaned(worker.stop)
             beat(lambda: worker.is_alive)
+        _spare_the_collector()
         handled = worker.run(once=options["once"], drain=options["drain"])
         if options["verbosity"] > 0:
             self.stdout.write(f"{worker_options.worker_id} stopped after {handled} items.")
@@ -118,6 +122,13 @@ class Command(BaseCommand):
         supervisor.install_signal_handlers()
         if supervisor.run():
             raise CommandError("a worker process ended with an error")
+
+
+def _spare_the_collector() -> None:
+    """Keep the garbage collector from walking over all that was imported, and over every batch while it is in use."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_BATCH_OF_GARBAGE, *gc.get_threshold()[1:])
 
 
 def _leave() -> None:
