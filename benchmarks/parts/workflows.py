@@ -1,7 +1,8 @@
-"""Workflows of three steps, from what starts them to the end, by one worker."""
+"""Workflows of three steps, from what starts them to the end, by one worker and by two."""
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import running
@@ -9,7 +10,7 @@ from measuring import figure, median, ratio, say, table
 from peers import OURS, RAW
 from running import Run
 
-from parts.processing import fastest_first, spread
+from parts.processing import WORKERS, fastest_first, spread
 
 
 def measure(run: Run) -> dict[str, Any]:
@@ -22,21 +23,34 @@ def measure(run: Run) -> dict[str, Any]:
     rates: dict[str, list[float]] = {}
     last = {}
     for number in range(run.rounds):
-        for system in systems:
-            result = running.measure(run, system, 1, run.jobs(system.flows), BENCH_FLOW="1")
-            rates.setdefault(system.name, []).append(result["rate"])
-            last[system.name] = result
-            say(f"  round {number + 1}: {system.name} {figure(result['rate'])}/s")
+        for workers, system in product(WORKERS, systems):
+            result = running.measure(run, system, workers, run.jobs(system.flows), BENCH_FLOW="1")
+            name = named(system.name, workers)
+            rates.setdefault(name, []).append(result["rate"])
+            last[name] = result
+            say(f"  round {number + 1}: {name} {figure(result['rate'])}/s")
     return {
         name: {
             **last[name],
             "rates": values,
             "rate": median(values),
-            "to_raw": ratio(values, rates[RAW.name]),
-            "ours_to_it": ratio(rates.get(OURS.name, []), values),
+            "to_raw": ratio(values, rates[named(RAW.name, workers)]),
+            "ours_to_it": ratio(rates.get(named(OURS.name, workers), []), values),
         }
-        for name, values in rates.items()
+        for workers, system in product(WORKERS, systems)
+        for name in [named(system.name, workers)]
+        for values in [rates[name]]
     }
+
+
+def named(system: str, workers: int) -> str:
+    """Return the name of a row.
+
+    Args:
+        system: The name of the system.
+        workers: How many work.
+    """
+    return system if workers == 1 else f"{system}, {workers} workers"
 
 
 def report(figures: dict[str, Any]) -> str:
@@ -57,4 +71,4 @@ def report(figures: dict[str, Any]) -> str:
         for name, system in fastest_first(figures)
     ]
     columns = ("system", "to raw", "ours to it", "statements", "commits per workflow", "workflows/s in this run")
-    return table("Workflows of three steps, 1 worker", columns, rows)
+    return table("Workflows of three steps, 1 and 2 workers", columns, rows)
