@@ -83,11 +83,11 @@ def drawn(result: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         base = measured["workflows"]["raw psycopg"]["rate"]
         rates = {name: (value["rate"] / base,) for name, value in processing.fastest_first(measured["workflows"])}
         svg = charts.bars(
-            "Workflows of three steps, PostgreSQL, 1 worker",
+            "Workflows of three steps, PostgreSQL",
             "rate, to raw psycopg",
             rates,
             ("",),
-            highlighted=[OURS.name],
+            highlighted=[OURS.name, workflows.named(OURS.name, 2)],
         )
         yield "workflows", "performance-workflows.svg", svg
 
