@@ -32,6 +32,12 @@ class EmitInput(_Input):
     subject: str = ""
 
 
+_ACTIONS = (
+    ActionSpec("log", LogInput, idempotent=True, title="Write a log line"),
+    ActionSpec("emit", EmitInput, idempotent=True, title="Emit an event"),
+)
+
+
 class FlowConnector(Connector):
     """Flow control. The actions that wait are not among them yet."""
 
@@ -41,10 +47,7 @@ class FlowConnector(Connector):
     @classmethod
     def actions(cls) -> Sequence[ActionSpec]:
         """Return ``log`` and ``emit``."""
-        return [
-            ActionSpec("log", LogInput, idempotent=True, title="Write a log line"),
-            ActionSpec("emit", EmitInput, idempotent=True, title="Emit an event"),
-        ]
+        return _ACTIONS
 
     def execute_action(self, action: str, input_data: dict[str, Any]) -> Any:
         """Run one action.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from automate_core.payload import MAX_DEPTH, MAX_DEPTH_MARIADB, check_payload
@@ -28,6 +29,7 @@ def ensure_storable(value: Any, *, max_bytes: int, what: str = "payload", requir
     return check_payload(value, max_bytes=max_bytes, what=what, require_object=require_object, max_depth=max_depth())
 
 
+@cache
 def max_depth() -> int:
     """Return how many levels of nesting a JSON column of the project's database takes."""
     # MariaDB counts containers alone, so one that is empty is a level deeper than a scalar in its place.

@@ -123,14 +123,36 @@ def _path(compiler: Compiler, node: nodes.Getattr | nodes.Getitem) -> Evaluate:
     written = _write(node)
     if isinstance(node, nodes.Getattr):
         name = node.attr
-        return lambda context, work: lookup(base(context, work), name, written)
+        return _follow(node, lambda context, work: lookup(base(context, work), name, written))
     key = compiler.compile(node.arg)
 
     def evaluate(context: dict[str, Any], work: Work) -> Any:
         work.charge(1)
         return lookup(base(context, work), key(context, work), written)
 
-    return evaluate
+    return _follow(node, evaluate)
+
+
+def _follow(node: nodes.Node, evaluate: Evaluate) -> Evaluate:
+    """Return what follows a path of names through objects at once; all else is left to the evaluation step by step."""
+    names, price = _reference(node), 0
+    if not names or not all(isinstance(name, str) for name in names):
+        return evaluate
+    while isinstance(node, (nodes.Getattr, nodes.Getitem)):
+        price += isinstance(node, nodes.Getitem)
+        node = node.node
+
+    def follow(context: dict[str, Any], work: Work) -> Any:
+        value: Any = context
+        for name in names:
+            if type(value) is not dict or name not in value:
+                return evaluate(context, work)
+            value = value[name]
+        if price:
+            work.charge(price)
+        return value
+
+    return follow
 
 
 def _reference(node: nodes.Node) -> Path:
@@ -167,12 +189,16 @@ def _filter(compiler: Compiler, node: nodes.Filter) -> Evaluate:
     kwargs = [(keyword.key, compiler.compile(keyword.value)) for keyword in keywords]
     accept = _as_it_is if node.name in {"d", "default"} else _defined
 
+    def evaluate_alone(context: dict[str, Any], work: Work) -> Any:
+        work.charge(1)
+        return run(work, value(context, work))
+
     def evaluate(context: dict[str, Any], work: Work) -> Any:
         work.charge(1)
         given = {key: accept(arg(context, work)) for key, arg in kwargs}
         return run(work, value(context, work), *[accept(arg(context, work)) for arg in args], **given)
 
-    return evaluate
+    return evaluate if args or kwargs else evaluate_alone
 
 
 def _test(compiler: Compiler, node: nodes.Test) -> Evaluate:

@@ -21,12 +21,24 @@ class Undefined:
 
     Args:
         path: The path, as written.
-        hint: What exists nearby.
+        key: What was looked for last.
+        data: Where it was looked for, if that has names.
     """
 
-    def __init__(self, path: str, hint: str = "") -> None:
+    __slots__ = ("data", "key", "path")
+
+    def __init__(self, path: str, key: str = "", data: dict[Any, Any] | None = None) -> None:
         self.path = path
-        self.hint = hint
+        self.key = key
+        self.data = data
+
+    @property
+    def hint(self) -> str:
+        """What exists nearby."""
+        data, key = self.data or {}, self.key
+        names = [name for name, _ in zip(data, range(100), strict=False) if isinstance(name, str) and len(name) <= 64]
+        hint = nearby(key, names) if names and len(key) <= 64 else ""
+        return hint if hint.startswith(" Did") else ""
 
 
 class Work:
@@ -40,7 +52,7 @@ class Work:
 
     def __init__(self, max_bytes: int) -> None:
         self._left = MAX_WORK
-        self._copies_left = max(MAX_WORK, max_bytes // 4)
+        self._copies_left = max_bytes // 4 if max_bytes > 4 * MAX_WORK else MAX_WORK
         self._max_bytes = max_bytes
         self._size_left = max_bytes
 
@@ -50,11 +62,14 @@ class Work:
         if self._left < 0:
             self._refuse_work()
 
-    def charge_copy(self) -> None:
-        """Pay for a copy of a node of data: a value as large as the result may be can be handed on."""
+    def take_copy(self, size: int) -> None:
+        """Pay for a copy of a node of data, and count its bytes: a value as large as the result may be is handed on."""
         self._copies_left -= 1
         if self._copies_left < 0:
             self._refuse_work()
+        self._size_left -= size
+        if self._size_left < 0:
+            self._refuse_size()
 
     def charge_text(self, length: int) -> None:
         """Pay for a text of this many characters before it is made."""
@@ -107,13 +122,13 @@ def _children(value: Any) -> Iterable[Any]:
 
 def check_scalar(value: Any) -> None:
     """Refuse what is no JSON scalar: an object of Python, an infinity, a giant integer."""
-    if isinstance(value, Undefined):
-        refuse_undefined(value)
     if value is None or isinstance(value, (str, bool)):
         return
     if isinstance(value, int):
         if value.bit_length() > _MAX_BITS:
             raise TemplateError("An integer is too large.")
+    elif isinstance(value, Undefined):
+        refuse_undefined(value)
     elif not isinstance(value, float):
         raise TemplateError(f"A value is a {type(value).__name__}, not JSON data.")
     elif not math.isfinite(value):
@@ -141,16 +156,10 @@ def lookup(base: Any, key: Any, path: str) -> Any:
     if isinstance(key, Undefined):
         refuse_undefined(key)
     if isinstance(base, dict) and isinstance(key, str):
-        return dict.__getitem__(base, key) if dict.__contains__(base, key) else Undefined(path, _hint(key, base))
+        return dict.__getitem__(base, key) if dict.__contains__(base, key) else Undefined(path, key, base)
     if isinstance(base, list) and isinstance(key, int) and not isinstance(key, bool):
         return list.__getitem__(base, key) if -len(base) <= key < len(base) else Undefined(path)
     return Undefined(path)
-
-
-def _hint(wanted: str, data: dict[Any, Any]) -> str:
-    names = [key for key, _ in zip(data, range(100), strict=False) if isinstance(key, str) and len(key) <= 64]
-    hint = nearby(wanted, names) if names and len(wanted) <= 64 else ""
-    return hint if hint.startswith(" Did") else ""
 
 
 def is_number(value: Any) -> bool:
@@ -192,8 +201,13 @@ def dump(work: Work, value: Any) -> str:
 
 def copy(work: Work, value: Any, depth: int = 0) -> Any:
     """Copy a value into the result, so that nobody downstream can change where it came from."""
-    work.charge_copy()
-    work.take(2)
+    kind = type(value)
+    if kind is str:
+        work.take_copy(2 + text_size(value))
+        return value
+    work.take_copy(2)
+    if value is None or kind is bool or (kind is int and value.bit_length() <= _MAX_BITS):
+        return value
     if isinstance(value, dict):
         if depth > _MAX_DEPTH:
             raise TemplateError(f"A value is nested deeper than {_MAX_DEPTH} levels.")
@@ -204,6 +218,11 @@ def copy(work: Work, value: Any, depth: int = 0) -> Any:
         return [copy(work, child, depth + 1) for child in value]
     check_scalar(value)
     if isinstance(value, str):
-        work.take(len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass")))
+        work.take(text_size(value))
         return str.__str__(value)
     return value
+
+
+def text_size(text: str) -> int:
+    """Return how many bytes a text has in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from automate_core.errors import AutomateError, TemplateError
@@ -12,12 +12,33 @@ from automate_core.payload import json_pointer
 from automate_core.schema import Problem
 from automate_core.workflow.definition import EventTrigger, StepDefinition, WorkflowDefinition, invalid_definition
 from automate_core.workflow.events import matches
-from automate_core.workflow.templates import Template, compile_template
+from automate_core.workflow.templates import Template, ValueTemplate, compile_template
 
 if TYPE_CHECKING:
     from automate_core.rules import CompiledRule
 
-__all__ = ["CompiledWorkflow", "compile_workflow"]
+__all__ = ["CompiledWorkflow", "PreparedStep", "compile_workflow"]
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedStep:
+    """What is asked about a step again and again.
+
+    Args:
+        id: Its id.
+        needs: What it needs directly.
+        ancestors: What it needs, directly or through others, as a sum of :attr:`CompiledWorkflow.bits`.
+        condition: Its ``if``, where it has one.
+        is_tolerated: Whether the run goes on after its failure.
+        params: Its parameters.
+    """
+
+    id: str
+    needs: tuple[str, ...]
+    ancestors: int
+    condition: CompiledRule | None
+    is_tolerated: bool
+    params: ValueTemplate
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +52,12 @@ class CompiledWorkflow:
         rule: The rule of an event trigger.
         conditions: The ``if`` of each step that has one.
         key: The concurrency key, where there is one.
+
+    Attributes:
+        bits: A number for each step, each a bit of its own: a set of steps is their sum, and takes little memory even
+            where each of a thousand steps has one.
+        prepared: What follows from the rest for each step, in the order of the definition.
+        output: The output of a run.
     """
 
     definition: WorkflowDefinition
@@ -39,6 +66,14 @@ class CompiledWorkflow:
     rule: CompiledRule | None
     conditions: Mapping[str, CompiledRule]
     key: Template | None = None
+    bits: Mapping[str, int] = field(init=False, repr=False, compare=False)
+    prepared: Mapping[str, PreparedStep] = field(init=False, repr=False, compare=False)
+    output: ValueTemplate = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bits", {name: 1 << position for position, name in enumerate(self.steps)})
+        object.__setattr__(self, "prepared", _prepare(self))
+        object.__setattr__(self, "output", ValueTemplate(self.definition.output))
 
     def ancestors(self, step_id: str) -> frozenset[str]:
         """Return what a step needs, directly or through others: what has run before it for sure.
@@ -46,14 +81,8 @@ class CompiledWorkflow:
         Args:
             step_id: The step.
         """
-        found: set[str] = set()
-        pending = list(self.needs[step_id])
-        while pending:
-            name = pending.pop()
-            if name not in found:
-                found.add(name)
-                pending += self.needs[name]
-        return frozenset(found)
+        found = self.prepared[step_id].ancestors
+        return frozenset(name for name, bit in self.bits.items() if found & bit)
 
     def wants(self, event_type: str) -> bool:
         """Return whether its trigger is for events of this type; the rule is asked apart.
@@ -82,6 +111,24 @@ class CompiledWorkflow:
         if value is None or isinstance(value, str):
             return value or ""
         return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def _prepare(workflow: CompiledWorkflow) -> dict[str, PreparedStep]:
+    prepared: dict[str, PreparedStep] = {}
+    for step_id, step in workflow.steps.items():
+        needs = workflow.needs[step_id]
+        ancestors = 0
+        for name in needs:
+            ancestors |= workflow.bits[name] | prepared[name].ancestors
+        prepared[step_id] = PreparedStep(
+            id=step_id,
+            needs=needs,
+            ancestors=ancestors,
+            condition=workflow.conditions.get(step_id),
+            is_tolerated=step.on_error == "continue",
+            params=ValueTemplate(step.params),
+        )
+    return prepared
 
 
 def compile_workflow(definition: WorkflowDefinition) -> CompiledWorkflow:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -11,9 +11,9 @@ from typing import Any
 from automate_core.errors import AutomateError, ErrorCodes, InvalidPayloadError
 from automate_core.payload import MAX_DEPTH_MARIADB, check_payload, storable_text
 from automate_core.retry import RetryPolicy
-from automate_core.workflow.compiled import CompiledWorkflow
+from automate_core.workflow.compiled import CompiledWorkflow, PreparedStep
 from automate_core.workflow.definition import StepDefinition
-from automate_core.workflow.templates import MAX_RENDERED_BYTES, render
+from automate_core.workflow.templates import MAX_RENDERED_BYTES
 
 __all__ = [
     "Failed",
@@ -42,6 +42,10 @@ class StepStatus(StrEnum):
     FAILED = "FAILED"
     SKIPPED = "SKIPPED"
     RETRY = "RETRY"
+
+
+_NAMES = {status: status.value for status in StepStatus}
+"""The statuses as plain text; an enum gives its value at several times the cost of this look-up."""
 
 
 class Outcome(StrEnum):
@@ -190,28 +194,32 @@ def plan(
         ``ready``, and plans again when one of them has ended.
     """
     survey = _Survey(workflow, state, now, running)
-    for step in workflow.definition.steps:
-        survey.look_at(step)
-    base = Plan(skipped=survey.skipped, failed=survey.failed)
-    if survey.culprit is not None:
+    survey.look_at_all()
+    skipped, failed, culprit = survey.skipped, survey.failed, survey.culprit
+    if culprit is not None:
         if survey.in_flight:
-            return base
-        error = survey.steps[survey.culprit].error
-        return replace(base, outcome=Outcome.FAILED, failed_step=survey.culprit, error=error)
+            return Plan(skipped=skipped, failed=failed)
+        error = survey.steps[culprit].error
+        return Plan(skipped=skipped, failed=failed, outcome=Outcome.FAILED, failed_step=culprit, error=error)
     if survey.ready or survey.in_flight or survey.retries:
-        return replace(base, ready=tuple(survey.ready), waiting_until=min(survey.retries, default=None))
-    context, templates = _context(state, survey.steps), workflow.definition.output
-    if state.reveal is not None and templates is not None:
-        context = state.reveal(context, templates)
+        return Plan(tuple(survey.ready), skipped, failed, min(survey.retries) if survey.retries else None)
+    context = _context(workflow, state, survey.steps)
+    if state.reveal is not None:
+        context = state.reveal(context, workflow.definition.output)
     try:
-        output = render(templates, context, max_bytes=max_output_bytes)
+        output = workflow.output.render(context, max_bytes=max_output_bytes)
     except AutomateError as failure:
-        return replace(base, outcome=Outcome.FAILED, error=error_json(failure))
-    return replace(base, outcome=Outcome.SUCCESS, output=output)
+        return Plan(skipped=skipped, failed=failed, outcome=Outcome.FAILED, error=error_json(failure))
+    return Plan(skipped=skipped, failed=failed, outcome=Outcome.SUCCESS, output=output)
 
 
 class _Survey:
     """One pass over the steps in their order; every step comes after what it needs."""
+
+    __slots__ = (
+        "_now", "_running", "_state", "_workflow",
+        "culprit", "failed", "in_flight", "ready", "retries", "skipped", "steps",
+    )  # fmt: skip
 
     def __init__(self, workflow: CompiledWorkflow, state: RunState, now: datetime, running: Collection[str]) -> None:
         self._workflow = workflow
@@ -226,18 +234,25 @@ class _Survey:
         self.in_flight = False
         self.culprit: str | None = None
 
-    def look_at(self, step: StepDefinition) -> None:
-        recorded = self.steps.get(step.id)
-        if recorded is None and step.id in self._running:
-            self.in_flight = True
-        elif recorded is None:
-            self._decide(step)
-        elif recorded.status is StepStatus.RETRY:
+    def look_at_all(self) -> None:
+        steps, running, success = self.steps, self._running, StepStatus.SUCCESS
+        for step in self._workflow.prepared.values():
+            recorded = steps.get(step.id)
+            if recorded is not None:
+                if recorded.status is not success:
+                    self._look_at_unsuccessful(step, recorded)
+            elif step.id in running:
+                self.in_flight = True
+            else:
+                self._decide(step)
+
+    def _look_at_unsuccessful(self, step: PreparedStep, recorded: StepState) -> None:
+        if recorded.status is StepStatus.RETRY:
             self._look_at_retry(step, recorded)
         elif recorded.status is StepStatus.FAILED:
             self._look_at_failure(step)
 
-    def _look_at_retry(self, step: StepDefinition, recorded: StepState) -> None:
+    def _look_at_retry(self, step: PreparedStep, recorded: StepState) -> None:
         if step.id in self._running:
             self.in_flight = True
         elif recorded.retry_at is None or recorded.retry_at <= self._now:
@@ -245,28 +260,34 @@ class _Survey:
         else:
             self.retries.append(recorded.retry_at)
 
-    def _look_at_failure(self, step: StepDefinition) -> None:
-        if step.on_error != "continue" and self.culprit is None:
+    def _look_at_failure(self, step: PreparedStep) -> None:
+        if not step.is_tolerated and self.culprit is None:
             self.culprit = step.id
 
-    def _decide(self, step: StepDefinition) -> None:
-        needed = [(name, self.steps.get(name)) for name in self._workflow.needs[step.id]]
-        skipped = [name for name, state in needed if state is not None and state.status is StepStatus.SKIPPED]
-        if skipped:
-            self._skip(step, f"step {skipped[0]!r}, which it needs, was skipped")
-        elif all(self._is_finished(name, state) for name, state in needed):
+    def _decide(self, step: PreparedStep) -> None:
+        are_finished = True
+        for name in step.needs:
+            needed = self.steps.get(name)
+            if needed is None:
+                are_finished = False
+            elif needed.status is StepStatus.SKIPPED:
+                self._skip(step, f"step {name!r}, which it needs, was skipped")
+                return
+            elif needed.status is not StepStatus.SUCCESS:
+                is_over = needed.status is not StepStatus.RETRY and self._workflow.prepared[name].is_tolerated
+                are_finished = are_finished and is_over
+        if are_finished:
             self._decide_condition(step)
 
-    def _is_finished(self, name: str, state: StepState | None) -> bool:
-        if state is None or state.status is StepStatus.RETRY:
-            return False
-        return state.status is StepStatus.SUCCESS or self._workflow.steps[name].on_error == "continue"
-
-    def _decide_condition(self, step: StepDefinition) -> None:
-        condition = self._workflow.conditions.get(step.id)
-        context = {} if condition is None else self._context_of(step)
+    def _decide_condition(self, step: PreparedStep) -> None:
+        if step.condition is None:
+            self.ready.append(step.id)
+            return
+        context = _context(self._workflow, self._state, self.steps, step.ancestors)
+        if self._state.reveal is not None:
+            context = self._state.reveal(context, None)
         try:
-            holds = condition is None or condition.evaluate(context)
+            holds = step.condition.evaluate(context)
         except AutomateError as error:
             self.failed[step.id] = error_json(error)
             self.steps[step.id] = StepState(StepStatus.FAILED, error=self.failed[step.id])
@@ -277,13 +298,9 @@ class _Survey:
         else:
             self._skip(step, "its condition is false")
 
-    def _skip(self, step: StepDefinition, reason: str) -> None:
+    def _skip(self, step: PreparedStep, reason: str) -> None:
         self.skipped[step.id] = reason
         self.steps[step.id] = StepState(StepStatus.SKIPPED)
-
-    def _context_of(self, step: StepDefinition) -> dict[str, Any]:
-        context = _context(self._state, self.steps, self._workflow.ancestors(step.id))
-        return context if self._state.reveal is None else self._state.reveal(context, None)
 
 
 def context_for(workflow: CompiledWorkflow, state: RunState, step_id: str) -> dict[str, Any]:
@@ -301,18 +318,21 @@ def context_for(workflow: CompiledWorkflow, state: RunState, step_id: str) -> di
         ``event``, ``execution``, ``item``, and ``steps`` with ``output``, ``status`` and ``error`` of each. The values
         are those of the state, not copies; rendering copies.
     """
-    return _context(state, state.steps, workflow.ancestors(step_id))
+    return _context(workflow, state, state.steps, workflow.prepared[step_id].ancestors)
 
 
-def _context(state: RunState, steps: Mapping[str, StepState], visible: Collection[str] | None = None) -> dict[str, Any]:
+def _context(
+    workflow: CompiledWorkflow, state: RunState, steps: Mapping[str, StepState], visible: int | None = None
+) -> dict[str, Any]:
+    bits = workflow.bits
     seen = {
         name: {
             "output": step.output,
-            "status": step.status.value,
+            "status": _NAMES[step.status],
             "error": None if step.error is None else dict(step.error),
         }
         for name, step in steps.items()
-        if (visible is None or name in visible) and step.status is not StepStatus.RETRY
+        if (visible is None or bits.get(name, 0) & visible) and step.status is not StepStatus.RETRY
     }
     return {"event": dict(state.event), "steps": seen, "execution": dict(state.execution), "item": None}
 

@@ -18,12 +18,13 @@ from jinja2 import Environment, TemplateSyntaxError, nodes
 from automate_core.errors import TemplateError
 from automate_core.payload import json_pointer
 from automate_core.workflow._template_nodes import Compiler, Evaluate
-from automate_core.workflow._template_work import Undefined, Work, copy, refuse_undefined, to_text
+from automate_core.workflow._template_work import Undefined, Work, copy, refuse_undefined, text_size, to_text
 
 __all__ = [
     "MAX_RENDERED_BYTES",
     "MAX_TEMPLATE_CHARS",
     "Template",
+    "ValueTemplate",
     "compile_template",
     "find_references",
     "find_secret_refs",
@@ -33,6 +34,8 @@ __all__ = [
 ]
 
 Path = tuple[str | int, ...]
+_Resolve = Callable[[str], Any]
+_Render = Callable[[dict[str, Any], Work, _Resolve | None], Any]
 
 MAX_RENDERED_BYTES = 1024 * 1024
 """Largest rendered value, unless the caller says otherwise."""
@@ -75,15 +78,24 @@ class Template:
             TemplateError: If a path leads nowhere, a filter does not fit its value, or the result or the work is too
                 large.
         """
-        return self._render(dict(context), Work(max_bytes))
+        return self.evaluate(dict(context), Work(max_bytes))
 
-    def _render(self, context: dict[str, Any], work: Work) -> Any:
+    def evaluate(self, context: dict[str, Any], work: Work) -> Any:
+        """Render it as a part of something larger.
+
+        Args:
+            context: Plain JSON data by name.
+            work: What the whole may cost.
+
+        Raises:
+            TemplateError: As :meth:`render`.
+        """
         if self._whole is not None:
             return copy(work, self._whole(context, work))
         pieces = []
         for part in self._parts:
             piece = part if isinstance(part, str) else _as_text(part(context, work), work)
-            work.take(len(piece) if piece.isascii() else len(piece.encode("utf-8", "surrogatepass")))
+            work.take(text_size(piece))
             pieces.append(piece)
         return "".join(pieces)
 
@@ -144,7 +156,7 @@ def render(
     context: Mapping[str, Any],
     *,
     max_bytes: int = MAX_RENDERED_BYTES,
-    resolve_ref: Callable[[str], Any] | None = None,
+    resolve_ref: _Resolve | None = None,
 ) -> Any:
     """Render every template in a JSON value of the definition.
 
@@ -163,33 +175,109 @@ def render(
     Raises:
         TemplateError: If a template fails; ``context["pointer"]`` says where in the value it stands.
     """
-    return _render_value(value, (), dict(context), Work(max_bytes), resolve_ref)
+    return _compile_value(value, ())(dict(context), Work(max_bytes), resolve_ref)
 
 
-def _render_value(
-    value: Any, path: Path, context: dict[str, Any], work: Work, resolve_ref: Callable[[str], Any] | None
-) -> Any:
+class ValueTemplate:
+    """A JSON value of the definition, to be rendered any number of times by any number of threads.
+
+    Args:
+        value: The parameters of a step, or the output of a workflow; it must not change.
+
+    Attributes:
+        has_secrets: Whether :func:`find_secret_refs` finds any in it.
+    """
+
+    __slots__ = ("_compiled", "_value", "has_secrets")
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+        self._compiled: _Render | None = None
+        self.has_secrets = bool(find_secret_refs(value))
+
+    def render(
+        self,
+        context: Mapping[str, Any],
+        *,
+        max_bytes: int = MAX_RENDERED_BYTES,
+        resolve_ref: _Resolve | None = None,
+    ) -> Any:
+        """Render every template in the value, as :func:`render` does.
+
+        Args:
+            context: Plain JSON data by name.
+            max_bytes: Largest result.
+            resolve_ref: Gives the value for a reference.
+
+        Returns:
+            A copy, rendered.
+
+        Raises:
+            TemplateError: If a template fails; ``context["pointer"]`` says where in the value it stands.
+        """
+        compiled = self._compiled
+        if compiled is None:  # not before: many a process only starts runs
+            compiled = self._compiled = _compile_value(self._value, ())
+        return compiled(context if type(context) is dict else dict(context), Work(max_bytes), resolve_ref)
+
+
+def _compile_value(value: Any, path: Path) -> _Render:
     if isinstance(value, dict):
-        work.take(2)
-        return {
-            copy(work, key): _render_value(child, (*path, key), context, work, resolve_ref)
-            for key, child in value.items()
-        }
+        return _object([(key, _compile_value(child, (*path, key))) for key, child in value.items()])
     if isinstance(value, (list, tuple)):
+        return _array([_compile_value(child, (*path, index)) for index, child in enumerate(value)])
+    if isinstance(value, str) and is_template(value):
+        return _text(value, json_pointer(path))
+    return _secret(value) if _is_secret_ref(value) else lambda context, work, resolve_ref: copy(work, value)
+
+
+def _object(children: list[tuple[Any, _Render]]) -> _Render:
+    def render(context: dict[str, Any], work: Work, resolve_ref: _Resolve | None) -> Any:
         work.take(2)
-        return [_render_value(child, (*path, index), context, work, resolve_ref) for index, child in enumerate(value)]
-    if not isinstance(value, str) or not is_template(value):
-        literal = copy(work, value)
-        return resolve_ref(literal) if resolve_ref is not None and _is_secret_ref(literal) else literal
+        return {copy(work, key): child(context, work, resolve_ref) for key, child in children}
+
+    return render
+
+
+def _array(children: list[_Render]) -> _Render:
+    def render(context: dict[str, Any], work: Work, resolve_ref: _Resolve | None) -> Any:
+        work.take(2)
+        return [child(context, work, resolve_ref) for child in children]
+
+    return render
+
+
+def _secret(text: str) -> _Render:
+    def render(context: dict[str, Any], work: Work, resolve_ref: _Resolve | None) -> Any:
+        literal = copy(work, text)
+        return literal if resolve_ref is None else resolve_ref(literal)
+
+    return render
+
+
+def _text(text: str, pointer: str) -> _Render:
     try:
-        if value.startswith("$") and _begins_as_secret_ref(value):
-            raise TemplateError("A secret reference is written out whole, without a template.")
-        return compile_template(value)._render(context, work)
-    except TemplateError as error:
-        pointer = json_pointer(path)
-        raise TemplateError(
-            f"{pointer or '/'}: {error.message}", context={**error.context, "pointer": pointer}
-        ) from None
+        evaluate = _compile_text(text).evaluate
+    except TemplateError:
+        # What is wrong is said when its turn comes: something before it may fail first.
+        def evaluate(context: dict[str, Any], work: Work) -> Any:
+            return _compile_text(text).evaluate(context, work)
+
+    def render(context: dict[str, Any], work: Work, resolve_ref: _Resolve | None) -> Any:
+        try:
+            return evaluate(context, work)
+        except TemplateError as error:
+            raise TemplateError(
+                f"{pointer or '/'}: {error.message}", context={**error.context, "pointer": pointer}
+            ) from None
+
+    return render
+
+
+def _compile_text(text: str) -> Template:
+    if text.startswith("$") and _begins_as_secret_ref(text):
+        raise TemplateError("A secret reference is written out whole, without a template.")
+    return compile_template(text)
 
 
 def find_secret_refs(value: Any) -> list[tuple[str, str]]:

@@ -283,6 +283,7 @@ class Advance:
             clock=self._clock,
             registry=self._registry,
             idempotency_run_id=self.run.idempotency_run_id,
+            template=self._workflow.prepared[step_id].params,
         )
         if self._shares_transaction(step.action):
             attempt.checkpoint = OwnCheckpoint(self.run, self.item, self._journal)

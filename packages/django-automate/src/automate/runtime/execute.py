@@ -20,7 +20,7 @@ from automate_core.redaction import redact
 from automate_core.registry import Registry
 from automate_core.secrets import resolve
 from automate_core.workflow.definition import StepDefinition
-from automate_core.workflow.templates import find_secret_refs, render
+from automate_core.workflow.templates import ValueTemplate
 from django.db import InterfaceError, OperationalError
 from pydantic_core import to_jsonable_python
 
@@ -71,6 +71,7 @@ class Attempt:
         registry: Where actions are looked up.
         idempotency_run_id: The dead run that this one carries on, whose idempotency keys it uses.
         checkpoint: Writes the checkpoint of an action that shares its transaction with it.
+        template: The parameters of the step as its compiled version holds them; left out, they are compiled anew.
         cancelled: Set when nobody waits for the result any more.
         started_at: When it began; None while it waits for its turn.
         deadline: ``time.monotonic()`` at which it times out; 0.0 while it waits for its turn.
@@ -89,6 +90,7 @@ class Attempt:
     registry: Registry
     idempotency_run_id: UUID | None = None
     checkpoint: Checkpoint | None = None
+    template: ValueTemplate | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
     started_at: datetime | None = None
     deadline: float = 0.0
@@ -140,9 +142,10 @@ def execute(attempt: Attempt) -> Result | Awaitable[Result]:
     token = causation.set(Causation(attempt.run_id, attempt.depth, attempt.tenant))
     try:
         attempt.context = artifacts.reveal(attempt.context, attempt.step.params)
-        rendered = _render(attempt)
+        template = attempt.template or ValueTemplate(attempt.step.params)
+        rendered = _render(attempt, template)
         with contained():
-            value = _call(attempt, rendered.params)
+            value = _call(attempt, template, rendered.params)
             if inspect.isawaitable(value):
                 return _await(attempt, rendered, value)
             output = _as_json(value, attempt.step.action)
@@ -215,21 +218,21 @@ class _Rendered(NamedTuple):
     encoded: bytes
 
 
-def _render(attempt: Attempt) -> _Rendered:
+def _render(attempt: Attempt, template: ValueTemplate) -> _Rendered:
     limit = settings.current().execution.max_output_bytes
-    rendered = render(attempt.step.params, attempt.context, max_bytes=limit)
+    rendered = template.render(attempt.context, max_bytes=limit)
     # Refused before the call: an input that cannot be recorded would have the step called again and again.
     return _Rendered(rendered, ensure_storable(rendered, max_bytes=limit, what=f"input of {attempt.step.action!r}"))
 
 
-def _call(attempt: Attempt, rendered: dict[str, Any]) -> Any:
+def _call(attempt: Attempt, template: ValueTemplate, rendered: dict[str, Any]) -> Any:
     ensure_allowed(attempt.step.action)
     connector_class, spec = attempt.registry.get_action(attempt.step.action)
     params = rendered
-    if find_secret_refs(attempt.step.params):
+    if template.has_secrets:
         # Secrets are put in last, into what the definition itself says, and never into anything that is kept.
         limit = settings.current().execution.max_output_bytes
-        params = render(attempt.step.params, attempt.context, max_bytes=limit, resolve_ref=resolve)
+        params = template.render(attempt.context, max_bytes=limit, resolve_ref=resolve)
     connector = connector_class(
         config={},
         ctx=ActionContext(

@@ -54,7 +54,7 @@ class Pace:
             in_hand: How many are in hand.
         """
         if self._window <= in_hand < self._concurrency:
-            self._window = min(2 * self._window, self._concurrency)  # what the first claim brought takes its time
+            self._window = self._concurrency  # what the first claim brought takes its time
         free = self._window - in_hand
         if in_hand >= self._concurrency and free < min(self._largest, self._window // 2):
             return 0  # nobody is idle, and a larger claim costs no more than a small one
