@@ -15,6 +15,7 @@ import pytest
 from automate_core.errors import ConfigurationError, RuleEvaluationError, UnknownOperationError
 from automate_core.redaction import REDACTED
 from automate_core.rules import Engine, compile_rule, custom_operator, evaluate, explain
+from automate_core.rules.operators import CLASSIC
 
 
 def test_a_compiled_rule_keeps_its_own_copy() -> None:
@@ -110,6 +111,16 @@ def test_operators_keep_their_meaning() -> None:
         Engine({"other": custom_operator("between", between)})
     with pytest.raises(TypeError):
         Engine().operators["x"] = custom_operator("x", between)  # type: ignore[index] # read-only on purpose
+
+
+def test_an_engine_may_have_fewer_operators() -> None:
+    engine = Engine({name: CLASSIC[name] for name in ("and", "==")})
+    assert engine.evaluate({"and": [{"==": ["1", 1]}]}, {}) is True
+    for rule in ({"var": "a"}, {"and": [{"var": "a"}, 1]}, {"==": [{"var": ["a"]}, 1]}):
+        with pytest.raises(UnknownOperationError):
+            engine.compile_rule(rule)
+        with pytest.raises(UnknownOperationError):
+            engine.explain(rule, {})
 
 
 def test_the_import_is_light() -> None:

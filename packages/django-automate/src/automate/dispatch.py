@@ -11,8 +11,6 @@ from automate_core import settings
 from automate_core.errors import ArtifactError, AutomateError
 from automate_core.outbox import NewJob, OutboxItem
 from automate_core.payload import storable_text
-from automate_core.redaction import redact
-from automate_core.rules import explain
 from automate_core.workflow.events import patterns_for
 from django.utils import timezone
 
@@ -99,13 +97,13 @@ def _judge(version: WorkflowVersion, event: Event) -> Verdict | None:
         payload = content(event.payload)
         matched = rule.evaluate(payload)
         keep = matched or settings.current().decisions.non_matches == "all"
-        tree = explain(rule.spec, payload) if keep else None
+        tree = rule.explain(payload) if keep else None
         key = _key(workflow, event) if matched else None
     except ArtifactError:
         raise  # the rule was not asked: the event is tried again, or becomes a dead letter
     except AutomateError as error:
         return Verdict(version, matched=False, error=storable_text(str(error), _ERROR_LENGTH))
-    return Verdict(version, matched, redact(tree), key=key)
+    return Verdict(version, matched, tree, key=key)
 
 
 def _key(workflow: CompiledWorkflow, event: Event) -> str | None:

@@ -21,16 +21,6 @@ from automate_core.rules.paths import MISSING, lookup, split
 
 __all__ = ["Compiler", "constant_path"]
 
-_MIRRORED = {
-    "==": "==",
-    "===": "===",
-    "!=": "!=",
-    "!==": "!==",
-    ">": "<",
-    ">=": "<=",
-    "<": ">",
-    "<=": ">=",
-}
 _ARRAY_FORMS = {
     Form.MAP: arrays.map_items,
     Form.FILTER: arrays.filter_items,
@@ -65,7 +55,7 @@ def constant_path(rule: Any) -> tuple[str, ...] | None:
         path = path[0] if path else None
     if type(path) is str:
         # What is longer is looked up as if it were computed: that pays for every part.
-        return None if path.count(".") >= MAX_DEPTH else split(path)
+        return None if path.count(".") >= MAX_DEPTH else tuple(path.split(".")) if path else ()
     return None if type(path) in (dict, list) else split(path)
 
 
@@ -176,7 +166,7 @@ class Compiler:
             if type(first) is dict:
                 leaf = self._leaf(name, first, second, where)
             elif type(second) is dict:
-                leaf = self._leaf(_MIRRORED[name], second, first, where)
+                leaf = self._leaf(leaves.MIRRORED[name], second, first, where)
             if leaf is not None:
                 return leaf, True
         parts = self._parts(operator, given, listed, where)
@@ -213,10 +203,13 @@ class Compiler:
         if not given:
             return _constant(None), False
         name = operator.name
-        closures, booleans = zip(
-            *(self.compile(item, (where, name, at if listed else None)) for at, item in enumerate(given)), strict=True
-        )
-        if not all(booleans):
+        closures: list[Closure] = []
+        decided = True
+        for at, item in enumerate(given):
+            closure, boolean = self.compile(item, (where, name, at if listed else None))
+            closures.append(closure)
+            decided = decided and boolean
+        if not decided:
             return conditions.first_value(closures, operator.form is Form.OR), False
         join = conditions.all_hold if operator.form is Form.AND else conditions.one_holds
         return join(given, closures), True

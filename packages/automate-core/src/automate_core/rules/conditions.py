@@ -19,16 +19,19 @@ __all__ = ["all_hold", "first_value", "one_holds"]
 _GROUPED_FROM = 4
 
 
+def _key_of(variable: Any) -> str | None:
+    """Read a variable that is a key of the context; None for anything else."""
+    key = variable.get("var") if type(variable) is dict else None
+    return key if type(key) is str and key and "." not in key else None
+
+
 def _key_condition(rule: Any) -> tuple[str, str, Any] | None:
     """Read a comparison of a key with a text or a number; None for any other condition."""
     ((name, given),) = rule.items() if type(rule) is dict and rule else (("", None),)
-    if name not in COMPARE or type(given) is not list or len(given) != 2:
+    if name not in COMPARE or type(given) is not list or len(given) != 2 or type(given[1]) not in _GROUPED_CONSTANTS:
         return None
-    variable, constant = given
-    key = variable.get("var") if type(variable) is dict else None
-    if type(key) is not str or not key or "." in key or type(constant) not in _GROUPED_CONSTANTS:
-        return None
-    return name, key, constant
+    key = _key_of(given[0])
+    return None if key is None else (name, key, given[1])
 
 
 _GROUPED_CONSTANTS = frozenset({int, float, str})
@@ -36,11 +39,14 @@ _GROUPED_CONSTANTS = frozenset({int, float, str})
 
 def _text_condition(rule: Any) -> tuple[str, str, Closure] | None:
     """Read an equality of a key and a text: the key, the text, and the exact comparison."""
-    condition = _key_condition(rule)
-    if condition is None or condition[0] not in _EQUALITIES or type(condition[2]) is not str:
+    if type(rule) is not dict:
         return None
-    name, key, text = condition
-    return key, text, exact_comparison(name, text)
+    name = "==" if "==" in rule else "==="
+    given = rule.get(name)
+    if type(given) is not list or len(given) != 2 or type(given[1]) is not str:
+        return None
+    key = _key_of(given[0])
+    return None if key is None else (key, given[1], exact_comparison(name, given[1]))
 
 
 _EQUALITIES = frozenset({"==", "==="})
@@ -78,15 +84,16 @@ def all_hold(rules: list[Any], tests: Sequence[Closure]) -> Closure:
     Returns:
         The closure; it gives a bool.
     """
-    if len(tests) == 1:
-        return tests[0]
     if len(tests) >= _GROUPED_FROM:
         return _all_hold(_Groups(rules, tests), tuple(tests))
-    rest = all_hold(rules[1:], tests[1:])
-    text = _text_condition(rules[0])
-    if text is not None:
-        return _text_and(*text, rest)
-    first = tests[0]
+    held = tests[-1]
+    for rule, test in zip(rules[-2::-1], tests[-2::-1], strict=True):
+        text = _text_condition(rule)
+        held = _and(test, held) if text is None else _text_and(*text, held)
+    return held
+
+
+def _and(first: Closure, rest: Closure) -> Closure:
     return lambda context, budget=None: first(context, budget) and rest(context, budget)
 
 
@@ -129,15 +136,16 @@ def _all_hold(groups: _Groups, every: tuple[Closure, ...]) -> Closure:
 
 def one_holds(rules: list[Any], tests: Sequence[Closure]) -> Closure:
     """Tell whether one condition holds; the arguments are those of :func:`all_hold`."""
-    if len(tests) == 1:
-        return tests[0]
     if len(tests) >= _GROUPED_FROM:
         return _one_holds(_Groups(rules, tests), tuple(tests))
-    rest = one_holds(rules[1:], tests[1:])
-    text = _text_condition(rules[0])
-    if text is not None:
-        return _text_or(*text, rest)
-    first = tests[0]
+    held = tests[-1]
+    for rule, test in zip(rules[-2::-1], tests[-2::-1], strict=True):
+        text = _text_condition(rule)
+        held = _or(test, held) if text is None else _text_or(*text, held)
+    return held
+
+
+def _or(first: Closure, rest: Closure) -> Closure:
     return lambda context, budget=None: first(context, budget) or rest(context, budget)
 
 

@@ -13,11 +13,15 @@ from typing import Any
 from automate_core.redaction import REDACTED, is_secret_key, redact
 from automate_core.rules.coercion import json_number, plain
 
-__all__ = ["REDACTED", "log_value", "shown", "snapshot"]
+__all__ = ["MAX_ITEMS", "MAX_TEXT", "REDACTED", "examine", "log_value", "shown", "snapshot"]
 
 _MAX_NESTING = 5
-_MAX_ITEMS = 20
-_MAX_TEXT = 500
+
+MAX_ITEMS = 20
+"""Items of a list that are shown."""
+
+MAX_TEXT = 500
+"""Characters of a text that are shown."""
 
 _logger = logging.getLogger("automate.rules")
 
@@ -39,21 +43,21 @@ def snapshot(value: Any, depth: int = _MAX_NESTING) -> Any:
     if value is None or kind is bool or kind is str:
         return value
     if isinstance(value, list):
-        return [snapshot(item, depth - 1) for item in value[:_MAX_ITEMS]] + _rest(value) if depth else "…"
+        return [snapshot(item, depth - 1) for item in value[:MAX_ITEMS]] + _rest(value) if depth else "…"
     if isinstance(value, dict):
         if not depth:
             return "…"
         items = list(value.items())
-        copy = {str(key): snapshot(item, depth - 1) for key, item in items[:_MAX_ITEMS] if isinstance(key, str)}
-        return copy | {"…": len(items) - _MAX_ITEMS} if len(items) > _MAX_ITEMS else copy
+        copy = {str(key): snapshot(item, depth - 1) for key, item in items[:MAX_ITEMS] if isinstance(key, str)}
+        return copy | {"…": len(items) - MAX_ITEMS} if len(items) > MAX_ITEMS else copy
     return f"<{kind.__name__}>"
 
 
 def _rest(items: list[Any]) -> list[Any]:
-    return ["…"] if len(items) > _MAX_ITEMS else []
+    return ["…"] if len(items) > MAX_ITEMS else []
 
 
-def shown(value: Any, path: tuple[str, ...] = ()) -> tuple[Any, bool]:
+def examine(value: Any, path: tuple[str, ...] = ()) -> tuple[Any, bool, bool]:
     """Redact a value for people.
 
     Args:
@@ -61,19 +65,27 @@ def shown(value: Any, path: tuple[str, ...] = ()) -> tuple[Any, bool]:
         path: The keys under which it was found.
 
     Returns:
-        The JSON value to show, and whether anything in it was redacted.
+        The JSON value to show, whether anything in it was redacted, and whether it is what the redactor itself would
+        leave as it is: not under a secret key, not changed, not cut.
     """
     if value is None or type(value) is bool:
-        return value, False
+        return value, False, True
     copy = snapshot(value)
     secret = next((part for part in path if is_secret_key(part)), None)
     clean = redact(copy) if secret is None else redact({secret: copy}).get(secret, REDACTED)
-    return _cut(clean), clean != copy
+    cut = _cut(clean)
+    return cut, clean != copy, secret is None and cut == copy
+
+
+def shown(value: Any, path: tuple[str, ...] = ()) -> tuple[Any, bool]:
+    """Redact a value for people; the first two results of :func:`examine`, whose arguments it takes."""
+    clean, hidden, _ = examine(value, path)
+    return clean, hidden
 
 
 def _cut(value: Any) -> Any:
     if isinstance(value, str):
-        return value if len(value) <= _MAX_TEXT else value[:_MAX_TEXT] + "…"
+        return value if len(value) <= MAX_TEXT else value[:MAX_TEXT] + "…"
     if isinstance(value, list):
         return [_cut(item) for item in value]
     return {key: _cut(item) for key, item in value.items()} if isinstance(value, dict) else value

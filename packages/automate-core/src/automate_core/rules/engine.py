@@ -9,7 +9,7 @@ from typing import Any, NoReturn, Protocol
 from automate_core.errors import ConfigurationError, RuleLimitExceeded
 from automate_core.rules.coercion import is_number, json_number, plain, verdict
 from automate_core.rules.compiler import Compiler
-from automate_core.rules.explain import Explainer
+from automate_core.rules.explain import Explainer, Prepared
 from automate_core.rules.leaves import Closure
 from automate_core.rules.limits import Budget
 from automate_core.rules.operators import CLASSIC, Operator
@@ -20,6 +20,7 @@ __all__ = ["DEFAULT", "CompiledRule", "Engine", "compile_rule", "evaluate", "exp
 _BUDGET_FROM_NODES = 200
 _MAX_RESULT_PARTS = 250_000
 _MAX_RESULT_DEPTH = 500
+_set = object.__setattr__
 
 
 class _Evaluate(Protocol):
@@ -32,7 +33,7 @@ class CompiledRule:
     It is made by :func:`compile_rule` and never changes.
     """
 
-    __slots__ = ("_made", "evaluate")
+    __slots__ = ("_made", "_prepared", "evaluate")
 
     evaluate: _Evaluate
     """``evaluate(context) -> bool`` tells whether the context matches; ``context`` is the JSON data, mostly a dict."""
@@ -40,9 +41,12 @@ class CompiledRule:
     _made: tuple[Engine, Any, Closure]
     """The engine, its own copy of the rule, and the closure that gives the value."""
 
+    _prepared: Prepared
+    """What explains it, from its first explanation on."""
+
     def __init__(self, engine: Engine, spec: Any, evaluate: Any, value: Closure) -> None:
-        object.__setattr__(self, "evaluate", evaluate)
-        object.__setattr__(self, "_made", (engine, spec, value))
+        _set(self, "evaluate", evaluate)
+        _set(self, "_made", (engine, spec, value))
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:
         raise AttributeError("a compiled rule never changes: compile another one")
@@ -85,8 +89,15 @@ class CompiledRule:
         """
         # First of all, so that whatever evaluation refuses is refused here in the same way.
         self.evaluate(context)
-        engine, spec, _ = self._made
-        return engine._explainer.explain(spec, context)
+        try:
+            prepared = self._prepared
+        except AttributeError:
+            prepared = None
+        if prepared is None or not prepared.is_current:
+            engine, spec, _ = self._made
+            prepared = engine._explainer.prepare(spec)
+            _set(self, "_prepared", prepared)
+        return prepared.explain(context)
 
 
 class Engine:
@@ -108,14 +119,14 @@ class Engine:
                 raise ConfigurationError(f"The operator {operator.name!r} cannot be filed under {name!r}.")
             if CLASSIC.get(name, operator) is not operator:
                 raise ConfigurationError(f"The operator {name!r} of JSONLogic cannot be replaced: choose another name.")
-        self._operators = MappingProxyType(dict(operators))
+        self._operators = dict(operators)
         self._compiler = Compiler(self._operators)
         self._explainer = Explainer(self._operators, self._compiler)
 
     @property
     def operators(self) -> Mapping[str, Operator]:
         """The operators by name, read-only."""
-        return self._operators
+        return MappingProxyType(self._operators)
 
     def with_operators(self, *operators: Operator) -> Engine:
         """Make an engine that has more operators.
@@ -138,7 +149,9 @@ class Engine:
 
     def compile_rule(self, rule_spec: Any) -> CompiledRule:
         """Compile a rule; see :func:`compile_rule`."""
-        spec, nodes, budgeted = check(rule_spec, self._operators)
+        return self._compiled(*check(rule_spec, self._operators))
+
+    def _compiled(self, spec: Any, nodes: int, budgeted: bool) -> CompiledRule:
         value, boolean = self._compiler.compile(spec)
         if not budgeted and nodes <= _BUDGET_FROM_NODES:
             return CompiledRule(self, spec, value if boolean else _unbudgeted(value), value)
@@ -150,7 +163,12 @@ class Engine:
 
     def explain(self, rule_spec: Any, context: Any) -> dict[str, Any]:
         """Explain what :meth:`evaluate` gives; see :func:`explain`."""
-        return self.compile_rule(rule_spec).explain(context)
+        spec, nodes, budgeted = check(rule_spec, self._operators)
+        prepared = self._explainer.prepare(spec)
+        if budgeted or nodes > _BUDGET_FROM_NODES or not prepared.is_pure:
+            # First of all, so that whatever evaluation refuses is refused here in the same way.
+            self._compiled(spec, nodes, budgeted).evaluate(context)
+        return prepared.explain(context)
 
 
 def _unbudgeted(value: Closure) -> Closure:
@@ -256,9 +274,10 @@ def explain(rule_spec: Any, context: Any) -> dict[str, Any]:
         (a JSON pointer into the rule), ``value`` (what it gave, redacted), ``result`` (whether that is truthy),
         ``children`` (its operands), ``skipped`` (true for what was not reached) and ``reason``, a sentence such as
         ``amount is 50, needs to be at least 100``. Nodes below an array operator also have ``item``, the position of
-        the item they were evaluated for. The ``result`` of the whole tree is what :func:`evaluate` gives.
+        the item they were evaluated for. The ``result`` of the whole tree is what :func:`evaluate` gives. The tree is
+        redacted and may be stored as it is.
 
     Raises:
         RuleError: As :func:`evaluate`.
     """
-    return DEFAULT.compile_rule(rule_spec).explain(context)
+    return DEFAULT.explain(rule_spec, context)

@@ -17,6 +17,7 @@ from automate_core.rules.paths import MISSING, step, walk
 
 __all__ = [
     "COMPARE",
+    "MIRRORED",
     "Closure",
     "arithmetic_leaf",
     "comparison_leaf",
@@ -149,7 +150,17 @@ COMPARE: dict[str, Callable[[Any, Any], Any]] = {
 }
 """How Python compares two numbers, and two texts for equality, where JSONLogic says the same."""
 
-_ORDERS = frozenset({">", ">=", "<", "<="})
+MIRRORED = {
+    "==": "==",
+    "===": "===",
+    "!=": "!=",
+    "!==": "!==",
+    ">": "<",
+    ">=": "<=",
+    "<": ">",
+    "<=": ">=",
+}
+"""The comparison of exchanged operands that says the same."""
 
 
 def exact_comparison(name: str, constant: Any) -> Callable[..., Any]:
@@ -162,14 +173,18 @@ def exact_comparison(name: str, constant: Any) -> Callable[..., Any]:
     Returns:
         The exact function; it takes the value, the constant and the budget.
     """
-    if name not in _ORDERS or type(constant) not in _NUMBERS:
-        return operators.PAIRS[name]
-    compare = COMPARE[name]
+    compares_numbers = type(constant) in _NUMBERS and name in _WITH_NUMBER
+    return _WITH_NUMBER[name] if compares_numbers else operators.PAIRS[name]
 
+
+def _with_number(compare: Callable[[Any, Any], Any]) -> Callable[..., Any]:
     def compare_numbers(value: Any, number: Any, budget: Budget | None = None) -> Any:
         return compare(to_number(value, budget), number)
 
     return compare_numbers
+
+
+_WITH_NUMBER = {name: _with_number(COMPARE[name]) for name in (">", ">=", "<", "<=")}
 
 
 def comparison_leaf(name: str, parts: tuple[str, ...], constant: Any) -> Closure:
@@ -381,8 +396,8 @@ def membership_leaf(parts: tuple[str, ...], constants: list[Any]) -> Closure:
         The closure; it gives a bool.
     """
     value_of = read(parts)
-    texts = frozenset(item for item in constants if type(item) is str)
-    numbers = frozenset(item for item in constants if type(item) in _NUMBERS)
+    texts = frozenset([item for item in constants if type(item) is str])
+    numbers = frozenset([item for item in constants if type(item) in _NUMBERS])
     others = [item for item in constants if item is None or type(item) is bool]
 
     def contains(context: Any, budget: Budget | None = None) -> Any:

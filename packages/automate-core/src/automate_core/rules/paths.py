@@ -83,7 +83,7 @@ def walk(context: Any, parts: tuple[str, ...]) -> Any:
         What is there; :data:`MISSING` where nothing is.
     """
     for part in parts:
-        context = _enter(context, part)
+        context = context.get(part, MISSING) if type(context) is dict else _enter(context, part)
         if context is MISSING:
             return MISSING
     return context

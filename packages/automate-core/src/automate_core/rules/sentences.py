@@ -13,6 +13,8 @@ __all__ = [
     "constant",
     "junction",
     "negation",
+    "quote",
+    "requirement",
     "searched",
     "transformed",
     "variable",
@@ -25,20 +27,27 @@ _MAX_QUOTED = 80
 _MAX_REASON = 400
 
 _PHRASES = {
-    "==": "{}",
-    "===": "exactly {}",
-    "!=": "anything but {}",
-    "!==": "anything but exactly {}",
-    ">": "more than {}",
-    ">=": "at least {}",
-    "<": "less than {}",
-    "<=": "at most {}",
+    "==": "",
+    "===": "exactly ",
+    "!=": "anything but ",
+    "!==": "anything but exactly ",
+    ">": "more than ",
+    ">=": "at least ",
+    "<": "less than ",
+    "<=": "at most ",
 }
 _MIRRORED = {">": "<", ">=": "<=", "<": ">", "<=": ">="}
 
 
-def _quote(value: Any) -> str:
-    text = _encode(value)
+def quote(value: Any) -> str:
+    """Write a JSON value as sentences quote it."""
+    kind = type(value)
+    if value is None or kind is bool:
+        return "null" if value is None else "true" if value else "false"
+    if kind is list:
+        text = f"[{', '.join([quote(item) for item in value])}]"
+    else:
+        text = repr(value) if kind is int or kind is float else _encode(value)
     return text if len(text) <= _MAX_QUOTED else text[: _MAX_QUOTED - 1] + "…"
 
 
@@ -52,12 +61,12 @@ def _count(number: int, noun: str) -> str:
 
 def constant(value: Any) -> str:
     """Name a constant of the rule."""
-    return f"the constant {_quote(value)}"
+    return f"the constant {quote(value)}"
 
 
 def computed(operator: str, value: Any) -> str:
     """Say what an operator gave."""
-    return f"{operator} gives {_quote(value)}"
+    return f"{operator} gives {quote(value)}"
 
 
 def variable(path: tuple[str, ...] | None, scope: tuple[str, ...] = ()) -> str:
@@ -76,17 +85,17 @@ def variable(path: tuple[str, ...] | None, scope: tuple[str, ...] = ()) -> str:
 
 def variable_is(name: str, value: Any) -> str:
     """Say what a variable is."""
-    return f"{name} is {_quote(value)}"
+    return f"{name} is {quote(value)}"
 
 
 def variable_missing(name: str, default: Any = None, has_default: bool = False) -> str:
     """Say that a variable is not there."""
-    return f"{name} is missing, its default is {_quote(default)}" if has_default else f"{name} is missing"
+    return f"{name} is missing, its default is {quote(default)}" if has_default else f"{name} is missing"
 
 
 def absent(keys: Any) -> str:
     """Say which variables are not there."""
-    return f"missing are {_quote(keys)}" if keys else "nothing is missing"
+    return f"missing are {quote(keys)}" if keys else "nothing is missing"
 
 
 def comparison(operator: str, given: list[Any], nodes: list[dict[str, Any]], holds: bool) -> str:
@@ -103,31 +112,43 @@ def comparison(operator: str, given: list[Any], nodes: list[dict[str, Any]], hol
         return _membership(nodes, holds, link)
     if len(nodes) == 3:
         lower, upper = ("at least", "at most") if operator == "<=" else ("more than", "less than")
-        return (
-            f"{_subject(nodes[1])}, {link} {lower} {_quote(nodes[0]['value'])} and {upper} {_quote(nodes[2]['value'])}"
-        )
+        return f"{_subject(nodes[1])}, {link} {lower} {quote(nodes[0]['value'])} and {upper} {quote(nodes[2]['value'])}"
     first, second = nodes
     if first["operator"] == "constant" and second["operator"] != "constant":
         first, second, operator = second, first, _MIRRORED.get(operator, operator)
-    return f"{_subject(first)}, {link} {_PHRASES[operator].format(_object(second))}"
+    return f"{_subject(first)}, {link} {_PHRASES[operator]}{_object(second)}"
 
 
 def _membership(nodes: list[dict[str, Any]], holds: bool, link: str) -> str:
     needle, haystack = nodes
     if needle["operator"] == "constant" and haystack["operator"] != "constant":
         verb = "which contains" if holds else "needs to contain"
-        return f"{_subject(haystack)}, {verb} {_quote(needle['value'])}"
+        return f"{_subject(haystack)}, {verb} {quote(needle['value'])}"
     relation = "one of" if isinstance(haystack["value"], list) else "part of"
     return f"{_subject(needle)}, {link} {relation} {_object(haystack)}"
 
 
 def _subject(node: dict[str, Any]) -> str:
-    return str(node["reason"]) if node["operator"] != "list" else f"the list is {_quote(node['value'])}"
+    return str(node["reason"]) if node["operator"] != "list" else f"the list is {quote(node['value'])}"
 
 
 def _object(node: dict[str, Any]) -> str:
-    quoted = _quote(node["value"])
+    quoted = quote(node["value"])
     return f"{quoted} ({node['reason'].partition(' is ')[0]})" if node["operator"] == "var" else quoted
+
+
+def requirement(operator: str, quoted: str) -> tuple[str, str]:
+    """Say what a value needs to be.
+
+    Args:
+        operator: The comparison, any but ``in``.
+        quoted: What it is compared with.
+
+    Returns:
+        What follows the sentence of the value where the comparison holds, and where it does not.
+    """
+    phrase = _PHRASES[operator]
+    return f", which is {phrase}{quoted}", f", needs to be {phrase}{quoted}"
 
 
 def negation(negate: bool, node: dict[str, Any] | None) -> str:

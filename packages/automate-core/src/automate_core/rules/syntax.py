@@ -8,36 +8,23 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 from automate_core.errors import RuleError, RuleLimitExceeded, RuleSyntaxError, UnknownOperationError, nearby
 from automate_core.rules.limits import MAX_DEPTH, MAX_INTEGER_BITS, MAX_NODES, MAX_TEXT_BYTES, Where, pointer
 from automate_core.rules.operators import Operator
 
-__all__ = ["Checked", "check", "copy_spec", "operands"]
+__all__ = ["check", "copy_spec", "operands"]
 
 _CONTAINERS = (dict, list, tuple)
 _LISTS = (list, tuple)
 _SHOWN_NAME = 64
 _SHORT_TEXT = MAX_TEXT_BYTES // 4
+_SHORT_INTEGER = 2**60
 
 _Frame = tuple[Any, int, Where, Any, Any, Any]
 """A list or an object, the operators and lists around it, its place, the frame of what holds it, and where its copy
 goes: a list or dict, and the position in it."""
-
-
-class Checked(NamedTuple):
-    """A rule that may be compiled.
-
-    Args:
-        spec: A copy of it, made of plain Python types only: changing the original later changes nothing.
-        nodes: Its operators, lists and constants.
-        budgeted: Whether an operator multiplies work or produces texts and lists.
-    """
-
-    spec: Any
-    nodes: int
-    budgeted: bool
 
 
 def operands(rule: dict[str, Any]) -> tuple[str, list[Any], bool]:
@@ -53,7 +40,7 @@ def operands(rule: dict[str, Any]) -> tuple[str, list[Any], bool]:
     return (name, written, True) if type(written) is list else (name, [written], False)
 
 
-def check(rule: Any, operators: Mapping[str, Operator]) -> Checked:
+def check(rule: Any, operators: Mapping[str, Operator]) -> tuple[Any, int, bool]:
     """Refuse what must not be compiled, and copy the rest.
 
     Args:
@@ -61,7 +48,8 @@ def check(rule: Any, operators: Mapping[str, Operator]) -> Checked:
         operators: The operators that exist.
 
     Returns:
-        The copy and its size.
+        A copy, made of plain Python types only, so that changing the original later changes nothing; the number of its
+        operators, lists and constants; whether an operator multiplies work or produces texts and lists.
 
     Raises:
         RuleSyntaxError: If it is not well formed.
@@ -73,36 +61,54 @@ def check(rule: Any, operators: Mapping[str, Operator]) -> Checked:
     _place(rule, 1, None, None, root, 0, stack)
     nodes = 1
     budgeted = False
+    deepest_variable = MAX_DEPTH if "var" in operators else 0
     while stack:
         frame = stack.pop()
         value, depth, where, _, target, key = frame
         if depth > MAX_DEPTH:
             raise _too_deep(frame)
+        copy: list[Any] = []
         if isinstance(value, dict):
             operator, items = _operation(value, where, operators)
             name = operator.name
             budgeted = budgeted or operator.budgeted
             if items is None:
                 nodes += 1
-                ((_, only),) = value.items()
-                target[key] = operation = {name: only}
-                if type(only) is not str or len(only) > _SHORT_TEXT:
-                    _place(only, depth + 1, (where, name, None), frame, operation, name, stack)
+                _place_single(name, frame, stack)
                 continue
-            copy: list[Any] = [None] * len(items)
             target[key] = {name: copy}
         else:
             name, items = "", value
-            target[key] = copy = [None] * len(items)
+            target[key] = copy
         nodes += len(items)
         if nodes > MAX_NODES:
             raise _refusal(RuleLimitExceeded, f"has more than {MAX_NODES:,} nodes: split it", where)
-        for index, item in enumerate(items):
-            if type(item) is str and len(item) <= _SHORT_TEXT:
-                copy[index] = item
-            elif item is not None:
-                _place(item, depth + 1, (where, name, index), frame, copy, index, stack)
-    return Checked(root[0], nodes, budgeted)
+        for item in items:
+            kind = type(item)
+            if (kind is str and len(item) <= _SHORT_TEXT) or (kind is int and -_SHORT_INTEGER < item < _SHORT_INTEGER):
+                copy.append(item)
+            elif kind is dict and depth < deepest_variable and (path := _variable_path(item)) is not None:
+                nodes += 1
+                copy.append({"var": path})
+            else:
+                copy.append(None)
+                _place(item, depth + 1, (where, name, len(copy) - 1), frame, copy, len(copy) - 1, stack)
+    return root[0], nodes, budgeted
+
+
+def _variable_path(value: dict[Any, Any]) -> str | None:
+    """Read a variable that is written in the usual way, without a list; None for any other object."""
+    path = value.get("var") if len(value) == 1 else None
+    return path if type(path) is str and len(path) <= _SHORT_TEXT else None
+
+
+def _place_single(name: str, frame: _Frame, stack: list[_Frame]) -> None:
+    """Copy an operation that has one operand and no list around it."""
+    value, depth, where, _, target, key = frame
+    ((_, only),) = value.items()
+    target[key] = operation = {name: only}
+    if type(only) is not str or len(only) > _SHORT_TEXT:
+        _place(only, depth + 1, (where, name, None), frame, operation, name, stack)
 
 
 def _place(item: Any, depth: int, where: Where, holder: Any, target: Any, key: Any, stack: list[_Frame]) -> None:
@@ -124,7 +130,7 @@ def _operation(value: dict[Any, Any], where: Where, operators: Mapping[str, Oper
     operator = operators.get(name) if isinstance(name, str) else None
     if operator is None:
         raise _unknown(name, where, operators)
-    items = written if isinstance(written, _LISTS) else None
+    items = written if type(written) is list or isinstance(written, _LISTS) else None
     given = 1 if items is None else len(items)
     if given < operator.minimum or (operator.maximum is not None and given > operator.maximum):
         raise _arity(operator, given, where)
