@@ -43,7 +43,7 @@ def table(reports: dict[str, dict[str, Any]]) -> str:
     rows = list(dict.fromkeys(key for name in columns for key in reports[name] if key != "full"))
     lines = [f"| | {' | '.join(NAMES[name] for name in columns)} |", f"|---|{'---:|' * len(columns)}"]
     for row in rows:
-        values = [_text(reports[name].get(row)) for name in columns]
+        values = [str(reports[name].get(row)) if row == "seed" else _text(reports[name].get(row)) for name in columns]
         lines.append(f"| {row} | {' | '.join(values)} |")
     return "\n".join(lines)
 
