@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from automate.runtime.stop import Stop
 from automate.worker import loop
 from automate.worker.loop import Worker, WorkerOptions
 
@@ -90,7 +89,7 @@ class Life(Actor):
         self._wait, self._seen, self._idle_turns = 0.0, (0, 0.0), 0
         with (
             patch.object(loop, "ThreadLauncher", partial(SimulatedLauncher, self)),
-            patch.object(loop, "Stop", lambda: Stop(draining=_Draining(self))),
+            patch.object(loop, "Event", lambda: _Draining(self)),
         ):
             self.worker: Any = Worker(WorkerOptions.from_settings(worker_id=worker_id))
         self.worker._stays = True
@@ -148,7 +147,7 @@ class Life(Actor):
             if self.worker._launcher.is_stuck:
                 self.worker.stop()
                 self.world.replace(self)
-            if self.worker._stop.draining.is_set() and not self.dead:
+            if self.worker._draining.is_set() and not self.dead:
                 self.is_stopping = True
                 self.excused_at = self.world.clock.now + 2 * LEASE  # what cannot be handed back is reaped
                 self.worker._shut_down()

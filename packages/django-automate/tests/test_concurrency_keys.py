@@ -26,7 +26,6 @@ from automate.publish import publish
 from automate.runtime import Runtime
 from automate.runtime.admission import lock_keys
 from automate.runtime.runs import fail_run
-from automate.runtime.stop import Stop
 from automate.worker.engine import Engine
 from automate.worker.launch import InlineLauncher
 from automate.worker.loop import Worker, WorkerOptions
@@ -88,7 +87,7 @@ def _run(worker: Worker) -> None:
 def handle_together(kind: str) -> int:
     """Claim all items of a kind at once and handle them, as one batch; return how many they were."""
     store = get_store()
-    engine = Engine(store, "one", InlineLauncher(), Stop())
+    engine = Engine(store, "one", InlineLauncher(), threading.Event())
     items: list[Any] = store.claim_batch("one", 100, kinds=[kind])
     engine.accept(items)
     while engine.wants_flush or engine.in_hand:
@@ -285,7 +284,7 @@ def test_of_events_decided_at_one_moment_one_starts(actions: Any, work: Any) -> 
                 if number == 0:
                     happen(2, customer=f"c{n}")
                 together.wait(30)
-                engine = Engine(store, f"w{number}", InlineLauncher(), Stop())
+                engine = Engine(store, f"w{number}", InlineLauncher(), threading.Event())
                 items: list[Any] = []
                 while not items:
                     items = store.claim_batch(f"w{number}", 1, kinds=[EVENT_JOB])
@@ -396,7 +395,7 @@ def test_a_run_that_ends_with_the_same_commit_is_in_nobodys_way(actions: Any, mo
     actions("act")(lambda n: calls.append(n))
     listen(mode)
     store = get_store()
-    engine = Engine(store, "one", InlineLauncher(), Stop())
+    engine = Engine(store, "one", InlineLauncher(), threading.Event())
     happen(1)
     handle_together(EVENT_JOB)
     engine.accept(store.claim_batch("one", 1, kinds=[RUN_JOB]))

@@ -131,7 +131,7 @@ class Migration(migrations.Migration):
                 ('job_id', models.BigIntegerField(blank=True, help_text='The outbox job that carries it on.', null=True)),
                 ('started_at', models.DateTimeField(blank=True, null=True)),
                 ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('execution', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='runs', to='automate.execution')),
+                ('execution', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='runs', to='automate.execution')),
             ],
             options={
                 'ordering': ('-id',),
@@ -153,7 +153,7 @@ class Migration(migrations.Migration):
                 ('started_at', models.DateTimeField(blank=True, null=True)),
                 ('finished_at', models.DateTimeField(blank=True, null=True)),
                 ('retry_at', models.DateTimeField(blank=True, help_text='When the next attempt is due.', null=True)),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='steps', to='automate.executionrun')),
+                ('run', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='steps', to='automate.executionrun')),
             ],
             options={
                 'ordering': ('id',),

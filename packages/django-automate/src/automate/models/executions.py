@@ -102,7 +102,8 @@ class ExecutionRun(models.Model):
     """One attempt or replay of an execution."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    execution = models.ForeignKey(Execution, on_delete=models.CASCADE, related_name="runs")
+    # No index of its own, nor for the run of a step: the unique constraints below begin with them.
+    execution = models.ForeignKey(Execution, on_delete=models.CASCADE, related_name="runs", db_index=False)
     number = models.PositiveIntegerField(default=1)
     trace_id = models.CharField(max_length=32)
     status = models.CharField(max_length=10, choices=RunStatus.choices, default=RunStatus.QUEUED)
@@ -140,7 +141,7 @@ class StepRun(models.Model):
         RETRY = "RETRY"
         SKIPPED = "SKIPPED"
 
-    run = models.ForeignKey(ExecutionRun, on_delete=models.CASCADE, related_name="steps")
+    run = models.ForeignKey(ExecutionRun, on_delete=models.CASCADE, related_name="steps", db_index=False)
     step_id = models.CharField(max_length=100)
     action = models.CharField(max_length=200)
     attempt = models.PositiveIntegerField(default=1)

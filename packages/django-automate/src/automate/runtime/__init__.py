@@ -82,12 +82,11 @@ class Runtime:
         from django.db import InterfaceError, OperationalError, connection
 
         from automate.runtime.connections import tidy_connections
-        from automate.runtime.stop import Stop
         from automate.worker.engine import Engine
         from automate.worker.launch import InlineLauncher
         from automate.worker.leases import LeaseKeeper
 
-        engine = Engine(store, worker_id, InlineLauncher(), Stop(), registry=self._registry)
+        engine = Engine(store, worker_id, InlineLauncher(), threading.Event(), registry=self._registry)
         keeper = LeaseKeeper(store, worker_id, engine.in_hand, engine.lose)
         # Within the caller's transaction the item is locked, or not to be seen, until that ends: nobody can take it,
         # and the keeper, on its own connection, could not renew it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -35,7 +36,6 @@ from automate.payloads import ensure_storable
 from automate.runtime.changes import RunChange
 from automate.runtime.execute import Attempt, Result, for_row
 from automate.runtime.journal import End, Entry, Journal, uses_of
-from automate.runtime.stop import Stop
 from automate.runtime.versions import compiled
 
 __all__ = ["Advance", "OwnCheckpoint", "row_of"]
@@ -123,7 +123,7 @@ class Advance:
         ended: Called once when this run is no longer in hand, with what went wrong: None where nothing did.
         registry: Where actions are looked up.
         clock: Tells the time as the database has it.
-        stop: Reasons to put the run down.
+        draining: Set when no further step shall be started: the run is handed back at its next checkpoint.
         announce: Sends signals of :mod:`automate.signals`.
     """
 
@@ -138,12 +138,12 @@ class Advance:
         ended: Callable[[Advance, Exception | None], None],
         registry: Registry,
         clock: Callable[[], datetime],
-        stop: Stop,
+        draining: threading.Event,
         announce: Callable[..., None] = signals.send,
     ) -> None:
         self.run, self.item = run, item
         self._journal, self._launch, self._ended = journal, launch, ended
-        self._registry, self._clock, self._stop, self._announce = registry, clock, stop, announce
+        self._registry, self._clock, self._draining, self._announce = registry, clock, draining, announce
         self._workflow = compiled(run.execution.version)
         self._steps: dict[str, StepState] = dict(state.steps)
         self._state = replace(state, steps=self._steps)
@@ -203,7 +203,7 @@ class Advance:
             Whether it was taken back; otherwise the run goes on, and the attempt is to be launched as it is.
         """
         has_more = len(self._running) > 1 or bool(self._rows) or self._awaiting
-        if has_more and not self._stop.draining.is_set():
+        if has_more and not self._draining.is_set():
             return False
         self._running.pop(attempt.step.id, None)
         if has_more or self.is_over:
@@ -237,7 +237,7 @@ class Advance:
         step = plan(self._workflow, self._state, self._clock(), running=self._running, max_output_bytes=limit)
         self._skip(step)
         self._retry_at = step.waiting_until if self._running else None
-        draining = self._stop.draining.is_set()
+        draining = self._draining.is_set()
         if self._rows and step.outcome is None and not self._waits(step):
             self._checkpoint()
         elif step.outcome is not None:

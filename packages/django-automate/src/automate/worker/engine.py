@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +33,6 @@ from automate.runtime.execute import Attempt, Result, timed_out
 from automate.runtime.journal import Births, ClaimRequest, End, Entry, Journal
 from automate.runtime.pacing import take_tokens
 from automate.runtime.runs import DatabaseClock, load_runs, state_of
-from automate.runtime.stop import Stop
 from automate.worker.failures import Failures
 from automate.worker.launch import Launcher
 
@@ -61,7 +61,7 @@ class Engine:
         store: The store that claims the items.
         worker_id: Who claims them.
         launcher: Where actions and handlers are called.
-        stop: Reasons to put the work down.
+        draining: Set when no further step shall be started: each run is handed back at its next checkpoint.
         registry: Where actions are looked up.
         announce: Sends signals of :mod:`automate.signals`.
         counters: Counts what becomes of the items.
@@ -77,7 +77,7 @@ class Engine:
         store: DatabaseOutboxStore,
         worker_id: str,
         launcher: Launcher,
-        stop: Stop,
+        draining: threading.Event,
         *,
         registry: Registry = registry,
         announce: Callable[..., None] = signals.send,
@@ -86,7 +86,7 @@ class Engine:
         counters = Counters() if counters is None else counters
         self.in_hand: dict[int, OutboxItem] = {}
         self.handled = 0
-        self._store, self._launcher, self._stop = store, launcher, stop
+        self._store, self._launcher, self._draining = store, launcher, draining
         self._registry, self._announce = registry, announce
         self._journal = Journal(store, worker_id, counters)
         self._failures = Failures(store, worker_id, self._forget, counters)
@@ -215,7 +215,7 @@ class Engine:
                 ended=self._run_ended,
                 registry=self._registry,
                 clock=DatabaseClock(item, self._store.lease_seconds),
-                stop=self._stop,
+                draining=self._draining,
                 announce=self._announce,
             )
         except Exception as error:  # noqa: BLE001 - what is wrong with one run keeps no other waiting

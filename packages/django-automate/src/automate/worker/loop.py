@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Event
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -27,7 +28,6 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 from automate import signals
 from automate.runtime.connections import tidy_connections
 from automate.runtime.journal import ClaimRequest
-from automate.runtime.stop import Stop
 from automate.worker.announcer import Announcer
 from automate.worker.engine import Engine
 from automate.worker.housekeeping import Housekeeper
@@ -113,7 +113,7 @@ class Worker:
         self._store = get_store(lease_seconds=options.lease)
         self._reaper = OutboxReaper(max_crashes=current.outbox.max_crashes)
         self._suspicious = max(1, current.outbox.max_crashes - 1)
-        self._stop = Stop()
+        self._draining = Event()
         self._launcher = InlineLauncher() if options.inline else ThreadLauncher(options.concurrency)
         self._announcer = Announcer()
         self.counters = Counters()
@@ -124,7 +124,7 @@ class Worker:
             self._store,
             options.worker_id,
             self._launcher,
-            self._stop,
+            self._draining,
             announce=signals.send if options.inline else self._announcer,
             counters=self.counters,
         )
@@ -147,14 +147,14 @@ class Worker:
 
     def stop(self) -> None:
         """Stop claiming; what is in hand is finished within the grace, and handed back after it."""
-        self._stop.draining.set()
+        self._draining.set()
         self._engine.wake()
 
     def install_signal_handlers(self) -> None:
         """Stop on SIGTERM and SIGINT; the second signal ends the process at once."""
 
         def handle(number: int, frame: FrameType | None) -> None:
-            if self._stop.draining.is_set():
+            if self._draining.is_set():
                 os._exit(128 + number)
             logger.info("Signal %s: finishing what is in hand.", signal.Signals(number).name)
             self.stop()
@@ -185,7 +185,7 @@ class Worker:
             self._waker.start()
             self._housekeeper.start()
         try:
-            while not self._stop.draining.is_set():
+            while not self._draining.is_set():
                 looked = self._guarded(self._turn)
                 if once and looked is not None and looked >= 0:
                     break
@@ -310,10 +310,10 @@ class Worker:
             logger.warning("The database does not answer (%s); looking again in %.1f s.", error, pause)
             tidy_connections()
             self._rung = True
-            if self._stop.draining.is_set():
+            if self._draining.is_set():
                 time.sleep(min(pause, 0.2))  # the grace goes by, and nothing is gained by asking at full speed
             else:
-                self._stop.draining.wait(pause)
+                self._draining.wait(pause)
             return None
         self._failures = 0
         return result
@@ -346,7 +346,7 @@ class Worker:
         deadline: float | None = None
         while self._engine.in_hand:
             now = time.monotonic()
-            if self._stop.draining.is_set():
+            if self._draining.is_set():
                 if deadline is None:
                     deadline = now + self.options.grace
                     self._engine.put_down_waiting()
