@@ -12,6 +12,7 @@ from automate.runtime.advance import Advance, OwnCheckpoint
 from automate.runtime.journal import Journal
 from automate.worker.engine import Engine
 from automate.worker.loop import Worker
+from automate.worker.suspects import Suspects
 from automate_outbox import reaper
 from automate_outbox.store import endings, lane_dialect, sqlite
 from automate_outbox.store.endings import ClaimEndings
@@ -115,7 +116,7 @@ PLANTS: dict[str, Callable[[], list[Plant]]] = {
     "order per key is ignored": _order_ignored,
     "leases are not renewed": _renewals_lost,
     "a worker that waits spins": lambda: [(Worker, "_patience", lambda self: 0.0)],
-    "suspects share a worker": lambda: [(Worker, "_without_suspects", lambda self, items: items)],
+    "suspects share a worker": lambda: [(Suspects, "refuse", lambda self, claimed, in_hand: [])],
     "claims are dropped when the database goes away": lambda: [(Engine, "hand_back", lambda self, items: None)],
     "dedupe keys are forgotten": lambda: [(dedupe, "claim_keys", lambda drafts, now, connection: {})],
 }

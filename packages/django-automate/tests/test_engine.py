@@ -205,6 +205,29 @@ def test_items_that_one_more_crash_would_bury_are_taken_one_by_one(handler: Hand
     assert set(OutboxJob.objects.values_list("status", "attempts")) == {("COMPLETED", 1), ("COMPLETED", 2)}
 
 
+def test_of_items_with_a_crash_no_more_are_in_hand_than_run_at_once(handler: Handler) -> None:
+    get_store().add([NewJob("test", {"number": number}) for number in range(40)])
+    # All but the last were claimed by a worker that died; if this one does too, nobody has been charged but what ran.
+    OutboxJob.objects.filter(payload__number__lt=30).update(crashes=1, status="RETRY", attempts=1)
+    in_hand: list[int] = []
+    true_handle = handler.handle
+
+    def handle(item: Any) -> None:
+        if item.crashes:
+            in_hand.append(OutboxJob.objects.filter(status="CLAIMED", crashes=1).count())
+        true_handle(item)
+
+    handler.handle = handle  # type: ignore[method-assign]
+    worker(concurrency=3).run(drain=True)
+    assert sorted(handler.handled) == list(range(40))
+    assert len(in_hand) == 30
+    assert max(in_hand) <= 3
+    assert set(OutboxJob.objects.values_list("status", "crashes", "attempts")) == {
+        ("COMPLETED", 1, 2),
+        ("COMPLETED", 0, 1),
+    }
+
+
 def test_an_item_that_waits_to_be_taken_alone_is_the_next_one(handler: Handler) -> None:
     store = get_store()
     store.add([NewJob("test", {"number": n}, tenant=f"t{n % 20}") for n in range(600)])

@@ -34,6 +34,7 @@ from automate.worker.housekeeping import Housekeeper
 from automate.worker.launch import InlineLauncher, ThreadLauncher
 from automate.worker.leases import LeaseKeeper
 from automate.worker.pace import Pace
+from automate.worker.suspects import Suspects
 
 __all__ = ["Worker", "WorkerOptions", "default_worker_id"]
 
@@ -112,7 +113,7 @@ class Worker:
         current = settings.current()
         self._store = get_store(lease_seconds=options.lease)
         self._reaper = OutboxReaper(max_crashes=current.outbox.max_crashes)
-        self._suspicious = max(1, current.outbox.max_crashes - 1)
+        self._suspects = Suspects(options.concurrency, current.outbox.max_crashes)
         self._draining = Event()
         self._launcher = InlineLauncher() if options.inline else ThreadLauncher(options.concurrency)
         self._announcer = Announcer()
@@ -134,8 +135,7 @@ class Worker:
         self._rung = True
         self._next_look = self._next_reap = self._last_work = 0.0
         self._last_turn = time.monotonic()
-        self._alone = self._stays = False
-        self._suspect: int | None = None
+        self._stays = False
         self._failures = self._accepted = 0
 
     @property
@@ -214,11 +214,11 @@ class Worker:
         claimed: list[OutboxItem] | None = None
         if request is not None or self._engine.wants_flush:
             claimed = self._engine.flush(request)
-        if self._suspect is not None and not self._engine.in_hand:
-            self._engine.accept(self._claim_suspect())
+        if self._suspects.next is not None and not self._engine.in_hand:
+            self._engine.accept(self._claim_alone(self._suspects.next))
         elif request is not None and claimed is not None:
             self._note(request, claimed)
-            accepted = self._without_suspects(claimed)
+            accepted = self._without_refused(claimed)
             self._accepted += len(accepted)
             self._engine.accept(accepted)
         else:
@@ -236,14 +236,16 @@ class Worker:
             # They were claimed at a better pace. Whoever has a free slot may have what waits here for one.
             self._pace.slow_down()
             self._engine.put_down_waiting()
-        self._alone = self._alone and in_hand > 0
-        limit = 0 if self._alone or self._suspect is not None else self._pace.free(in_hand)
+        limit = self._room()
         if not limit or not settings.current().enabled:
             return None
         if not self._rung and time.monotonic() < self._next_look:
             return None
         self._rung = False
         return ClaimRequest(limit, registered_kinds(), self.options.queues)
+
+    def _room(self) -> int:
+        return self._suspects.room(self._engine.in_hand.values(), self._pace.free(len(self._engine.in_hand)))
 
     def _note(self, request: ClaimRequest, claimed: list[OutboxItem]) -> None:
         now = time.monotonic()
@@ -258,8 +260,7 @@ class Worker:
     def _patience(self) -> float:
         """Return how long to wait for messages before the next turn."""
         now = time.monotonic()
-        in_hand = len(self._engine.in_hand)
-        if in_hand and (self._alone or self._suspect is not None or not self._pace.free(in_hand)):
+        if self._engine.in_hand and not self._room():
             return min(self.options.poll, max(self._next_reap - now, 0.0))
         enabled = settings.current().enabled
         if self._rung and enabled:
@@ -267,35 +268,26 @@ class Worker:
         next_look = self._next_look - now if enabled else self.options.poll
         return max(0.0, min(next_look, self._next_reap - now))
 
-    def _without_suspects(self, items: list[OutboxItem]) -> list[OutboxItem]:
-        """Take items that one more crash would bury one at a time, with nothing else in hand.
-
-        One of them may kill this process too, and then no neighbour shall be charged with its crash; nor shall it be
-        charged with that of a neighbour, so it is handed back until the others are out of hand.
-        """
-        suspects = [item for item in items if item.crashes >= self._suspicious]
-        if not suspects:
-            return items
-        if len(items) == 1 and not self._engine.in_hand:
-            self._alone = True
+    def _without_refused(self, items: list[OutboxItem]) -> list[OutboxItem]:
+        """Hand back what should not be in hand beside other items, as one of them may kill this process too."""
+        refused = self._suspects.refuse(items, len(self._engine.in_hand))
+        if not refused:
             return items
         self._rung = True
         try:
-            self._release(suspects)
+            self._release(refused)
         except (OperationalError, InterfaceError):
             self._engine.hand_back(items)
             raise
-        # By name, or it would be their turn again only when chance has it.
-        self._suspect = suspects[0].id
-        return [item for item in items if item.crashes < self._suspicious]
+        ids = {item.id for item in refused}
+        return [item for item in items if item.id not in ids]
 
-    def _claim_suspect(self) -> list[OutboxItem]:
+    def _claim_alone(self, item_id: int) -> list[OutboxItem]:
         """Claim the one that was handed back, unless another worker has it by now."""
         item = None
-        if self._suspect is not None and settings.current().enabled:
-            item = self._store.claim_job(self.options.worker_id, self._suspect, due_only=True)
-        self._suspect = None
-        self._alone = item is not None
+        if settings.current().enabled:
+            item = self._store.claim_job(self.options.worker_id, item_id, due_only=True)
+        self._suspects.took(item)
         self._accepted += item is not None
         return [] if item is None else [item]
 
