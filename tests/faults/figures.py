@@ -3,17 +3,45 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from faults.checker import Facts
 from faults.custody import Change, Violation
+from faults.site import LEASE, REAPER
 
 if TYPE_CHECKING:
     from faults.storm import Record, Size
 
-__all__ = ["Death", "figures_of", "first_claim_after", "percentile", "recoveries"]
+__all__ = ["GOALS", "Death", "figures_of", "first_claim_after", "missed", "percentile", "recoveries"]
+
+GOALS = {
+    "lost": 0,
+    "completed twice": 0,
+    "stale writes accepted": 0,
+    "shared effects doubled": 0,
+    "external effects beyond one per crash": 0,
+    "other violations": 0,
+    "recovery after SIGKILL, p99": LEASE + REAPER + 2,
+    "first claim after an outage, max": 5,
+    "first claim after 30 s without server (fast)": 5,
+    "first claim after 30 s without server (immediate)": 5,
+    "crashes to quarantine, max": 3,
+    "SIGTERM to exit, idle, max": 1,
+    "growth in MB per 100,000 jobs": 5,
+    "threads more": 0,
+}
+"""By the name of a figure, what it may be at the most; times in seconds."""
+
+
+def missed(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figures that are beyond their goals.
+
+    Args:
+        figures: Figures by name.
+    """
+    return {name: value for name, value in figures.items() if name in GOALS and value > GOALS[name]}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from faults.figures import GOALS, missed
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "reliability.md"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 NAMES = {"postgres": "PostgreSQL", "sqlite": "SQLite", "mariadb": "MariaDB"}
@@ -41,17 +43,20 @@ def table(reports: dict[str, dict[str, Any]]) -> str:
     """
     columns = [name for name in NAMES if name in reports]
     rows = list(dict.fromkeys(key for name in columns for key in reports[name] if key != "full"))
-    lines = [f"| | {' | '.join(NAMES[name] for name in columns)} |", f"|---|{'---:|' * len(columns)}"]
+    lines = [f"| | goal | {' | '.join(NAMES[name] for name in columns)} |", f"|---|---:|{'---:|' * len(columns)}"]
     for row in rows:
-        values = [str(reports[name].get(row)) if row == "seed" else _text(reports[name].get(row)) for name in columns]
-        lines.append(f"| {row} | {' | '.join(values)} |")
+        values = [str(reports[name].get(row)) if row == "seed" else _text(row, reports[name]) for name in columns]
+        goal = GOALS.get(row)
+        lines.append(f"| {row} | {'' if goal is None else f'≤ {goal:g}'} | {' | '.join(values)} |")
     return "\n".join(lines)
 
 
-def _text(value: Any) -> str:
+def _text(row: str, figures: dict[str, Any]) -> str:
+    value = figures.get(row)
     if value is None:
         return ""
-    return f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
+    text = f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
+    return f"{text} (missed)" if row in missed(figures) else text
 
 
 def write(folder: Path, page: Path = PAGE) -> None:

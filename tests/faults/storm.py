@@ -56,7 +56,7 @@ class Size:
 
 
 SIZES = {
-    ("postgres", True): Size(100_000, 250, kills=200, stops=50, cuts=50, restarts=10, workers=4, poison=5),
+    ("postgres", True): Size(100_000, 150, kills=200, stops=50, cuts=50, restarts=10, workers=4, poison=5),
     ("sqlite", True): Size(2_000, 40, kills=14, stops=6),
     ("mariadb", True): Size(2_000, 40, kills=10, stops=5, cuts=5),
     ("postgres", False): Size(3_000, 100, kills=8, stops=3, cuts=4, restarts=2),

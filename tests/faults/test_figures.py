@@ -45,7 +45,7 @@ def test_percentiles() -> None:
 def test_the_page_keeps_its_text_and_gets_new_figures(tmp_path: Path) -> None:
     (tmp_path / "postgres-1-storm.json").write_text(json.dumps({"full": True, "jobs": 100_000, "lost": 0}))
     (tmp_path / "postgres-2-outage.json").write_text(json.dumps({"first claim": 1.234}))
-    (tmp_path / "sqlite-1-storm.json").write_text(json.dumps({"jobs": 2000, "lost": 0}))
+    (tmp_path / "sqlite-1-storm.json").write_text(json.dumps({"jobs": 2000, "lost": 1}))
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     write(tmp_path, page)
@@ -53,9 +53,10 @@ def test_the_page_keeps_its_text_and_gets_new_figures(tmp_path: Path) -> None:
     assert text.partition(BEGIN)[0] == "before\n"
     assert text.partition(END)[2] == "\nafter\n"
     assert "old" not in text
-    assert "| | PostgreSQL | SQLite |" in text
-    assert "| jobs | 100,000 | 2,000 |" in text
-    assert "| first claim | 1.23 |  |" in text
+    assert "| | goal | PostgreSQL | SQLite |" in text
+    assert "| jobs |  | 100,000 | 2,000 |" in text
+    assert "| lost | ≤ 0 | 0 | 1 (missed) |" in text
+    assert "| first claim |  | 1.23 |  |" in text
     page.unlink()
     write(tmp_path, page)
     assert page.read_text().startswith("# Reliability\n")

@@ -205,7 +205,7 @@ def test_items_that_one_more_crash_would_bury_are_taken_one_by_one(handler: Hand
     assert set(OutboxJob.objects.values_list("status", "attempts")) == {("COMPLETED", 1), ("COMPLETED", 2)}
 
 
-def test_of_items_with_a_crash_no_more_are_in_hand_than_run_at_once(handler: Handler) -> None:
+def test_of_items_with_a_crash_no_more_are_in_hand_than_keep_the_threads_busy(handler: Handler) -> None:
     get_store().add([NewJob("test", {"number": number}) for number in range(440)])
     # Before and after those that a worker died over, there are enough others to claim them by the hundred.
     crashed = list(range(200, 240))
@@ -222,7 +222,7 @@ def test_of_items_with_a_crash_no_more_are_in_hand_than_run_at_once(handler: Han
     worker(concurrency=3).run(drain=True)
     assert sorted(handler.handled) == list(range(440))
     assert len(in_hand) == 40
-    assert max(in_hand) <= 3
+    assert max(in_hand) <= 6
     assert set(OutboxJob.objects.values_list("status", "crashes", "attempts")) == {
         ("COMPLETED", 1, 2),
         ("COMPLETED", 0, 1),

@@ -64,11 +64,11 @@ class Migration(migrations.Migration):
                 ('causation_depth', models.PositiveSmallIntegerField(default=0)),
                 ('concurrency_key', models.CharField(blank=True, help_text='Shared by the runs that concurrency and rate count together.', max_length=64, null=True)),
                 ('live_key', models.CharField(blank=True, editable=False, help_text='The concurrency key, until it has ended.', max_length=64, null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True, db_index=True)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('finished_at', models.DateTimeField(blank=True, null=True)),
             ],
             options={
-                'ordering': ('-created_at',),
+                'ordering': ('-id',),
             },
         ),
         migrations.CreateModel(
@@ -111,10 +111,10 @@ class Migration(migrations.Migration):
                 ('traceparent', models.CharField(blank=True, default='', max_length=64)),
                 ('causation_id', models.UUIDField(blank=True, help_text='The run that emitted it.', null=True)),
                 ('causation_depth', models.PositiveSmallIntegerField(default=0)),
-                ('created_at', models.DateTimeField(db_index=True)),
+                ('created_at', models.DateTimeField()),
             ],
             options={
-                'ordering': ('-created_at',),
+                'ordering': ('-id',),
                 'indexes': [models.Index(fields=['type'], name='automate_event_type')],
             },
         ),
@@ -193,7 +193,7 @@ class Migration(migrations.Migration):
                 ('explanation', models.JSONField(blank=True, null=True)),
                 ('error', models.TextField(blank=True, default='', help_text='Why it could not be decided; never a match.')),
                 ('reason', models.CharField(blank=True, default='', help_text='Why it started nothing although it matched.', max_length=500)),
-                ('created_at', models.DateTimeField(db_index=True)),
+                ('created_at', models.DateTimeField()),
                 ('version', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='decisions', to='automate.workflowversion')),
             ],
             options={

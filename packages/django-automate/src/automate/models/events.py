@@ -24,7 +24,7 @@ class Event(AppendOnlyModel):
     traceparent = models.CharField(max_length=64, blank=True, default="")
     causation_id = models.UUIDField(null=True, blank=True, help_text="The run that emitted it.")
     causation_depth = models.PositiveSmallIntegerField(default=0)
-    created_at = models.DateTimeField(db_index=True)
+    created_at = models.DateTimeField()  # without an index: ids are in the order of time
 
     objects = AppendOnlyQuerySet.as_manager()
 
@@ -33,7 +33,7 @@ class Event(AppendOnlyModel):
 
         # db_index on text would make a second index on PostgreSQL, for LIKE.
         indexes = (models.Index(fields=("type",), name="automate_event_type"),)
-        ordering = ("-created_at",)
+        ordering = ("-id",)
 
     def __str__(self) -> str:
         return f"{self.type} {self.id}"
@@ -69,7 +69,7 @@ class Decision(AppendOnlyModel):
     reason = models.CharField(
         max_length=500, blank=True, default="", help_text="Why it started nothing although it matched."
     )
-    created_at = models.DateTimeField(db_index=True)
+    created_at = models.DateTimeField()  # without an index, as above
 
     objects = AppendOnlyQuerySet.as_manager()
 

@@ -54,14 +54,14 @@ class Execution(models.Model):
     live_key = models.CharField(  # noqa: DJ001
         max_length=64, null=True, blank=True, editable=False, help_text="The concurrency key, until it has ended."
     )
-    created_at = models.DateTimeField(auto_now_add=True, db_index=True)
+    created_at = models.DateTimeField(auto_now_add=True)  # without an index: ids are in the order of time
     finished_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         """Newest first in the admin."""
 
         indexes = (SparseIndex(fields=["live_key"], name="automate_execution_live_key"),)
-        ordering = ("-created_at",)
+        ordering = ("-id",)
 
     def __str__(self) -> str:
         return f"{self.pk} {self.status}"

@@ -13,11 +13,12 @@ class Suspects:
     """Decides how many items a worker takes in hand beside those that were in hand at a crash.
 
     Nobody knows which of the items in hand ended a process, so each of them is charged with the crash. A second crash
-    shall not make the same charge to all that wait behind the culprit: of items with a crash on their account no more
-    are in hand than run at once. And one that would bury an item shall be its own: it is taken alone.
+    shall not make the same charge to all that wait behind the culprit: while items with a crash on their account are
+    in hand, no more are than keep every thread busy. And one that would bury an item shall be its own: it is taken
+    alone.
 
     Args:
-        most: Items that run at once.
+        concurrency: Items that run at once.
         max_crashes: Crashes that bury an item.
 
     Attributes:
@@ -25,8 +26,9 @@ class Suspects:
             again only when chance has it.
     """
 
-    def __init__(self, most: int, max_crashes: int) -> None:
-        self._most, self._buried_by = most, max(1, max_crashes - 1)
+    def __init__(self, concurrency: int, max_crashes: int) -> None:
+        # As many again wait for their checkpoints to be written.
+        self._most, self._buried_by = 2 * concurrency, max(1, max_crashes - 1)
         self._alone = self._careful = False
         self.next: int | None = None
 
