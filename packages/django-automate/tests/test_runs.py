@@ -14,8 +14,12 @@ from automate.events import emit_event, run_workflow
 from automate.models import Decision, Event, Execution, ExecutionRun, StepRun
 from automate.publish import publish
 from automate.runtime import Runtime
+from automate_core import settings
 from automate_core.connectors import ActionContext
 from automate_outbox.models import OutboxJob
+from automate_outbox.store import get_store
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 pytestmark = pytest.mark.usefixtures("db")
 
@@ -351,6 +355,29 @@ def test_an_execution_made_by_hand(actions: Any) -> None:
         Runtime().run_execution("550e8400-e29b-41d4-a716-446655440000")
     with pytest.raises(Execution.DoesNotExist):
         Runtime().run_execution("not an id")
+
+
+def test_a_run_that_somebody_else_has_is_waited_for_in_longer_and_longer_pauses(
+    actions: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actions("once")(lambda: {})
+    publish(definition("held", [{"id": "a", "action": "test.once"}]))
+    execution_id = run_workflow("held", {})
+    (item,) = get_store().claim_batch("somebody")
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 12:
+            get_store().release_many({item.id: item.lease_token}, "somebody")
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    with CaptureQueriesContext(connection) as captured:
+        Runtime().run_execution(execution_id)
+    poll = settings.current().worker.poll_seconds
+    assert pauses[:12] == pytest.approx([min(0.02 * 2**n, poll) for n in range(12)])
+    assert sum("lease_expires_at <" in query["sql"] for query in captured.captured_queries) == 1, "one look for the dead"
+    assert Execution.objects.get(pk=execution_id).status == "SUCCESS"
 
 
 def test_loops_of_events_are_broken(work: Any, configured: Any) -> None:

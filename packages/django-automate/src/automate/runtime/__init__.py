@@ -27,6 +27,7 @@ __all__ = ["Runtime", "aemit_event", "arun_workflow", "emit_event", "run_workflo
 _PATIENCE_SECONDS = 120.0
 """How long a checkpoint is tried; by then the lease has run out, and somebody else has the run."""
 _LOOK_AGAIN_SECONDS = 0.2
+_SHORTEST_PAUSE = 0.02
 
 
 class Runtime:
@@ -52,25 +53,33 @@ class Runtime:
             Execution.DoesNotExist: If there is none.
             PolicyError: If automation is switched off (``ENABLED``).
         """
+        from automate_outbox.reaper import OutboxReaper
         from automate_outbox.store import get_store
 
         if not settings.current().enabled:
             raise PolicyError("Automation is switched off: DJANGO_AUTOMATE['ENABLED'] is False.")
         worker_id = f"direct-{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}"
         store = get_store()
+        looks, next_reap = 0, 0.0
         while (execution := _live_execution(execution_id)) is not None:
-            claimed = self._claim(execution, store, worker_id)
-            if claimed is not None:
+            job_id = execution.runs.order_by("-number").values_list("job_id", flat=True).first()
+            if (claimed := self._claim(execution, job_id, store, worker_id)) is not None:
                 self._carry_on(claimed, store, worker_id)
-            else:
-                self._wait(execution)
+                looks = 0
+                continue
+            if time.monotonic() >= next_reap:  # whoever has it may have died over it
+                next_reap = time.monotonic() + settings.current().outbox.reaper_interval_seconds
+                OutboxReaper(max_crashes=settings.current().outbox.max_crashes).reap_stale_items()
+            time.sleep(_pause(job_id, looks))
+            looks += 1
 
-    def _claim(self, execution: Execution, store: DatabaseOutboxStore, worker_id: str) -> OutboxItem | None:
+    def _claim(
+        self, execution: Execution, job_id: int | None, store: DatabaseOutboxStore, worker_id: str
+    ) -> OutboxItem | None:
         from django.db import IntegrityError
 
         from automate.runtime.runs import queue_run
 
-        job_id = execution.runs.order_by("-number").values_list("job_id", flat=True).first()
         if job_id is not None:
             return store.claim_job(worker_id, job_id, due_only=True)
         try:
@@ -110,18 +119,20 @@ class Runtime:
         finally:
             keeper.close()
 
-    def _wait(self, execution: Execution) -> None:
-        """Sleep until the run's item is due, or look again soon where a worker has it, who may have died over it."""
-        from automate_outbox.models import OutboxJob
-        from automate_outbox.reaper import OutboxReaper
-        from django.utils import timezone
 
-        OutboxReaper(max_crashes=settings.current().outbox.max_crashes).reap_stale_items()
-        job_ids = execution.runs.order_by("-number").values_list("job_id", flat=True)[:1]
-        waiting = OutboxJob.objects.filter(pk__in=list(job_ids))
-        due = waiting.values_list("next_attempt_at", flat=True).first()
-        seconds = 0.0 if due is None else (due - timezone.now()).total_seconds()
-        time.sleep(min(max(seconds, 0.02), settings.current().worker.poll_seconds))
+def _pause(job_id: int | None, looks: int) -> float:
+    """Return the seconds until an item is due, or until the next look where somebody has it."""
+    from automate_core.outbox import JobStatus
+    from automate_outbox.models import OutboxJob
+    from django.utils import timezone
+
+    longest = settings.current().worker.poll_seconds
+    pause = min(_SHORTEST_PAUSE * 2.0 ** min(looks, 10), longest)
+    if job_id is None:
+        return pause
+    waiting = OutboxJob.objects.filter(pk=job_id).exclude(status=JobStatus.CLAIMED.value)
+    due = waiting.values_list("next_attempt_at", flat=True).first()
+    return pause if due is None else min(max((due - timezone.now()).total_seconds(), _SHORTEST_PAUSE), longest)
 
 
 def _live_execution(execution_id: UUID | str) -> Execution | None:

@@ -16,7 +16,7 @@ from automate.models import ConcurrencyKey, Decision, Execution, ExecutionRun, R
 from automate.models.executions import LIVE
 from automate.runtime.versions import compiled
 
-__all__ = ["Admission", "admit", "cancel", "exclusive_keys", "is_exclusive", "lock_keys"]
+__all__ = ["Admission", "admit", "cancel", "exclusive_keys", "is_exclusive", "lock_keys", "mode_of"]
 
 SUPERSEDED: dict[str, Any] = {
     "code": "superseded",
@@ -79,7 +79,7 @@ class Admission:
         return decisions
 
 
-def lock_keys(keys: Iterable[str | None]) -> dict[str, ConcurrencyKey]:
+def lock_keys(keys: Iterable[str | None]) -> list[str]:
     """Lock keys until the transaction ends, those that are new too: one statement.
 
     Whoever locks keys does it before anything else in its transaction, and once, so that nobody deadlocks.
@@ -88,11 +88,11 @@ def lock_keys(keys: Iterable[str | None]) -> dict[str, ConcurrencyKey]:
         keys: The keys.
 
     Returns:
-        What there is to know about them, as it is under the lock.
+        The keys that are locked, without what is none.
     """
     wanted = sorted({key for key in keys if key})
     if not wanted:
-        return {}
+        return []
     # Writing is what locks: a row that is pruned this moment is made again, where a look would miss it.
     target = connections[router.db_for_write(ConcurrencyKey)].features.supports_update_conflicts_with_target
     ConcurrencyKey.objects.bulk_create(
@@ -101,7 +101,7 @@ def lock_keys(keys: Iterable[str | None]) -> dict[str, ConcurrencyKey]:
         update_fields=["used_at"],
         unique_fields=["key"] if target else None,
     )
-    return ConcurrencyKey.objects.in_bulk(wanted)
+    return wanted
 
 
 def exclusive_keys(runs: Iterable[ExecutionRun]) -> list[str | None]:
@@ -119,10 +119,19 @@ def is_exclusive(run: ExecutionRun) -> bool:
     Args:
         run: The run.
     """
+    return mode_of(run) in EXCLUSIVE
+
+
+def mode_of(run: ExecutionRun) -> str:
+    """Return what runs of one key are to each other; empty where the run has no key.
+
+    Args:
+        run: The run.
+    """
     if run.execution.concurrency_key is None:
-        return False
+        return ""
     concurrency = compiled(run.execution.version).definition.concurrency
-    return concurrency is not None and concurrency.mode in EXCLUSIVE
+    return "" if concurrency is None else concurrency.mode
 
 
 def admit(runs: Sequence[ExecutionRun], store: DatabaseOutboxStore) -> Admission:
@@ -147,7 +156,7 @@ def admit(runs: Sequence[ExecutionRun], store: DatabaseOutboxStore) -> Admission
     ended: list[UUID] = []
     for run in exclusive:
         key = str(run.execution.concurrency_key)
-        if _mode(run) == "skip":
+        if mode_of(run) == "skip":
             if key in newest or live.get(key):
                 admission.skipped[run.pk] = newest[key].execution_id if key in newest else live[key][-1]
                 continue
@@ -158,11 +167,6 @@ def admit(runs: Sequence[ExecutionRun], store: DatabaseOutboxStore) -> Admission
         newest[key] = run
     cancel(ended, store, SUPERSEDED)
     return admission
-
-
-def _mode(run: ExecutionRun) -> str:
-    concurrency = compiled(run.execution.version).definition.concurrency
-    return concurrency.mode if concurrency is not None else ""
 
 
 def cancel(execution_ids: Sequence[UUID], store: DatabaseOutboxStore, error: Mapping[str, Any]) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from automate_core.errors import AutomateError
-from automate_core.workflow.definition import Concurrency
+from automate_core.workflow.rates import Rate
 from django.db import transaction
 
 from automate.models import ConcurrencyKey, ExecutionRun, RunStatus
-from automate.runtime.admission import lock_keys
+from automate.runtime.admission import lock_keys, mode_of
 from automate.runtime.versions import compiled
 
 __all__ = ["take_tokens"]
@@ -29,31 +29,28 @@ def take_tokens(runs: Iterable[ExecutionRun], clock: Callable[[], datetime]) -> 
     Returns:
         The runs that may not begin yet, each with the time at which to ask again.
     """
-    paced = [(run, limits) for run in runs if run.started_at is None and (limits := _limits(run)) is not None]
+    paced = [(run, rate) for run in runs if run.started_at is None and (rate := _rate_of(run)) is not None]
     if not paced:
         return {}
     later: dict[ExecutionRun, datetime] = {}
     with transaction.atomic():
-        keys = lock_keys(run.execution.concurrency_key for run, _ in paced)
+        keys = ConcurrencyKey.objects.in_bulk(lock_keys(run.execution.concurrency_key for run, _ in paced))
         now = clock()
-        for run, limits in paced:
-            row, rate = keys[str(run.execution.concurrency_key)], limits.rate
-            if rate is None:
-                continue
-            alone = limits.mode != "parallel"
+        for run, rate in paced:
+            row = keys[str(run.execution.concurrency_key)]
             waited = run.status == RunStatus.WAITING
-            row.bucket, slot = rate.take(row.bucket, now, waited=waited, alone=alone)
+            row.bucket, slot = rate.take(row.bucket, now, waited=waited, alone=mode_of(run) != "parallel")
             if slot is not None:
                 later[run] = slot
         ConcurrencyKey.objects.bulk_update(keys.values(), ["arrival", "booked"])
     return later
 
 
-def _limits(run: ExecutionRun) -> Concurrency | None:
+def _rate_of(run: ExecutionRun) -> Rate | None:
     if run.execution.concurrency_key is None:
         return None
     try:
         concurrency = compiled(run.execution.version).definition.concurrency
     except AutomateError:
         return None  # when it begins, it says what is wrong with it
-    return concurrency if concurrency is not None and concurrency.rate is not None else None
+    return None if concurrency is None else concurrency.rate
