@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar
 
 from django.db import connection, models
 from django.db.models.base import ModelState
 from django.db.models.fields import NOT_PROVIDED
+from pydantic_core import to_json
 
 __all__ = ["insert_rows", "load_rows", "new_row"]
 
 M = TypeVar("M", bound=models.Model)
 
-_Columns = list[tuple[str, str, Callable[[Any], Any]]]
-"""Of each column: its name, the attribute of a row that holds its value, and what makes JSON of that."""
+_Columns = list[tuple[str, str]]
+"""Of each column: its name, and the attribute of a row that holds its value."""
 
 
 def new_row(model: type[M], **values: Any) -> M:
@@ -101,20 +100,14 @@ def insert_rows(rows: Sequence[M]) -> None:
     for field in dated:
         for row in rows:
             field.pre_save(row, True)
-    document = json.dumps([_document(row.__dict__, columns) for row in rows])
+    document = to_json([{name: values[place] for name, place in columns} for values in map(vars, rows)]).decode()
     with connection.cursor() as cursor:
         cursor.execute(statement, [document])
 
 
-def _document(values: dict[str, Any], columns: _Columns) -> dict[str, Any]:
-    return {
-        name: None if (value := values[attribute]) is None else convert(value) for name, attribute, convert in columns
-    }
-
-
 @cache
 def _plan(model: type[models.Model]) -> tuple[str, _Columns, list[Any]]:
-    """Return the INSERT of a model, and where its columns come from."""
+    """Return the INSERT of a model, where its columns come from, and the fields that take the time of the insertion."""
     fields = [field for field in model._meta.concrete_fields if not isinstance(field, models.AutoField)]
     quote = connection.ops.quote_name
     names = [str(field.column) for field in fields]
@@ -127,18 +120,5 @@ def _plan(model: type[models.Model]) -> tuple[str, _Columns, list[Any]]:
         f"INSERT INTO {quote(model._meta.db_table)} ({columns}) "  # noqa: S608 - names and types of the model alone
         f"SELECT {columns} FROM json_to_recordset(%s::json) AS row ({typed})"
     )
-    columns_of_rows = [(name, field.attname, _converter(field)) for name, field in zip(names, fields, strict=True)]
-    return statement, columns_of_rows, [field for field in fields if getattr(field, "auto_now_add", False)]
-
-
-def _converter(field: models.Field[Any, Any]) -> Callable[[Any], Any]:
-    target: Any = getattr(field, "target_field", field)
-    if isinstance(target, models.UUIDField):
-        return str
-    if isinstance(target, models.DateTimeField):
-        return datetime.isoformat
-    return _as_it_is
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
+    places = [(name, field.attname) for name, field in zip(names, fields, strict=True)]
+    return statement, places, [field for field in fields if getattr(field, "auto_now_add", False)]

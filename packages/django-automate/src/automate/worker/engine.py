@@ -321,7 +321,7 @@ class Engine:
             seconds = min(seconds, _LOOK_AROUND)
         try:
             self._inbox.get(timeout=max(seconds, 0.0001))()
-            while True:
+            while not self._is_enough(len(self._journal)):
                 self._inbox.get_nowait()()
         except queue.Empty:
             pass
@@ -333,7 +333,11 @@ class Engine:
         entries = len(self._journal)
         if not entries:
             return bool(self._failures)
-        return entries >= min(len(self.in_hand), _MOST_TOGETHER) or time.monotonic() - self._journal.since >= _GATHER
+        return self._is_enough(entries) or time.monotonic() - self._journal.since >= _GATHER
+
+    def _is_enough(self, entries: int) -> bool:
+        # Half of the hand: while the database writes it, the threads work on the other half.
+        return entries >= max(1, min(len(self.in_hand) // 2, _MOST_TOGETHER))
 
     def flush(self, claim: ClaimRequest | None = None) -> list[OutboxItem]:
         """Write what has come together, and claim with the same commit.
