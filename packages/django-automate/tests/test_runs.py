@@ -376,7 +376,9 @@ def test_a_run_that_somebody_else_has_is_waited_for_in_longer_and_longer_pauses(
         Runtime().run_execution(execution_id)
     poll = settings.current().worker.poll_seconds
     assert pauses[:12] == pytest.approx([min(0.02 * 2**n, poll) for n in range(12)])
-    assert sum("lease_expires_at <" in query["sql"] for query in captured.captured_queries) == 1, "one look for the dead"
+    assert sum("lease_expires_at <" in query["sql"] for query in captured.captured_queries) == 1, (
+        "one look for the dead"
+    )
     assert Execution.objects.get(pk=execution_id).status == "SUCCESS"
 
 

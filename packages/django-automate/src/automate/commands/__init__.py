@@ -7,14 +7,17 @@ one. Nothing of Django is imported before a subcommand runs.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from automate_core.cli import Command
 from automate_core.errors import ConfigurationError
 
-__all__ = ["ProjectCommand", "set_up"]
+__all__ = ["ProjectCommand", "add_common_options", "print_json", "set_up"]
 
 
 class ProjectCommand(Command):
@@ -78,6 +81,25 @@ class ProjectCommand(Command):
                 f"The database cannot be used: {type(error).__name__}: {error}. 'manage.py automate_doctor' looks "
                 "why; 'manage.py migrate' makes tables that are missing."
             ) from error
+
+
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """Add what every subcommand about a database understands: ``--database`` and ``--json``.
+
+    Args:
+        parser: The parser of the subcommand.
+    """
+    parser.add_argument("--database", default="default", metavar="ALIAS", help="the database; default: default")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def print_json(value: Any) -> None:
+    """Print a value for scripts.
+
+    Args:
+        value: What JSON has, and times.
+    """
+    sys.stdout.write(json.dumps(value, indent=2, default=datetime.isoformat) + "\n")
 
 
 def set_up(settings_module: str, root: Path | None = None) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from automate_core.redaction import redact
 
-from automate.commands import ProjectCommand
+from automate.commands import ProjectCommand, add_common_options, print_json
 
 if TYPE_CHECKING:
     from automate_outbox.dead import DeadLetters
@@ -47,7 +47,7 @@ class DeadLettersCommand(ProjectCommand):
         listing.add_argument("--limit", type=_positive, default=50, help="lines at the most; default: 50")
         show = actions.add_parser("show", help="show dead letters with payload and error, redacted")
         show.add_argument("ids", nargs="+", type=_positive, metavar="ID", help="these")
-        _add_common(show)
+        add_common_options(show)
         for name, text in (
             ("requeue", "make dead letters due again, with all their attempts"),
             ("discard", "delete dead letters"),
@@ -76,11 +76,6 @@ class DeadLettersCommand(ProjectCommand):
         return actions[args.action](args)
 
 
-def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--database", default="default", help="alias of the database")
-
-
 def _add_filter(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kind", help="of this kind, for instance automate.run")
     parser.add_argument("--queue", help="of this queue")
@@ -90,7 +85,7 @@ def _add_filter(parser: argparse.ArgumentParser) -> None:
     when = "an ISO 8601 time, or an age such as 30m, 2h or 7d"
     parser.add_argument("--since", type=_moment, metavar="WHEN", help=f"that died since: {when}")
     parser.add_argument("--until", type=_moment, metavar="WHEN", help=f"that died before: {when}")
-    _add_common(parser)
+    add_common_options(parser)
 
 
 def _positive(text: str) -> int:
@@ -130,7 +125,8 @@ def _list_groups(args: argparse.Namespace) -> int:
 
     found = groups(_letters(args), args.limit, using=args.database)
     if args.json:
-        return _print_json([asdict(group) for group in found])
+        print_json([asdict(group) for group in found])
+        return 0
     for group in found:
         head = f"{group.count:>7}  {group.kind}  {group.fingerprint or '-'}"
         _say(f"{head}  {_time(group.first_seen)} to {_time(group.last_seen)}  newest #{group.sample_id}")
@@ -143,7 +139,8 @@ def _list_groups(args: argparse.Namespace) -> int:
 def _list_flat(args: argparse.Namespace) -> int:
     rows = _letters(args).rows(args.database).order_by("-completed_at", "-pk").defer("payload")[: args.limit]
     if args.json:
-        return _print_json([_summary(row) for row in rows])
+        print_json([_summary(row) for row in rows])
+        return 0
     for row in rows:
         _say(f"#{row.pk}  {row.kind}  {row.fingerprint or '-'}  {_time(row.completed_at)}  {_line(row.last_error)}")
     if not rows:
@@ -158,7 +155,7 @@ def _show(args: argparse.Namespace) -> int:
     missing = [item_id for item_id in args.ids if item_id not in rows]
     details = [_details(rows[item_id]) for item_id in args.ids if item_id in rows]
     if args.json:
-        _print_json(details)
+        print_json(details)
     else:
         for detail in details:
             _say(f"#{detail.pop('id')}")
@@ -198,7 +195,7 @@ def _change(args: argparse.Namespace) -> int:
     report: dict[str, Any] = {"matched": matched, "requeued": 0, "left": 0, "discarded": 0}
     if matched and not args.yes and not _consent(args.action, matched):
         if args.json:
-            _print_json(report)
+            print_json(report)
         return _NOTHING_CHANGED
     given: dict[str, Any] = {"actor": _actor(), "using": args.database, "progress": _progress(args.action, matched)}
     if args.action == "requeue":
@@ -206,7 +203,8 @@ def _change(args: argparse.Namespace) -> int:
     else:
         report["discarded"] = discard(letters, **given)
     if args.json:
-        return _print_json(report)
+        print_json(report)
+        return 0
     _say(f"{report['requeued']} requeued" if args.action == "requeue" else f"{report['discarded']} discarded")
     if report["left"]:
         _say(f"{report['left']} stay dead: what they would carry on is gone or went on without them. Discard them.")
@@ -253,11 +251,6 @@ def _printable(text: str) -> str:
 
 def _say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
-
-
-def _print_json(value: Any) -> int:
-    sys.stdout.write(json.dumps(value, indent=2, default=datetime.isoformat) + "\n")
-    return 0
 
 
 def _time(moment: datetime | None) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, ClassVar
 
-from automate.commands import ProjectCommand
+from automate.commands import ProjectCommand, add_common_options, print_json
 
 if TYPE_CHECKING:
     from automate.partitions import State
@@ -29,8 +28,7 @@ class PartitionCommand(ProjectCommand):
         """
         parser.add_argument("table", choices=("events",), help="what to partition")
         parser.add_argument("--check", action="store_true", help="look only; exit with 1 where something is wrong")
-        parser.add_argument("--database", default="default", metavar="ALIAS", help="the database; default: default")
-        parser.add_argument("--json", action="store_true", help="print JSON")
+        add_common_options(parser)
 
     def handle(self, args: argparse.Namespace) -> int:
         """Convert, or look.
@@ -58,7 +56,7 @@ class PartitionCommand(ProjectCommand):
             partitions.convert(say, using=args.database)
         state = partitions.examine(using=args.database)
         if args.json:
-            sys.stdout.write(json.dumps({"steps": steps, **asdict(state)}, indent=2) + "\n")
+            print_json({"steps": steps, **asdict(state)})
         else:
             sys.stdout.write(_describe(state))
         return 1 if args.check and state.problems else 0

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from typing import Any, ClassVar
 
-from automate.commands import ProjectCommand
+from automate.commands import ProjectCommand, add_common_options, print_json
 
 __all__ = ["RetentionCommand"]
 
@@ -30,8 +29,7 @@ class RetentionCommand(ProjectCommand):
         parser.add_argument(
             "--budget", type=_seconds, default=math.inf, metavar="SECONDS", help="end after so long; default: no limit"
         )
-        parser.add_argument("--database", default="default", metavar="ALIAS", help="the database; default: default")
-        parser.add_argument("--json", action="store_true", help="print JSON")
+        add_common_options(parser)
 
     def handle(self, args: argparse.Namespace) -> int:
         """Prune or count.
@@ -46,14 +44,16 @@ class RetentionCommand(ProjectCommand):
 
         if args.dry_run:
             counts = retention.preview(using=args.database)
-            _write({"dry_run": True, "would_prune": counts} if args.json else _table(counts, "would go"))
+            if args.json:
+                print_json({"dry_run": True, "would_prune": counts})
+            else:
+                sys.stdout.write(_table(counts, "would go"))
             return 0
         report = retention.sweep(args.budget, using=args.database, force=True)
         if args.json:
-            _write({"dry_run": False, **report.as_dict()})
+            print_json({"dry_run": False, **report.as_dict()})
         else:
-            _write(_table(report.pruned, "pruned"))
-            _write(_summary(report))
+            sys.stdout.write(_table(report.pruned, "pruned") + _summary(report))
         return 1 if report.busy else 0
 
 
@@ -67,13 +67,9 @@ def _seconds(text: str) -> float:
 _seconds.__name__ = "number of seconds"  # what argparse calls it in its error
 
 
-def _write(text: Any) -> None:
-    sys.stdout.write((text if isinstance(text, str) else json.dumps(text, indent=2)) + "\n")
-
-
 def _table(counts: dict[str, int], title: str) -> str:
     lines = [f"{kind.replace('_', ' '):<16}{rows:>14,}" for kind, rows in counts.items()]
-    return "\n".join([f"{'':<16}{title:>14}", *lines])
+    return "\n".join([f"{'':<16}{title:>14}", *lines, ""])
 
 
 def _summary(report: Any) -> str:
@@ -90,4 +86,4 @@ def _summary(report: Any) -> str:
             f"{report.transactions} transactions in {report.seconds:.1f} s, the longest took "
             f"{report.longest_seconds * 1000:.0f} ms"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, ""])

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from automate.commands import ProjectCommand
+from automate.commands import ProjectCommand, add_common_options, print_json
 
 if TYPE_CHECKING:
     from automate.size import Size
@@ -27,8 +26,7 @@ class SizeCommand(ProjectCommand):
         Args:
             parser: The parser of this subcommand.
         """
-        parser.add_argument("--database", default="default", metavar="ALIAS", help="the database; default: default")
-        parser.add_argument("--json", action="store_true", help="print JSON")
+        add_common_options(parser)
 
     def handle(self, args: argparse.Namespace) -> int:
         """Measure and print.
@@ -42,7 +40,10 @@ class SizeCommand(ProjectCommand):
         from automate.size import measure
 
         size = measure(using=args.database)
-        sys.stdout.write(json.dumps(size.as_dict(), indent=2) + "\n" if args.json else _describe(size))
+        if args.json:
+            print_json(size.as_dict())
+        else:
+            sys.stdout.write(_describe(size))
         return 0
 
 
