@@ -96,7 +96,7 @@ def _change_alike(changes: Sequence[RunChange], now: datetime) -> None:
         Execution.objects.filter(pk__in=[run.execution_id for run in runs], status__in=LIVE).update(**shared)
 
 
-# By the array, as the planner takes any JSON for a hundred rows, and would read a table of some thousand from end to end.
+# By the array: the planner takes any JSON for a hundred rows, and would read a table of some thousand from end to end.
 _TOGETHER = f"""
     WITH change AS (
         SELECT * FROM json_to_recordset(%s::json) AS row (
