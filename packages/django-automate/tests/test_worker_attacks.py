@@ -16,7 +16,7 @@ from automate.errors import ArtifactUnavailable, TransientError
 from automate.events import emit_event, run_workflow
 from automate.models import Execution, StepRun
 from automate.publish import publish
-from automate.runtime import advance
+from automate.runtime import advance, execute
 from automate.worker.loop import Worker, WorkerOptions
 from automate_core.outbox import NewJob
 from automate_core.testing.databases import chosen_database
@@ -184,6 +184,43 @@ def test_an_error_that_cannot_be_shown_is_an_outcome_like_any_other(handler: Han
     work_off()
     assert OutboxJob.objects.get().status == "FAILED"
     assert OutboxJob.objects.get().last_error == "Unshowable was raised."
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_what_breaks_around_an_action_is_the_outcome_of_its_step(
+    actions: Any, configured: Any, monkeypatch: pytest.MonkeyPatch, is_async: bool
+) -> None:
+    def broken(*args: Any) -> Any:
+        raise MemoryError
+
+    async def fails_later() -> None:
+        raise ValueError
+
+    def fails() -> None:
+        raise ValueError
+
+    actions("fails")(fails_later if is_async else fails)
+    monkeypatch.setattr(execute, "_failure", broken)
+    listen("fails", {"id": "a", "action": "test.fails", "timeout": 60, "retry": {"max_attempts": 1}})
+    for _ in range(5):
+        emit_event("it.happened", {})
+    work_off(concurrency=2)
+    assert [step.error["message"] for step in StepRun.objects.all()] == ["MemoryError: "] * 5
+
+
+def test_a_handler_that_raises_what_cannot_be_shown_takes_no_thread_along(handler: Handler) -> None:
+    class Unshowable(BaseException):
+        def __str__(self) -> str:
+            raise SystemExit(3)
+
+    def raise_it(item: Any) -> None:
+        raise Unshowable
+
+    handler.do = raise_it
+    get_store().add([NewJob("test", {}, max_attempts=1) for _ in range(5)])
+    work_off(concurrency=2)
+    errors = set(OutboxJob.objects.values_list("status", "last_error"))
+    assert errors == {("FAILED", "RuntimeError: The handler raised Unshowable.")}
 
 
 def test_a_task_that_exits_does_not_end_the_event_loop(actions: Any) -> None:
