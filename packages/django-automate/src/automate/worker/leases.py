@@ -52,18 +52,20 @@ class LeaseKeeper:
             if not tokens:
                 continue
             try:
-                lost = self._store.renew_many(tokens, self._worker_id)
-            except Exception as error:  # noqa: BLE001 - without this thread every lease would run out
+                self._renew(tokens)
+            except BaseException as error:  # noqa: BLE001 - without this thread every lease would run out
                 # The leases hold for two more rounds; whoever loses them is told by the fence of the next write.
-                logger.warning("Leases could not be renewed: %s", error)
+                logger.warning("Leases could not be renewed: %s: %s", type(error).__name__, error)
                 tidy_connections()
-                continue
-            # What was finished meanwhile is not held either, and nobody else has it; or it was claimed here anew.
-            held = {item.id: item.lease_token for item in list(self._held.values())}
-            lost = {item_id for item_id in lost if held.get(item_id) == tokens[item_id]}
-            if lost:
-                logger.warning("The leases of items %s were lost: another worker took them over.", sorted(lost))
-                self._lost(sorted(lost))
         from django.db import connections
 
         connections.close_all()
+
+    def _renew(self, tokens: Mapping[int, str]) -> None:
+        lost = self._store.renew_many(tokens, self._worker_id)
+        # What was finished meanwhile is not held either, and nobody else has it; or it was claimed here anew.
+        held = {item.id: item.lease_token for item in list(self._held.values())}
+        lost = {item_id for item_id in lost if held.get(item_id) == tokens[item_id]}
+        if lost:
+            logger.warning("The leases of items %s were lost: another worker took them over.", sorted(lost))
+            self._lost(sorted(lost))
