@@ -40,7 +40,7 @@ def start_attempt(attempt: Attempt) -> Result | Awaitable[Result]:
     """
     try:
         return execute(attempt) if attempt.checkpoint is None else execute_transactional(attempt)
-    except BaseException as failure:
+    except BaseException as failure:  # noqa: BLE001 - whatever it is, somebody waits for a result
         return _broken(attempt, failure)
 
 
@@ -61,7 +61,7 @@ def call_here(attempt: Attempt) -> Result:
 async def _value_of(attempt: Attempt, awaitable: Awaitable[Result]) -> Result:
     try:
         return await awaitable
-    except BaseException as failure:
+    except BaseException as failure:  # noqa: BLE001 - as above
         return _broken(attempt, failure)
 
 
