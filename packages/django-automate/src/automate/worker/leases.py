@@ -17,8 +17,7 @@ __all__ = ["LeaseKeeper"]
 logger = logging.getLogger("automate.worker")
 
 _PATIENCE = 4 / 3
-"""The share of a lease after which a keeper without a round counts as silent: three rounds would have fitted in, and a
-fourth."""
+"""Leases that a keeper may be without a round before it counts as silent: four rounds would have fitted in."""
 
 
 class LeaseKeeper:
