@@ -54,7 +54,7 @@ class Proxy:
         self._pairs: dict[socket.socket, _Pair] = {}
         self._lock = threading.RLock()
         self._trap: _Trap | None = None
-        self._frozen = False
+        self._frozen = self._refusing = False
         self._delay = 0.0
         self._cut_after: int | None = None
         self.lost = 0
@@ -100,6 +100,15 @@ class Proxy:
         """Forward again, from where it was."""
         self._frozen = False
 
+    def refuse(self) -> None:
+        """Reset every connection, and every new one at once: the server is away."""
+        self._refusing = True
+        self.cut()
+
+    def admit(self) -> None:
+        """Accept connections again."""
+        self._refusing = False
+
     def delay(self, seconds: float) -> None:
         """Wait before each piece is forwarded.
 
@@ -143,6 +152,9 @@ class Proxy:
 
     def _accept(self) -> None:
         client, _ = self._listener.accept()
+        if self._refusing:
+            _reset(client)
+            return
         try:
             server = socket.create_connection(self._target, timeout=5)
         except OSError:

@@ -87,6 +87,24 @@ def test_a_worker_in_a_black_hole_is_replaced_and_its_late_writes_are_refused(
     site.judge()
 
 
+def test_a_worker_begins_in_an_outage_and_outlasts_the_next_one(site: Site, make_proxy: MakeProxy) -> None:
+    proxy = make_proxy(site)
+    proxy.refuse()
+    worker = site.worker("--concurrency", "4", "--unsupervised", port=proxy.port)
+    with site.explained():
+        wait_for(lambda: "does not answer" in site.logs(), "it waits for the database")
+    proxy.admit()
+    slow_work(site, 0.5 * LEASE)
+    steps_begun(site, 2)
+    proxy.refuse()
+    time.sleep(LEASE / 2)
+    assert worker.alive(), site.logs()
+    proxy.admit()
+    site.drained()
+    assert worker.alive(), site.logs()
+    site.judge()
+
+
 def test_a_slow_network_costs_time_alone(site: Site, make_proxy: MakeProxy) -> None:
     proxy = make_proxy(site)
     proxy.delay(0.01)

@@ -89,7 +89,7 @@ class Life(Actor):
         self._wait, self._seen, self._idle_turns = 0.0, (0, 0.0), 0
         with (
             patch.object(loop, "ThreadLauncher", partial(SimulatedLauncher, self)),
-            patch.object(loop, "Event", lambda: _Draining(self)),
+            patch.object(loop, "Stopping", lambda: _Draining(self)),
         ):
             self.worker: Any = Worker(WorkerOptions.from_settings(worker_id=worker_id))
         self.worker._stays = True

@@ -358,6 +358,68 @@ def test_short_tasks_are_done_by_few_threads_and_long_ones_get_one_each() -> Non
     pool.close()
 
 
+def test_a_task_that_raises_ends_no_thread() -> None:
+    pool = ThreadPool("test-pool", 2)
+    done = threading.Event()
+
+    def leave() -> None:
+        raise SystemExit
+
+    for task in [leave] * 5 + [done.set]:
+        pool.submit(partial(task))
+    deadline = time.monotonic() + 10
+    while not done.is_set() and time.monotonic() < deadline:
+        pool.adjust()
+        time.sleep(0.002)
+    pool.close()
+    assert done.is_set()
+
+
+def test_no_more_asynchronous_actions_go_on_at_once_than_the_concurrency_says(
+    actions: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from automate.worker import loop
+
+    monkeypatch.setattr(loop, "_STANDSTILL_SECONDS", 0.2)
+    going_on: list[int] = []
+    counts: list[int] = []
+    released = threading.Event()
+
+    @actions("wait")
+    async def wait() -> None:
+        going_on.append(1)
+        counts.append(len(going_on))
+        for _ in range(2000):
+            if released.is_set():
+                break
+            await asyncio.sleep(0.01)
+        going_on.pop()
+
+    listen("async", {"id": "a", "action": "test.wait"})
+    for _ in range(9):
+        emit_event("it.happened", {})
+    busy = worker(concurrency=2)
+    busy._pace._window = 9  # all of them are in hand at once, as after many quick ones
+
+    def run() -> None:
+        busy.run(drain=True)
+        connections.close_all()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 20
+    held = 9
+    while time.monotonic() < deadline and (held > 2 or not counts):
+        time.sleep(0.05)
+        held = OutboxJob.objects.filter(status="CLAIMED").count()
+    released.set()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert held == 2, "what waits for its turn was put down"
+    assert max(counts) == 2
+    assert Execution.objects.filter(status="SUCCESS").count() == 9
+
+
 def test_asynchronous_actions_hold_no_thread(actions: Any) -> None:
     running: list[asyncio.Event] = []
 

@@ -15,6 +15,7 @@ from automate.events import emit_event, run_workflow
 from automate.models import Artifact, AuditLogEntry, Event
 from automate.publish import publish
 from automate_core.hookspecs import hookimpl
+from automate_core.testing.databases import chosen_database
 from automate_outbox.counters import Counters, Heartbeat
 from automate_outbox.models import OutboxJob
 from django.apps import apps
@@ -107,6 +108,26 @@ def test_the_doctor(configured: Any) -> None:
     with pytest.raises(SystemExit):
         call_command("automate_doctor", stdout=out)
     assert "ENABLED" in out.getvalue()
+
+
+@pytest.mark.skipif(chosen_database() != "postgres", reason="it is about libpq")
+@pytest.mark.parametrize(
+    ("params", "missing"),
+    [
+        ({"host": "db.example"}, "connect_timeout, tcp_user_timeout"),
+        ({"host": "db.example", "connect_timeout": 5}, "tcp_user_timeout"),
+        ({"host": "db.example", "connect_timeout": 5, "keepalives_idle": 5}, ""),
+        ({"host": "127.0.0.1"}, ""),
+        ({"host": "/run/postgresql"}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_doctor_asks_how_a_silent_server_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, params: dict[str, Any], missing: str
+) -> None:
+    monkeypatch.setattr(connection, "get_connection_params", lambda: params)
+    found = [finding.message for finding in examine() if finding.level == "warning" and "swallows" in finding.message]
+    assert [text.rpartition(": ")[2] for text in found] == ([f"{missing} not set"] if missing else [])
 
 
 class BrokenPlugin:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from automate.worker.supervisor import Supervisor
@@ -26,6 +30,31 @@ if sys.argv[2] == "hang" and len(starts.read_text().split()) == 1:
 if sys.argv[2] == "segfault" and len(starts.read_text().split()) == 1:
     ctypes.string_at(0)
 time.sleep(60)
+"""
+
+
+# A signal that comes at the worst of times: while the thread that will handle it is within a wait, at some line of it.
+INTERRUPTED = """
+import signal, sys
+from automate.worker.supervisor import Supervisor
+
+lines = []
+
+def trace(frame, event, arg):
+    code = frame.f_code
+    if code.co_name != "wait" or not code.co_filename.endswith(("threading.py", "stopping.py")):
+        return None
+    lines.extend([event] if event == "line" else [])
+    if len(lines) == {line}:
+        signal.raise_signal(signal.SIGTERM)
+    return trace if len(lines) < {line} else None
+
+child = "import time; time.sleep(60)"
+supervisor = Supervisor([sys.executable, "-c", child], worker_id="test", count=1, grace=1)
+supervisor.install_signal_handlers()
+sys.settrace(trace)
+supervisor.run()
+print("stopped")
 """
 
 
@@ -61,6 +90,53 @@ def test_a_child_that_beats_is_left_alone_for_much_longer_than_the_silence(tmp_p
     supervisor.stop()
     thread.join(30)
     assert len(starts.read_text().split()) == 1
+
+
+def test_a_child_gets_the_time_to_hand_back_after_the_grace(tmp_path: Path) -> None:
+    starts, ended = tmp_path / "starts", tmp_path / "ended"
+    script = (
+        "import signal, sys, time; from pathlib import Path\n"
+        "def stop(*_): time.sleep(2); Path(sys.argv[2]).touch(); sys.exit()\n"
+        "signal.signal(signal.SIGTERM, stop); Path(sys.argv[1]).touch(); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", script, str(starts), str(ended)]
+    supervisor = Supervisor(command, worker_id="test", count=1, grace=0)
+    thread = threading.Thread(target=supervisor.run)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not starts.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    supervisor.stop()
+    thread.join(30)
+    assert ended.exists()
+
+
+def test_a_child_that_cannot_be_started_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    true_popen, started = subprocess.Popen, []
+
+    def popen(*args: Any, **kwargs: Any) -> Any:
+        started.append(len(os.listdir("/proc/self/fd")))
+        if 2 <= len(started) <= 4:
+            raise OSError(errno.EAGAIN, "no more processes")
+        return true_popen(*args, **kwargs)
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    supervisor, thread, starts = supervise(tmp_path, "segfault")
+    deadline = time.monotonic() + 30
+    while len(starts.read_text().split()) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    supervisor.stop()
+    thread.join(30)
+    assert len(starts.read_text().split()) == 2
+    assert len(started) == 5
+    assert len(set(started[1:])) == 1, "no file is left open by an attempt"
+
+
+@pytest.mark.parametrize("line", [1, 2, 3])
+def test_a_signal_in_the_middle_of_a_wait_stops_it(line: int) -> None:
+    code = INTERRUPTED.format(line=line)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, done.stdout) == (0, "stopped\n"), done.stderr
 
 
 def test_children_that_die_at_once_are_started_ever_more_slowly(tmp_path: Path) -> None:

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import pytest
+from automate import signals
 from automate.errors import ArtifactUnavailable, TransientError
 from automate.events import emit_event, run_workflow
 from automate.models import Execution, StepRun
 from automate.publish import publish
-from automate.runtime import advance
+from automate.runtime import advance, execute
+from automate.worker.announcer import Announcer
 from automate.worker.loop import Worker, WorkerOptions
 from automate_core.outbox import NewJob
 from automate_core.testing.databases import chosen_database
@@ -24,7 +27,7 @@ from automate_outbox.handlers import register_handler, unregister_handler
 from automate_outbox.models import OutboxJob
 from automate_outbox.store import get_store
 from django.contrib.auth.models import Group
-from django.db import connections, transaction
+from django.db import OperationalError, connections, transaction
 
 pytestmark = pytest.mark.usefixtures("db")
 
@@ -186,6 +189,43 @@ def test_an_error_that_cannot_be_shown_is_an_outcome_like_any_other(handler: Han
     assert OutboxJob.objects.get().last_error == "Unshowable was raised."
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_what_breaks_around_an_action_is_the_outcome_of_its_step(
+    actions: Any, configured: Any, monkeypatch: pytest.MonkeyPatch, is_async: bool
+) -> None:
+    def broken(*args: Any) -> Any:
+        raise MemoryError
+
+    async def fails_later() -> None:
+        raise ValueError
+
+    def fails() -> None:
+        raise ValueError
+
+    actions("fails")(fails_later if is_async else fails)
+    monkeypatch.setattr(execute, "_failure", broken)
+    listen("fails", {"id": "a", "action": "test.fails", "timeout": 60, "retry": {"max_attempts": 1}})
+    for _ in range(5):
+        emit_event("it.happened", {})
+    work_off(concurrency=2)
+    assert [step.error["message"] for step in StepRun.objects.all()] == ["MemoryError: "] * 5
+
+
+def test_a_handler_that_raises_what_cannot_be_shown_takes_no_thread_along(handler: Handler) -> None:
+    class Unshowable(BaseException):
+        def __str__(self) -> str:
+            raise SystemExit(3)
+
+    def raise_it(item: Any) -> None:
+        raise Unshowable
+
+    handler.do = raise_it
+    get_store().add([NewJob("test", {}, max_attempts=1) for _ in range(5)])
+    work_off(concurrency=2)
+    errors = set(OutboxJob.objects.values_list("status", "last_error"))
+    assert errors == {("FAILED", "RuntimeError: The handler raised Unshowable.")}
+
+
 def test_a_task_that_exits_does_not_end_the_event_loop(actions: Any) -> None:
     @actions("exit")
     async def leave() -> None:
@@ -204,6 +244,25 @@ def test_a_task_that_exits_does_not_end_the_event_loop(actions: Any) -> None:
     work_off()
     assert dict(StepRun.objects.values_list("step_id", "status")) == {"a": "FAILED", "b": "SUCCESS"}
     assert StepRun.objects.get(step_id="a").error["message"] == "SystemExit: 3"
+
+
+def test_a_signal_receiver_that_exits_does_not_end_the_thread_of_signals() -> None:
+    heard: list[int] = []
+
+    def receive(number: int, **named: Any) -> None:
+        if number == 1:
+            raise SystemExit(3)
+        heard.append(number)
+
+    announcer = Announcer()
+    signals.step_started.connect(receive)
+    try:
+        for number in (1, 2):
+            announcer(signals.step_started, StepRun, number=number)
+        announcer.close(10)
+    finally:
+        signals.step_started.disconnect(receive)
+    assert heard == [2]
 
 
 # -- items that nobody should have written -----------------------------------------------------------------------------
@@ -254,6 +313,69 @@ def test_what_ended_before_the_grace_did_is_not_handed_back(actions: Any) -> Non
         stopping[:] = [Worker(WorkerOptions.from_settings(concurrency=2, poll=0.02, grace=0.0))]
         in_thread(stopping[0].run)
         assert len(calls) <= 2
+
+
+def test_a_look_that_fails_does_not_end_a_worker_that_drains(handler: Handler, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker(WorkerOptions.from_settings(concurrency=2, poll=0.02))
+    true_look, looks = worker._store.seconds_until_due, []
+
+    def look(**chosen: Any) -> float | None:
+        looks.append(1)
+        if len(looks) == 1:
+            get_store().add([NewJob("test", {})])
+            raise OperationalError("gone away")
+        return true_look(**chosen)
+
+    monkeypatch.setattr(worker._store, "seconds_until_due", look)
+    in_thread(partial(worker.run, drain=True))
+    assert OutboxJob.objects.get().status == "COMPLETED"
+
+
+def test_what_outlasts_the_grace_is_handed_back_before_anything_that_takes_its_time(handler: Handler) -> None:
+    release, seen = threading.Event(), []
+    worker = Worker(WorkerOptions.from_settings(concurrency=2, poll=0.02, grace=0.1))
+
+    def wait(item: Any) -> None:
+        worker.stop()
+        release.wait(30)
+
+    def stop() -> None:
+        seen.append(OutboxJob.objects.get().status)
+
+    handler.do = wait
+    worker._waker.stop = worker._housekeeper.close = stop  # type: ignore[method-assign]
+    get_store().add([NewJob("test", {})])
+    in_thread(worker.run)
+    release.set()
+    worker._housekeeper._closed.set()
+    assert seen == ["PENDING", "PENDING"]
+
+
+@pytest.mark.parametrize("fate", ["black hole", "error"])
+def test_a_keeper_of_leases_that_falls_silent_is_no_sign_of_life(
+    handler: Handler, monkeypatch: pytest.MonkeyPatch, fate: str
+) -> None:
+    release, worker = threading.Event(), Worker(WorkerOptions.from_settings(concurrency=2, poll=0.02, lease=1.0))
+    signs: list[bool] = []
+
+    def renew(*args: Any) -> set[int]:
+        if fate == "error":
+            raise SystemExit(3)
+        release.wait(30)
+        return set()
+
+    def watch(item: Any) -> None:
+        for _ in range(30):
+            signs.append(worker.is_alive)
+            time.sleep(0.1)
+        release.set()
+
+    handler.do = watch
+    monkeypatch.setattr(worker._store, "renew_many", renew)
+    get_store().add([NewJob("test", {})])
+    in_thread(partial(worker.run, once=True))
+    assert signs[0]
+    assert signs[-1] is (fate == "error"), "a round that failed has ended, and the next one may succeed"
 
 
 # -- parallel steps ----------------------------------------------------------------------------------------------------

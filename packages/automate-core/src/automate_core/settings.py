@@ -94,7 +94,9 @@ class OutboxSettings(_Section):
 class WorkerSettings(_Section):
     """The worker process."""
 
-    concurrency: int = Field(10, gt=0, description="Steps and items that run at once in one worker.")
+    concurrency: int = Field(
+        10, gt=0, description="Steps and items that go on at once in one worker, asynchronous ones too."
+    )
     poll_seconds: float = Field(1.0, gt=0, description="Time between two looks at an empty outbox.")
     grace_seconds: float = Field(30.0, ge=0, description="Time to finish what is running after SIGTERM.")
     silence_seconds: float = Field(

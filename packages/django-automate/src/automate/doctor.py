@@ -88,6 +88,24 @@ def _database(using: str) -> Iterator[Finding]:
                 "DATABASES['default']['OPTIONS'] = {'init_command': 'PRAGMA journal_mode=WAL', "
                 "'transaction_mode': 'IMMEDIATE', 'timeout': 20}",
             )
+    if connection.vendor == "postgresql" and (missing := _patience(connection.get_connection_params())):
+        yield Finding(
+            "database",
+            "warning",
+            f"a network that swallows packets holds a worker up for many minutes: {', '.join(missing)} not set",
+            "DATABASES['default']['OPTIONS'] = {'connect_timeout': 5, 'tcp_user_timeout': 10000}",
+        )
+
+
+def _patience(params: dict[str, Any]) -> list[str]:
+    """Name the parameters by which libpq would notice that a server on another machine has gone silent."""
+    host = str(params.get("host") or "")
+    if not host or host.startswith(("/", "@")) or host in ("localhost", "127.0.0.1", "::1"):
+        return []
+    missing = [] if params.get("connect_timeout") else ["connect_timeout"]
+    if not (params.get("tcp_user_timeout") or params.get("keepalives_idle")):
+        missing.append("tcp_user_timeout")
+    return missing
 
 
 def unapplied(using: str = "default") -> list[str]:

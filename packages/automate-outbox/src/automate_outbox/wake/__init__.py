@@ -46,7 +46,8 @@ def waker_for(using: str = "default", *, on_wake: Callable[[], object]) -> Waker
     if connection.vendor == "postgresql":
         return _notified(using, on_wake)
     if connection.vendor != "sqlite":
-        return Waker(using, on_wake, reason=f"{connection.display_name} has no notifications")
+        # Its name for people would be asked of the server, and a worker may well begin while that is away.
+        return Waker(using, on_wake, reason=f"{connection.vendor} has no notifications")
     if connection.is_in_memory_db():
         return Waker(using, on_wake, mode="local")
     from automate_outbox.wake.sqlite import SQLiteWaker

@@ -18,7 +18,7 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connections
 
 from automate.runtime.connections import tidy_connections
-from automate.runtime.execute import Attempt, Result, execute
+from automate.runtime.execute import Attempt, Result, execute, unexecuted
 from automate.runtime.transactional import execute_transactional
 
 __all__ = ["EventLoop", "ThreadPool", "call_here", "start_attempt"]
@@ -36,9 +36,12 @@ def start_attempt(attempt: Attempt) -> Result | Awaitable[Result]:
         attempt: The attempt.
 
     Returns:
-        Its result, or what gives it when it is awaited, where the action is asynchronous.
+        Its result, or what gives it when it is awaited, where the action is asynchronous. Nothing is raised.
     """
-    return execute(attempt) if attempt.checkpoint is None else execute_transactional(attempt)
+    try:
+        return execute(attempt) if attempt.checkpoint is None else execute_transactional(attempt)
+    except BaseException as failure:  # noqa: BLE001 - whatever it is, somebody waits for a result
+        return _broken(attempt, failure)
 
 
 def call_here(attempt: Attempt) -> Result:
@@ -52,18 +55,27 @@ def call_here(attempt: Attempt) -> Result:
     result = start_attempt(attempt)
     if not inspect.isawaitable(result):
         return result
-    return async_to_sync(_value_of)(result)
+    return async_to_sync(_value_of)(attempt, result)
 
 
-async def _value_of(awaitable: Awaitable[Result]) -> Result:
-    return await awaitable
+async def _value_of(attempt: Attempt, awaitable: Awaitable[Result]) -> Result:
+    try:
+        return await awaitable
+    except BaseException as failure:  # noqa: BLE001 - as above
+        return _broken(attempt, failure)
+
+
+def _broken(attempt: Attempt, failure: BaseException) -> Result:
+    logger.error("Step %r could not be executed.", attempt.step.id, exc_info=failure)
+    return unexecuted(attempt, failure)
 
 
 class ThreadPool:
     """Daemon threads that work off one queue; no more of them run than the tasks at hand need.
 
     Short tasks are done by few threads, as threads that share an interpreter only get into each other's way; long ones
-    get a thread each, up to the size of the pool. A thread that hangs is never waited for.
+    get a thread each, up to the size of the pool. A thread that hangs is never waited for. What goes on without a
+    thread counts like a thread, so that no more goes on at once than the size says.
 
     Args:
         name: Prefix of the threads' names.
@@ -75,7 +87,7 @@ class ThreadPool:
         self._tasks: deque[partial[None]] = deque()
         self._idle: deque[queue.SimpleQueue[bool]] = deque()
         self._lock = threading.Lock()
-        self._threads = self._active = self.hung = 0
+        self._threads = self._active = self._away = self.hung = 0
         self._closed = False
         self._done = self._done_before = 0
         self._looked_at = self._mean = 0.0
@@ -84,7 +96,7 @@ class ThreadPool:
         """Queue a task; call :meth:`adjust` when all are queued.
 
         Args:
-            task: Must not raise.
+            task: Should not raise: what it raises is logged, and nobody else is told.
         """
         self._tasks.append(task)
 
@@ -104,7 +116,7 @@ class ThreadPool:
             if self._done == self._done_before:
                 wanted = max(wanted, 2 * self._active)  # what runs takes long, whatever was before it
             self._done_before, self._looked_at = self._done, now
-        self._call_in(min(wanted, self._active + waiting, self.size + self.hung))
+        self._call_in(min(wanted, self._active + waiting, self.size + self.hung - self._away))
 
     def _call_in(self, wanted: int) -> None:
         with self._lock:
@@ -120,18 +132,21 @@ class ThreadPool:
     def _serve(self) -> None:
         inbox: queue.SimpleQueue[bool] = queue.SimpleQueue()
         while True:
-            while True:
+            while not (self._away and self._is_crowded()):
                 try:
                     task = self._tasks.popleft()
                 except IndexError:
                     break
                 began = time.monotonic()
-                task()
+                try:
+                    task()
+                except BaseException as error:
+                    logger.error("A task failed.", exc_info=error)
                 self._mean += 0.1 * (time.monotonic() - began - self._mean)
                 self._done += 1
                 tidy_connections()
             with self._lock:
-                if self._tasks:
+                if self._tasks and not self._is_crowded():
                     continue  # it came this moment, and nobody else was called in for it
                 self._active -= 1
                 if self._closed:
@@ -140,6 +155,20 @@ class ThreadPool:
             if not inbox.get():
                 break
         connections.close_all()
+
+    def _is_crowded(self) -> bool:
+        """Whether a thread has to stop for what goes on without one."""
+        return self._active + self._away > self.size + self.hung
+
+    def send_away(self) -> None:
+        """Note that what the calling thread began goes on without it."""
+        with self._lock:
+            self._away += 1
+
+    def take_back(self) -> None:
+        """Note that something which went on without a thread has ended; the next :meth:`adjust` fills its place."""
+        with self._lock:
+            self._away -= 1
 
     def drop_waiting(self) -> list[partial[None]]:
         """Take back the tasks that no thread has begun.
@@ -181,11 +210,12 @@ class EventLoop:
         self._lock = threading.Lock()
         self._tidying: set[asyncio.Future[None]] = set()
 
-    def start(self, awaitable: Awaitable[Result], done: Callable[[Result], None]) -> None:
+    def start(self, attempt: Attempt, awaitable: Awaitable[Result], done: Callable[[Result], None]) -> None:
         """Run an awaitable; no thread waits for it.
 
         Args:
-            awaitable: What :func:`~automate.runtime.execute.execute` returned for an asynchronous action.
+            attempt: The attempt.
+            awaitable: What :func:`start_attempt` returned for an asynchronous action.
             done: Called with its result, in the loop's thread.
         """
         with self._lock:
@@ -193,11 +223,11 @@ class EventLoop:
                 self._loop = asyncio.new_event_loop()
                 threading.Thread(target=self._serve, args=(self._loop,), name="automate-loop", daemon=True).start()
             loop = self._loop
-        asyncio.run_coroutine_threadsafe(self._run(awaitable, done), loop)
+        asyncio.run_coroutine_threadsafe(self._run(attempt, awaitable, done), loop)
 
-    async def _run(self, awaitable: Awaitable[Result], done: Callable[[Result], None]) -> None:
+    async def _run(self, attempt: Attempt, awaitable: Awaitable[Result], done: Callable[[Result], None]) -> None:
         try:
-            done(await awaitable)
+            done(await _value_of(attempt, awaitable))
         finally:
             self._tidy()
 

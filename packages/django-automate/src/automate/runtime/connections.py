@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,19 +12,31 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 __all__ = ["contained", "tidy_connections"]
 
+logger = logging.getLogger("automate.runtime")
+
 
 def tidy_connections() -> None:
     """Drop the calling thread's connections that are broken or that somebody's code left inside a transaction.
 
     Sound ones are kept for the next item, whatever ``CONN_MAX_AGE`` says: there is no request that would end here.
+    Nothing is raised, as it is called where something has failed already: what cannot be tidied is forgotten.
     """
     for used in connections.all(initialized_only=True):
-        if _in_transaction(used):
-            _drop(used)
-        elif used.errors_occurred:
-            if not used.is_usable():
-                used.close()
-            used.errors_occurred = False
+        try:
+            _tidy(used)
+        except Exception as error:
+            logger.warning("The connection %r could not be closed in good order.", used.alias, exc_info=error)
+            used.connection = None
+
+
+def _tidy(used: BaseDatabaseWrapper) -> None:
+    if _in_transaction(used):
+        _drop(used)
+    elif used.errors_occurred:
+        # Django's question to MySQL fails where there is no connection, as after one that could not be made.
+        if used.connection is not None and not used.is_usable():
+            used.close()
+        used.errors_occurred = False
 
 
 @contextmanager

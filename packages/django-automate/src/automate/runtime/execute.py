@@ -30,7 +30,7 @@ from automate.payloads import ensure_storable
 from automate.policy import ensure_allowed
 from automate.runtime.connections import contained
 
-__all__ = ["Attempt", "Checkpoint", "Result", "execute", "for_row", "timed_out"]
+__all__ = ["Attempt", "Checkpoint", "Result", "execute", "for_row", "timed_out", "unexecuted"]
 
 
 class Checkpoint(Protocol):
@@ -263,13 +263,23 @@ def _wrap(failure: BaseException) -> AutomateError:
     name = type(failure).__name__
     try:
         text = f"{name}: {failure}"
-    except Exception:  # noqa: BLE001 - an exception that cannot even be shown is still an outcome of the step
+    except BaseException:  # noqa: BLE001 - an exception that cannot even be shown is still an outcome of the step
         text = f"{name} was raised."
     error: AutomateError = PermanentError(text, code=ErrorCodes.STEP_FAILED, context={"type": name})
     if isinstance(failure, OperationalError | InterfaceError):
         error = TransientError(text, context={"type": name})
     error.__cause__ = failure
     return error
+
+
+def unexecuted(attempt: Attempt, failure: BaseException) -> Result:
+    """Return the result of an attempt of which something failed that is not the action's: what executes it, say.
+
+    Args:
+        attempt: The attempt.
+        failure: What was raised.
+    """
+    return Result(attempt, attempt.clock(), error=_wrap(failure))
 
 
 def timed_out(attempt: Attempt) -> Result:

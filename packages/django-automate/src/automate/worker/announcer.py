@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from typing import Any
@@ -13,6 +14,8 @@ from automate import signals
 from automate.runtime.connections import tidy_connections
 
 __all__ = ["Announcer"]
+
+logger = logging.getLogger("automate.signals")
 
 
 class Announcer:
@@ -51,6 +54,9 @@ class Announcer:
     def _run(self) -> None:
         while (told := self._queue.get()) is not None:
             signal, sender, named = told
-            signals.send(signal, sender, **named)
+            try:
+                signals.send(signal, sender, **named)
+            except BaseException as error:
+                logger.error("A signal receiver tried to end its thread.", exc_info=error)
             tidy_connections()
         connections.close_all()

@@ -138,7 +138,8 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is an outcome of the item
             problem = error
         except BaseException as error:  # noqa: BLE001 - a handler that exits must not take its thread along
-            problem = RuntimeError(f"{type(error).__name__}: {error}")
+            problem = RuntimeError(f"The handler raised {type(error).__name__}.")  # which may not even be shown
+            problem.__cause__ = error
         self._inbox.put(partial(self._handled, item, problem))
 
     def _handled(self, item: OutboxItem, problem: Exception | None) -> None:

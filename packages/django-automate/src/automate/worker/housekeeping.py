@@ -17,6 +17,8 @@ logger = logging.getLogger("automate.worker")
 
 _BUDGET_SECONDS = 5.0
 """The longest stretch of pruning, so that a worker that is told to stop ends soon."""
+_PAUSE_SECONDS = 1.0
+"""Time between two stretches while there is more to prune."""
 
 
 class Housekeeper:
@@ -39,15 +41,18 @@ class Housekeeper:
 
         pause = settings.current().retention.interval_seconds
         while not self._closed.wait(pause):
-            pause = settings.current().retention.interval_seconds
             try:
-                report = retention.sweep(_BUDGET_SECONDS)
-            except Exception as error:  # noqa: BLE001 - history that stays a while longer harms nothing
+                pause = settings.current().retention.interval_seconds
+                if not self._prune():
+                    pause = _PAUSE_SECONDS
+            except BaseException as error:  # noqa: BLE001 - history that stays a while longer harms nothing
                 logger.warning("History could not be pruned: %s", redact_text(f"{type(error).__name__}: {error}"))
                 tidy_connections()
-                continue
-            for notice in report.notices:
-                logger.warning("Retention: %s", notice)
-            if not (report.complete or report.busy):
-                pause = 1.0
         connections.close_all()
+
+    def _prune(self) -> bool:
+        """Prune for a while, and return whether that was all there is to do here."""
+        report = retention.sweep(_BUDGET_SECONDS)
+        for notice in report.notices:
+            logger.warning("Retention: %s", notice)
+        return report.complete or report.busy

@@ -115,7 +115,7 @@ class ThreadLauncher:
     """Calls synchronous code in threads, and asynchronous actions on one event loop.
 
     Args:
-        size: How many threads may be busy at once.
+        size: How many attempts and items go on at once, those that wait in the event loop included.
     """
 
     def __init__(self, size: int) -> None:
@@ -133,9 +133,14 @@ class ThreadLauncher:
     def _execute(self, attempt: Attempt, done: Callable[[Result], None]) -> None:
         result = start_attempt(attempt)
         if inspect.isawaitable(result):
-            self._loop.start(result, done)
+            self._pool.send_away()
+            self._loop.start(attempt, result, partial(self._take_back, done))
         else:
             done(result)
+
+    def _take_back(self, done: Callable[[Result], None], result: Result) -> None:
+        self._pool.take_back()
+        done(result)
 
     def call(self, item: OutboxItem, handle: Callable[[OutboxItem], None]) -> None:
         """Have an item handled by a thread.

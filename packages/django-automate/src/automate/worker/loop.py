@@ -10,10 +10,9 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from threading import Event
+from dataclasses import dataclass, replace
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from automate_core import settings
 from automate_core.outbox import JobStatus, OutboxItem
@@ -34,6 +33,7 @@ from automate.worker.housekeeping import Housekeeper
 from automate.worker.launch import InlineLauncher, ThreadLauncher
 from automate.worker.leases import LeaseKeeper
 from automate.worker.pace import Pace
+from automate.worker.stopping import Stopping
 from automate.worker.suspects import Suspects
 
 __all__ = ["Worker", "WorkerOptions", "default_worker_id"]
@@ -64,7 +64,8 @@ class WorkerOptions:
         lease: Seconds that a claim holds without being renewed.
         poll: Seconds between two looks at an empty outbox.
         grace: Seconds to finish what is in hand after it was told to stop.
-        inline: Whether items are handled one by one in the calling thread.
+        mode: ``thread``; ``process`` where it is one of several processes that do one thing at a time each;
+            ``synchronous`` where items are handled one by one in the calling thread.
         queues: The queues that it serves; None means all.
     """
 
@@ -73,7 +74,7 @@ class WorkerOptions:
     lease: float
     poll: float
     grace: float
-    inline: bool = False
+    mode: Literal["thread", "process", "synchronous"] = "thread"
     queues: tuple[str, ...] | None = None
 
     @classmethod
@@ -84,6 +85,8 @@ class WorkerOptions:
             inline: Whether items are handled one by one in the calling thread.
             **given: Options by name; None counts as not given.
         """
+        if inline:
+            given["mode"] = "synchronous"
         current = settings.current()
         values = {
             "worker_id": default_worker_id(),
@@ -93,9 +96,13 @@ class WorkerOptions:
             "grace": current.worker.grace_seconds,
             **{name: value for name, value in given.items() if value is not None},
         }
-        if inline:
-            values["concurrency"] = 1
-        return cls(inline=inline, **values)
+        options = cls(**values)
+        return replace(options, concurrency=1) if options.inline else options
+
+    @property
+    def inline(self) -> bool:
+        """Whether items are handled one by one in the calling thread."""
+        return self.mode == "synchronous"
 
 
 class Worker:
@@ -114,12 +121,12 @@ class Worker:
         self._store = get_store(lease_seconds=options.lease)
         self._reaper = OutboxReaper(max_crashes=current.outbox.max_crashes)
         self._suspects = Suspects(options.concurrency, current.outbox.max_crashes)
-        self._draining = Event()
+        self._draining = Stopping()
+        self._signal = 0
         self._launcher = InlineLauncher() if options.inline else ThreadLauncher(options.concurrency)
         self._announcer = Announcer()
         self.counters = Counters()
-        mode = "synchronous" if options.inline else current.worker_mode
-        self._heartbeat = Heartbeat(options.worker_id, self.counters, mode=mode)
+        self._heartbeat = Heartbeat(options.worker_id, self.counters, mode=options.mode)
         self._housekeeper = Housekeeper()
         self._engine = Engine(
             self._store,
@@ -140,8 +147,9 @@ class Worker:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the loop goes round."""
-        return time.monotonic() - self._last_turn < max(_STALLED_SECONDS, 2 * self.options.poll)
+        """Whether the loop goes round, and the leases of what is in hand are looked after."""
+        goes_round = time.monotonic() - self._last_turn < max(_STALLED_SECONDS, 2 * self.options.poll)
+        return goes_round and not self._keeper.is_silent
 
     # -- stopping ---------------------------------------------------------------------------------------------------
 
@@ -156,7 +164,7 @@ class Worker:
         def handle(number: int, frame: FrameType | None) -> None:
             if self._draining.is_set():
                 os._exit(128 + number)
-            logger.info("Signal %s: finishing what is in hand.", signal.Signals(number).name)
+            self._signal = number  # logged by the loop, as a handler of logs may be what was interrupted
             self.stop()
 
         signal.signal(signal.SIGTERM, handle)
@@ -325,16 +333,21 @@ class Worker:
         """Whether there is something to do now; asked once nothing is in hand that could add to it."""
         if not settings.current().enabled:
             return False
-        seconds = self._guarded(
-            lambda: self._store.seconds_until_due(kinds=registered_kinds(), queues=self.options.queues)
+        answer = self._guarded(
+            lambda: (self._store.seconds_until_due(kinds=registered_kinds(), queues=self.options.queues),)
         )
         self._rung = True
+        if answer is None:
+            return True  # nobody answered, so there may be
+        (seconds,) = answer
         return seconds is not None and seconds <= 0
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
     def _shut_down(self) -> None:
         """Wait for what is in hand within the grace, and hand the rest back unharmed."""
+        if self._signal:
+            logger.info("Signal %s: finishing what is in hand.", signal.Signals(self._signal).name)
         deadline: float | None = None
         while self._engine.in_hand:
             now = time.monotonic()
@@ -345,11 +358,11 @@ class Worker:
                 if now >= deadline:
                     break
             self._guarded(self._finish_turn)
-        self._waker.stop()
-        self._housekeeper.close()
-        self._hand_back()
+        self._hand_back()  # before anything that may take its time: whoever waits for this process may kill it
         self._sign_off()
         self._keeper.close()
+        self._housekeeper.close()
+        self._waker.stop()
         self._launcher.close()
         self._announcer.close(max(1.0, self.options.grace))
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 
+from automate.worker.stopping import Stopping
+
 __all__ = ["SUPERVISED", "Supervisor", "beat", "child_command", "when_orphaned"]
 
 SUPERVISED = "--supervised"
@@ -24,6 +26,8 @@ _STEADY_SECONDS = 10.0
 """A child that lives longer than this was not killed by its start."""
 _START_SECONDS = 120.0
 """How long a child may take to its first beat."""
+_HAND_BACK_SECONDS = 5.0
+"""How long a child may take, after the grace, to hand back what it has not finished."""
 _BEAT_SECONDS = 1.0
 _LOOK_SECONDS = 0.2
 _BEAT_FILE = "AUTOMATE_WORKER_BEAT"
@@ -66,7 +70,7 @@ class Supervisor:
         self._command = list(command)
         self._silence = silence
         self._worker_id, self._count, self._grace, self._replace = worker_id, count, grace, replace
-        self._stopping = threading.Event()
+        self._stopping = Stopping()
         self._children: list[_Child] = []
 
     def stop(self) -> None:
@@ -92,8 +96,9 @@ class Supervisor:
         Returns:
             0, or 1 where a child ended with an error and was not replaced.
         """
-        self._children = [self._start(f"{self._worker_id}.{number}") for number in range(1, self._count + 1)]
         try:
+            for number in range(1, self._count + 1):
+                self._children.append(self._start(f"{self._worker_id}.{number}"))
             return self._watch()
         finally:
             for child in self._children:
@@ -140,14 +145,19 @@ class Supervisor:
         beats, beat_file = os.pipe()
         os.set_blocking(beats, False)
         python_path = os.pathsep.join(path for path in sys.path if path)
-        process = subprocess.Popen(  # noqa: S603 - this program's own command line
-            [*self._command, "--worker-id", name, SUPERVISED],
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-            pass_fds=(beat_file,),
-            env={**os.environ, "PYTHONPATH": python_path, _BEAT_FILE: str(beat_file)},
-        )
-        os.close(beat_file)
+        try:
+            process = subprocess.Popen(  # noqa: S603 - this program's own command line
+                [*self._command, "--worker-id", name, SUPERVISED],
+                stdin=subprocess.PIPE,
+                start_new_session=True,
+                pass_fds=(beat_file,),
+                env={**os.environ, "PYTHONPATH": python_path, _BEAT_FILE: str(beat_file)},
+            )
+        except BaseException:
+            os.close(beats)
+            raise
+        finally:
+            os.close(beat_file)
         now = time.monotonic()
         return _Child(name, process, now, beats, now + _START_SECONDS, quick_deaths)
 
@@ -157,20 +167,28 @@ class Supervisor:
         if not child.restart_at:
             steady = now - child.started > _STEADY_SECONDS
             child.quick_deaths = 0 if steady else child.quick_deaths + 1
-            pause = min(0.1 * 2**child.quick_deaths, 10.0) if child.quick_deaths else 0.0
+            pause = _pause(child.quick_deaths)
             child.restart_at = now + pause
             reason = f"signal {-code}" if code < 0 else f"status {code}"
             logger.error("Worker %s died (%s); replacing it in %.1f s.", child.name, reason, pause)
         if now < child.restart_at:
             return child
+        try:
+            successor = self._start(child.name, child.quick_deaths)
+        except OSError as error:  # no process or no memory to be had, for now
+            child.quick_deaths += 1
+            pause = _pause(child.quick_deaths)
+            child.restart_at = now + pause
+            logger.error("Worker %s could not be started (%s); trying again in %.1f s.", child.name, error, pause)
+            return child
         _close(child)
-        return self._start(child.name, child.quick_deaths)
+        return successor
 
     def _shut_down(self) -> int:
         for child in self._children:
             if child.process.poll() is None:
                 child.process.terminate()
-        deadline = time.monotonic() + self._grace + 1.0
+        deadline = time.monotonic() + self._grace + _HAND_BACK_SECONDS
         for child in self._children:
             try:
                 child.process.wait(max(0.1, deadline - time.monotonic()))
@@ -179,6 +197,11 @@ class Supervisor:
                 child.process.kill()
                 child.process.wait()
         return 0
+
+
+def _pause(failures: int) -> float:
+    """Return how long to wait before the next start, after some failures in a row."""
+    return min(0.1 * 2 ** min(failures, 10), 10.0) if failures else 0.0
 
 
 def _close(child: _Child) -> None:

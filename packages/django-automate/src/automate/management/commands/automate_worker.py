@@ -82,13 +82,13 @@ class Command(BaseCommand):
         mode = options["mode"] or settings.current().worker_mode
         given = {name: options[name] for name in ("concurrency", "worker_id", "lease", "poll", "grace")}
         given["queues"] = tuple(options["queues"]) if options["queues"] else None
-        worker_options = WorkerOptions.from_settings(inline=mode == "synchronous", **given)
+        worker_options = WorkerOptions.from_settings(mode=mode, **given)
         # The children's names are a little longer; one that cannot be stored would have them die for ever.
         suffix = "" if options["supervised"] or not worker_options.worker_id else f".{worker_options.concurrency}"
         check_worker(worker_options.worker_id + suffix)
         alone = options["supervised"] or options["unsupervised"] or options["once"] or options["drain"]
-        if mode == "process" or (mode == "thread" and not alone):
-            self._supervise(worker_options, options, mode)
+        if not options["supervised"] and (mode == "process" or (mode == "thread" and not alone)):
+            self._supervise(worker_options, options)
             return
         worker = Worker(worker_options)
         worker.install_signal_handlers()
@@ -102,9 +102,9 @@ class Command(BaseCommand):
         if not (options["once"] or options["drain"]):
             _leave()
 
-    def _supervise(self, chosen: WorkerOptions, options: dict[str, Any], mode: str) -> None:
-        each = 1 if mode == "process" else chosen.concurrency
-        arguments = ["--mode", "thread", "--concurrency", str(each), "--verbosity", str(options["verbosity"])]
+    def _supervise(self, chosen: WorkerOptions, options: dict[str, Any]) -> None:
+        each = 1 if chosen.mode == "process" else chosen.concurrency
+        arguments = ["--mode", chosen.mode, "--concurrency", str(each), "--verbosity", str(options["verbosity"])]
         for queue in chosen.queues or ():
             arguments += ["--queue", queue]
         for name in ("lease", "poll", "grace"):
@@ -114,7 +114,7 @@ class Command(BaseCommand):
         supervisor = Supervisor(
             child_command(os.environ.get("DJANGO_SETTINGS_MODULE"), *arguments),
             worker_id=options["worker_id"] or default_worker_id(),
-            count=chosen.concurrency if mode == "process" else 1,
+            count=chosen.concurrency if chosen.mode == "process" else 1,
             grace=chosen.grace,
             silence=settings.current().worker.silence_seconds,
             replace=not (options["once"] or options["drain"]),

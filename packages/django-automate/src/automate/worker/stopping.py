@@ -1,0 +1,44 @@
+"""Telling a loop to stop, from any thread and from signal handlers."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+__all__ = ["Stopping"]
+
+_SLICE_SECONDS = 0.1
+
+
+class Stopping(threading.Event):
+    """An event that is set once, without a lock.
+
+    A signal handler runs in the middle of whatever its thread is doing. The lock of a plain event may be held there,
+    by the very wait or ``set()`` that was interrupted, and the handler would wait for it for ever.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told = False
+
+    def is_set(self) -> bool:
+        """Whether it is set."""
+        return self._told
+
+    def set(self) -> None:
+        """Set it."""
+        self._told = True
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is set; that is noticed within a tenth of a second.
+
+        Args:
+            timeout: Seconds at the most; None waits for as long as it takes.
+
+        Returns:
+            Whether it is set.
+        """
+        until = float("inf") if timeout is None else time.monotonic() + timeout
+        while not self._told and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, _SLICE_SECONDS))
+        return self._told
