@@ -21,14 +21,13 @@ from automate_core.registry import Registry
 from automate_core.secrets import resolve
 from automate_core.workflow.definition import StepDefinition
 from automate_core.workflow.templates import ValueTemplate
-from django.db import InterfaceError, OperationalError
 from pydantic_core import to_jsonable_python
 
 from automate import artifacts
 from automate.events import Causation, causation
 from automate.payloads import ensure_storable
 from automate.policy import ensure_allowed
-from automate.runtime.connections import contained
+from automate.runtime.connections import AWAY, contained
 
 __all__ = ["Attempt", "Checkpoint", "Result", "execute", "for_row", "timed_out"]
 
@@ -263,7 +262,7 @@ def _wrap(failure: BaseException) -> AutomateError:
     except Exception:  # noqa: BLE001 - an exception that cannot even be shown is still an outcome of the step
         text = f"{name} was raised."
     error: AutomateError = PermanentError(text, code=ErrorCodes.STEP_FAILED, context={"type": name})
-    if isinstance(failure, OperationalError | InterfaceError):
+    if isinstance(failure, AWAY):
         error = TransientError(text, context={"type": name})
     error.__cause__ = failure
     return error

@@ -15,7 +15,9 @@ from automate_core.retry import RetryPolicy
 from automate_outbox.counters import Counters
 from automate_outbox.handlers import get_handler
 from automate_outbox.store import DatabaseOutboxStore
-from django.db import DatabaseError, InterfaceError, OperationalError, transaction
+from django.db import DatabaseError, InterfaceError, transaction
+
+from automate.runtime.connections import AWAY
 
 __all__ = ["Failures"]
 
@@ -59,7 +61,7 @@ class Failures:
         """Record what was taken.
 
         Raises:
-            OperationalError, InterfaceError: If the database is away; what is not recorded is kept.
+            OperationalError, InterfaceError, InternalError: If the database is away; what is not recorded is kept.
         """
         if not self._failed:
             return
@@ -97,7 +99,7 @@ class Failures:
         except LeaseLostError:
             self._counters.stale_refused += 1
             logger.warning("Item %s had been taken over.", item.id)
-        except (OperationalError, InterfaceError):
+        except AWAY:
             raise
         except Exception as failure:  # noqa: BLE001 - the worker outlives an item whose handler fails at its death too
             reason = _text(failure)
