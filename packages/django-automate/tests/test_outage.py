@@ -91,7 +91,8 @@ def lose_connection() -> None:
 def test_what_a_step_did_is_kept_while_the_database_answers_and_cannot_write(
     actions: Any, working: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls, refused = [], []
+    calls: list[str] = []
+    refused: list[int] = []
     write = Journal._write
 
     @actions("once")

@@ -52,7 +52,7 @@ class Births:
         decisions: Why.
         runs: The new runs, each with its new execution.
         jobs: The outbox jobs that carry them, one each.
-        claims_first: Whether the first job is born claimed, so that its run goes on at once.
+        claims_first: Whether the first job, if there is one, is born claimed, so that its run goes on at once.
         first: Its item, once it is written.
     """
 
@@ -61,6 +61,19 @@ class Births:
     jobs: list[NewJob] = field(default_factory=list)
     claims_first: bool = True
     first: OutboxItem | None = None
+
+    @property
+    def claimed(self) -> list[tuple[ExecutionRun, NewJob]]:
+        """The run that goes on at once, with its job: one or none."""
+        return self._carried()[:1] if self.claims_first else []
+
+    @property
+    def waiting(self) -> list[tuple[ExecutionRun, NewJob]]:
+        """The runs that wait in the outbox, each with its job."""
+        return self._carried()[1:] if self.claims_first else self._carried()
+
+    def _carried(self) -> list[tuple[ExecutionRun, NewJob]]:
+        return list(zip(self.runs, self.jobs, strict=True))
 
 
 @dataclass(slots=True)
@@ -274,18 +287,10 @@ class Journal:
         if not births:
             return
         admission = admit([run for birth in births for run in birth.runs], self.store)
-        firsts = [birth for birth in births if birth.runs and birth.claims_first]
-        items = self.store.add_claimed_many(self.worker_id, [birth.jobs[0] for birth in firsts]) if firsts else []
-        now = timezone.now()
-        for birth, item in zip(firsts, items, strict=True):
-            birth.first, run = item, birth.runs[0]
-            run.job_id, run.status, run.started_at = item.id, RunStatus.RUNNING, now
-            run.execution.status = RunStatus.RUNNING
-        waiting = [
-            pair for birth in births for pair in list(zip(birth.runs, birth.jobs, strict=True))[birth.claims_first :]
-        ]
-        waiting = [(run, job) for run, job in waiting if admission.starts(run)]
-        for (run, _), job_id in zip(waiting, self.store.add([job for _, job in waiting]), strict=True):
+        self._claim_first(births)
+        waiting = [(run, job) for birth in births for run, job in birth.waiting if admission.starts(run)]
+        job_ids = self.store.add([job for _, job in waiting]) if waiting else []
+        for (run, _), job_id in zip(waiting, job_ids, strict=True):
             run.job_id = job_id
         runs = [run for birth in births for run in birth.runs if run.pk not in admission.skipped]
         admission.mark(runs)
@@ -293,6 +298,17 @@ class Journal:
         insert_rows([run.execution for run in runs])
         insert_rows(runs)
         insert_rows([decision for birth in births for decision in admission.explain(birth.runs, birth.decisions)])
+
+    def _claim_first(self, births: list[Births]) -> None:
+        """Write the items that are born claimed, and begin their runs."""
+        claimed = [(birth, run, job) for birth in births for run, job in birth.claimed]
+        if not claimed:
+            return
+        now, items = timezone.now(), self.store.add_claimed_many(self.worker_id, [job for *_, job in claimed])
+        for (birth, run, _), item in zip(claimed, items, strict=True):
+            birth.first = item
+            run.job_id, run.status, run.started_at = item.id, RunStatus.RUNNING, now
+            run.execution.status = RunStatus.RUNNING
 
 
 def uses_of(steps: Iterable[StepRun]) -> list[tuple[Any, Owner, UUID]]:
