@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from automate import artifacts
-from automate.artifacts import uses
 from automate.artifacts.files import PrivateStorage
 from automate.artifacts.reference import MARK, Reference
 from automate.errors import ArtifactUnavailable, DuplicateEventError, InvalidPayloadError, TransientError
@@ -432,14 +431,13 @@ def test_a_storage_that_goes_away_before_the_checkpoint_does_not_repeat_a_step(
     echo: list[Any], work: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     emit_event("a.b", LARGE)
-    save = uses.save
 
     def away(reference: Any) -> None:
         with monkeypatch.context() as patch:
             patch.setattr(PrivateStorage, "exists", lambda self, name: (_ for _ in ()).throw(OSError("away")))
-            save(reference)
+            artifacts.save(reference)
 
-    monkeypatch.setattr(uses, "save", away)
+    monkeypatch.setattr("automate.artifacts.uses.save", away)
     with caplog.at_level(logging.WARNING, "automate.artifacts"):
         work()
     run = ExecutionRun.objects.get()

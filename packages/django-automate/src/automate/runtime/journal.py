@@ -24,7 +24,7 @@ from automate.models import Decision, ExecutionRun, RunStatus, StepRun
 from automate.models.bulk import insert_rows
 from automate.runtime.admission import admit, exclusive_keys, lock_keys
 from automate.runtime.changes import RunChange, change_runs
-from automate.runtime.connections import AWAY
+from automate.runtime.connections import AWAY, tidy_connections
 from automate.runtime.refusals import Refusals, Trouble
 
 __all__ = ["Births", "ClaimRequest", "End", "Entry", "Journal"]
@@ -367,7 +367,7 @@ def _is_away(error: Exception) -> bool:
     if not isinstance(error, AWAY) or connection.in_atomic_block:
         return False
     try:
-        connection.close_if_unusable_or_obsolete()  # an entry too large for a packet costs the connection
+        tidy_connections()  # an entry too large for a packet costs the connection
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
     except AWAY:
