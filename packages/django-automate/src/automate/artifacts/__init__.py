@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from automate.artifacts.collection import collect, collect_orphans
 from automate.artifacts.context import reveal
-from automate.artifacts.files import content, in_row, prepare, save, storage
+from automate.artifacts.files import content, prepare, save, storage
 from automate.artifacts.reference import MARK, Reference, from_column, stored
 from automate.artifacts.uses import Owner, keep, share
 
@@ -31,7 +31,6 @@ __all__ = [
     "collect_orphans",
     "content",
     "from_column",
-    "in_row",
     "keep",
     "prepare",
     "reveal",

@@ -19,7 +19,8 @@ from automate_outbox.store import DatabaseOutboxStore
 from django.db import connection, transaction
 from django.utils import timezone
 
-from automate.artifacts import Owner, in_row, keep
+from automate.artifacts import Owner, keep
+from automate.artifacts.files import in_row
 from automate.models import Decision, ExecutionRun, RunStatus, StepRun
 from automate.models.bulk import insert_rows
 from automate.runtime.admission import admit, exclusive_keys, lock_keys
