@@ -427,6 +427,26 @@ def test_a_result_that_the_storage_does_not_take_stays_in_its_row(
     assert "kept in its row" in caplog.text
 
 
+def test_a_storage_that_goes_away_before_the_checkpoint_does_not_repeat_a_step(
+    echo: list[Any], work: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    emit_event("a.b", LARGE)
+
+    def away(reference: Any) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(PrivateStorage, "exists", lambda self, name: (_ for _ in ()).throw(OSError("away")))
+            artifacts.save(reference)
+
+    monkeypatch.setattr("automate.artifacts.uses.save", away)
+    with caplog.at_level(logging.WARNING, "automate.artifacts"):
+        work()
+    run = ExecutionRun.objects.get()
+    assert (run.status, len(echo)) == ("SUCCESS", 1), "what was done is not done again"
+    assert run.steps.get(step_id="size").input == {"text": f"<{LARGE['text']}>"}
+    assert set(OutboxJob.objects.values_list("attempts", flat=True)) == {1}
+    assert "kept in its row" in caplog.text
+
+
 def test_a_storage_that_cannot_be_read_is_waited_for(
     echo: list[Any], work: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

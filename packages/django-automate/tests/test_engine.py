@@ -18,13 +18,15 @@ from automate.models import Execution, StepRun
 from automate.publish import publish
 from automate.runtime.callers import ThreadPool
 from automate.runtime.journal import Journal
+from automate.worker import loop
 from automate.worker.loop import Worker, WorkerOptions
 from automate.worker.pace import Pace
 from automate_core.connectors import ActionContext
 from automate_core.outbox import NewJob
 from automate_outbox.handlers import register_handler, unregister_handler
 from automate_outbox.models import OutboxJob
-from automate_outbox.store import get_store
+from automate_outbox.store import DatabaseOutboxStore, get_store
+from automate_outbox.wake.base import Waker
 from django.contrib.auth.models import Group
 from django.db import connection, connections
 
@@ -128,6 +130,52 @@ def test_workflows_at_load_share_their_statements_and_commits(actions: Any, monk
     assert sum(flushes) == 800
     assert len(flushes) < 200
     assert len(statements) < 200 * 5
+
+
+def test_an_event_whose_run_goes_on_at_once_makes_nobody_look_for_more(
+    actions: Any, configured: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured(WORKER={"poll_seconds": 30.0})
+    # Only what is rung within the process is heard: SQLite's waker hears each commit.
+    monkeypatch.setattr(loop, "waker_for", lambda on_wake: Waker("default", on_wake, mode="local"))
+    claims: list[str] = []
+
+    def counted(name: str) -> None:
+        true = getattr(DatabaseOutboxStore, name)
+
+        def claim(*args: Any, **options: Any) -> Any:
+            claims.append(name)
+            return true(*args, **options)
+
+        monkeypatch.setattr(DatabaseOutboxStore, name, claim)
+
+    counted("claim_batch")
+    counted("complete_and_claim")
+
+    @actions("one")
+    def one() -> int:
+        return 1
+
+    listen("one", {"id": "a", "action": "test.one"})
+    emit_event("it.happened", {})
+    busy = worker(poll=30.0)
+
+    def run() -> None:
+        busy.run()
+        connections.close_all()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        deadline = time.monotonic() + 10
+        while not Execution.objects.filter(status="SUCCESS").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.2)
+    finally:
+        busy.stop()
+        thread.join(10)
+    assert Execution.objects.filter(status="SUCCESS").exists()
+    assert claims == ["claim_batch"]
 
 
 # -- how much is in hand -----------------------------------------------------------------------------------------------

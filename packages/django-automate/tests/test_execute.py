@@ -12,6 +12,7 @@ import pytest
 from automate.runtime.execute import Attempt, Result, execute
 from automate_core.registry import registry
 from automate_core.workflow import RunState, compile_workflow, context_for, parse
+from automate_core.workflow.templates import ValueTemplate
 from django.utils import timezone
 
 pytestmark = pytest.mark.usefixtures("db")
@@ -20,7 +21,7 @@ PARAMS = {"key": "$secret:API_KEY", "text": "{{ event.payload.text }}"}
 WORKFLOW = compile_workflow(parse({"slug": "w", "steps": [{"id": "f", "action": "test.call", "params": PARAMS}]}))
 
 
-def executed(payload: dict[str, Any], **more: Any) -> tuple[Any, Any, str]:
+def executed(payload: dict[str, Any], template: ValueTemplate) -> tuple[Any, Any, str]:
     run_id = uuid4()
     result = execute(
         Attempt(
@@ -35,7 +36,7 @@ def executed(payload: dict[str, Any], **more: Any) -> tuple[Any, Any, str]:
             timeout=9.0,
             clock=timezone.now,
             registry=registry,
-            **more,
+            template=template,
         )
     )
     assert isinstance(result, Result)
@@ -52,5 +53,5 @@ def test_parameters_that_were_compiled_before_are_rendered_alike(actions: Any, m
         return text
 
     for payload in ({"text": "a"}, {"text": "$secret:API_KEY"}, {"texd": "a"}, {"text": 1}):
-        assert executed(payload, template=WORKFLOW.prepared["f"].params) == executed(payload)
+        assert executed(payload, WORKFLOW.prepared["f"].params) == executed(payload, ValueTemplate(PARAMS))
     assert got == [("s3cr3t-value-of-the-key", text) for text in ("a", "a", "$secret:API_KEY", "$secret:API_KEY")]

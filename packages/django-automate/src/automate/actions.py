@@ -70,9 +70,9 @@ class FunctionConnector(Connector):
         Returns:
             An error of the tree.
         """
-        from django.db import InterfaceError, OperationalError
+        from automate.runtime.connections import AWAY
 
-        if isinstance(exc, InterfaceError | OperationalError):
+        if isinstance(exc, AWAY):
             return TransientError(f"{type(exc).__name__}: {exc}", context={"exception": type(exc).__qualname__})
         return super().normalize_error(exc)
 

@@ -19,7 +19,6 @@ from automate_core.workflow.definition import (
 )
 from automate_core.workflow.events import is_event_pattern, is_event_type, matches, patterns_for
 from automate_core.workflow.planner import (
-    Failed,
     Outcome,
     Plan,
     Retry,
@@ -38,7 +37,6 @@ __all__ = [
     "CompiledWorkflow",
     "Concurrency",
     "EventTrigger",
-    "Failed",
     "ManualTrigger",
     "ModelTrigger",
     "Outcome",

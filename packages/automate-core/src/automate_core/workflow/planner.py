@@ -16,7 +16,6 @@ from automate_core.workflow.definition import StepDefinition
 from automate_core.workflow.templates import MAX_RENDERED_BYTES
 
 __all__ = [
-    "Failed",
     "Outcome",
     "Plan",
     "Retry",
@@ -130,17 +129,6 @@ class Retry:
 
     at: datetime
     delay: float
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A failed step is not tried again.
-
-    Args:
-        error: Why it failed, in the form of :func:`error_json`.
-    """
-
-    error: Mapping[str, Any]
 
 
 def error_json(error: BaseException) -> dict[str, Any]:
@@ -339,7 +327,7 @@ def _context(
 
 def after_failure(
     step: StepDefinition, error: BaseException, attempt: int, *, policy: RetryPolicy, now: datetime, random: float
-) -> Retry | Failed:
+) -> Retry | None:
     """Decide what follows from a failed attempt of a step.
 
     Args:
@@ -349,8 +337,9 @@ def after_failure(
         policy: The policy where the step sets nothing; see :meth:`automate_core.retry.RetryPolicy.from_settings`.
         now: The time, aware.
         random: A random number, ``0 <= random < 1``.
+
+    Returns:
+        When the step is tried again; None where it has failed for good.
     """
     delay = step.retry_policy(policy).next_delay(error, attempt, random=random)
-    if delay is None:
-        return Failed(error_json(error))
-    return Retry(now + timedelta(seconds=delay), delay)
+    return None if delay is None else Retry(now + timedelta(seconds=delay), delay)

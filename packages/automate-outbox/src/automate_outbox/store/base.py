@@ -78,7 +78,8 @@ class DatabaseOutboxStore(LaneClaims):
             ids = dialect.retrying(lambda: dialect.insert_along(along, rows, notify=notify))
         else:
             raise OutboxError(f"Rows go along with 1 to {_ROWS_PER_STATEMENT} items, not with {len(rows)}: split them.")
-        dialect.ring()
+        if rows:
+            dialect.ring()
         return ids
 
     def add_claimed_many(self, worker_id: str, jobs: Sequence[NewJob]) -> list[OutboxItem]:

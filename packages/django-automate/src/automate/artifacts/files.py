@@ -30,6 +30,7 @@ __all__ = [
     "default_location",
     "file_name",
     "guarded",
+    "in_row",
     "prepare",
     "probe",
     "save",
@@ -276,11 +277,29 @@ def prepare(value: Any, encoded: bytes) -> Any:
     try:
         save(column)
     except (ArtifactUnavailable, ConfigurationError) as error:
-        if is_marked(value):
-            raise
-        logger.warning("A value of %s bytes is kept in its row: %s", len(encoded), error)
-        return value
+        return in_row(column, error)
     return column
+
+
+def in_row(column: Any, reason: Exception) -> Any:
+    """Return what a row itself holds of a value whose file the storage does not take.
+
+    Args:
+        column: What :func:`~automate.artifacts.stored` returned.
+        reason: Why there is no file.
+
+    Returns:
+        The value, however large it is. What came out of a column stays as it is: there is a file, or there was.
+
+    Raises:
+        ArtifactUnavailable, ConfigurationError: The reason, if the value would be taken for a reference in its row.
+    """
+    if type(column) is not Reference or column.packed is None:
+        return column
+    if is_marked(column.value):
+        raise reason
+    logger.warning("A value of %s bytes is kept in its row: %s", column.size, reason)
+    return column.value
 
 
 def save(reference: Any) -> None:

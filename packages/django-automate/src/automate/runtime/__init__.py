@@ -88,9 +88,9 @@ class Runtime:
             return None
 
     def _carry_on(self, item: OutboxItem, store: DatabaseOutboxStore, worker_id: str) -> None:
-        from django.db import InterfaceError, OperationalError, connection
+        from django.db import connection
 
-        from automate.runtime.connections import tidy_connections
+        from automate.runtime.connections import AWAY, tidy_connections
         from automate.worker.engine import Engine
         from automate.worker.launch import InlineLauncher
         from automate.worker.leases import LeaseKeeper
@@ -108,7 +108,9 @@ class Runtime:
                     engine.accept(items)
                     items = []
                     engine.flush()
-                except (OperationalError, InterfaceError):
+                    if engine.refused is not None:
+                        raise engine.refused
+                except AWAY:
                     # What the steps did outside cannot be undone, so giving up means doing it twice.
                     if connection.in_atomic_block or time.monotonic() > give_up:
                         raise

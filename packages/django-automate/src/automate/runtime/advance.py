@@ -18,7 +18,6 @@ from automate_core.retry import RetryPolicy
 from automate_core.workflow.planner import (
     Outcome,
     Plan,
-    Retry,
     RunState,
     StepState,
     StepStatus,
@@ -282,7 +281,6 @@ class Advance:
             timeout=float(step.timeout or settings.current().execution.timeout_seconds),
             clock=self._clock,
             registry=self._registry,
-            idempotency_run_id=self.run.idempotency_run_id,
             template=self._workflow.prepared[step_id].params,
         )
         if self._shares_transaction(step.action):
@@ -318,7 +316,7 @@ class Advance:
         return row
 
     def _after_failure(self, attempt: Attempt, error: AutomateError, row: StepRun) -> StepState:
-        verdict = after_failure(
+        retry = after_failure(
             attempt.step,
             error,
             attempt.number,
@@ -326,9 +324,9 @@ class Advance:
             now=self._clock(),
             random=random.random(),  # noqa: S311 - jitter, which guards nothing
         )
-        if isinstance(verdict, Retry):
-            row.status, row.retry_at = StepRun.Status.RETRY, verdict.at
-            return StepState(StepStatus.RETRY, error=row.error, attempts=attempt.number, retry_at=verdict.at)
+        if retry is not None:
+            row.status, row.retry_at = StepRun.Status.RETRY, retry.at
+            return StepState(StepStatus.RETRY, error=row.error, attempts=attempt.number, retry_at=retry.at)
         row.status = StepRun.Status.FAILED
         return StepState(StepStatus.FAILED, error=row.error, attempts=attempt.number)
 

@@ -7,10 +7,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from automate_core.errors import PermanentError
-from django.db import connection, connections, transaction
+from automate_core.retry import RetryPolicy
+from django.db import InterfaceError, InternalError, OperationalError, connection, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["contained", "tidy_connections"]
+__all__ = ["AWAY", "RECONNECT", "contained", "tidy_connections"]
+
+AWAY = (OperationalError, InterfaceError, InternalError)
+"""What is raised where the database cannot do its work now, whatever it is asked for.
+
+An InternalError is the state of the session, such as that of a PostgreSQL that became a standby and reads only.
+"""
+
+RECONNECT = RetryPolicy(initial=0.2, max=3.0)
+"""The waits before the database is asked again."""
 
 logger = logging.getLogger("automate.runtime")
 

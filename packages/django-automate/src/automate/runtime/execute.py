@@ -21,14 +21,13 @@ from automate_core.registry import Registry
 from automate_core.secrets import resolve
 from automate_core.workflow.definition import StepDefinition
 from automate_core.workflow.templates import ValueTemplate
-from django.db import InterfaceError, OperationalError
 from pydantic_core import to_jsonable_python
 
 from automate import artifacts
 from automate.events import Causation, causation
 from automate.payloads import ensure_storable
 from automate.policy import ensure_allowed
-from automate.runtime.connections import contained
+from automate.runtime.connections import AWAY, contained
 
 __all__ = ["Attempt", "Checkpoint", "Result", "execute", "for_row", "timed_out", "unexecuted"]
 
@@ -63,15 +62,14 @@ class Attempt:
         number: Number of the attempt, from 1.
         context: What its templates see: ``event``, ``steps``, ``execution``; large values are references.
         run_id: The run.
-        origin_id: The run that its idempotency keys are made of: itself, or the one that it carries on.
+        origin_id: The run that its idempotency key is made of: this one, or the dead one that it carries on.
         tenant: Its tenant.
         depth: Length of the chain of events that led here.
         timeout: Seconds that it may take.
         clock: Tells the time as the database has it.
         registry: Where actions are looked up.
-        idempotency_run_id: The dead run that this one carries on, whose idempotency keys it uses.
+        template: The parameters of the step as its compiled version holds them.
         checkpoint: Writes the checkpoint of an action that shares its transaction with it.
-        template: The parameters of the step as its compiled version holds them; left out, they are compiled anew.
         cancelled: Set when nobody waits for the result any more.
         started_at: When it began; None while it waits for its turn.
         deadline: ``time.monotonic()`` at which it times out; 0.0 while it waits for its turn.
@@ -88,9 +86,8 @@ class Attempt:
     timeout: float
     clock: Callable[[], datetime]
     registry: Registry
-    idempotency_run_id: UUID | None = None
+    template: ValueTemplate
     checkpoint: Checkpoint | None = None
-    template: ValueTemplate | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
     started_at: datetime | None = None
     deadline: float = 0.0
@@ -98,7 +95,7 @@ class Attempt:
     @property
     def idempotency_key(self) -> str:
         """The same for every attempt of this step, in this run and in those that carry it on after its death."""
-        return f"{self.idempotency_run_id or self.run_id}:{self.step.id}"
+        return f"{self.origin_id}:{self.step.id}"
 
     def begin(self) -> None:
         """Start its clock."""
@@ -142,10 +139,9 @@ def execute(attempt: Attempt) -> Result | Awaitable[Result]:
     token = causation.set(Causation(attempt.run_id, attempt.depth, attempt.tenant))
     try:
         attempt.context = artifacts.reveal(attempt.context, attempt.step.params)
-        template = attempt.template or ValueTemplate(attempt.step.params)
-        rendered = _render(attempt, template)
+        rendered = _render(attempt)
         with contained():
-            value = _call(attempt, template, rendered.params)
+            value = _call(attempt, rendered.params)
             if inspect.isawaitable(value):
                 return _await(attempt, rendered, value)
             output = _as_json(value, attempt.step.action)
@@ -218,21 +214,21 @@ class _Rendered(NamedTuple):
     encoded: bytes
 
 
-def _render(attempt: Attempt, template: ValueTemplate) -> _Rendered:
+def _render(attempt: Attempt) -> _Rendered:
     limit = settings.current().execution.max_output_bytes
-    rendered = template.render(attempt.context, max_bytes=limit)
+    rendered = attempt.template.render(attempt.context, max_bytes=limit)
     # Refused before the call: an input that cannot be recorded would have the step called again and again.
     return _Rendered(rendered, ensure_storable(rendered, max_bytes=limit, what=f"input of {attempt.step.action!r}"))
 
 
-def _call(attempt: Attempt, template: ValueTemplate, rendered: dict[str, Any]) -> Any:
+def _call(attempt: Attempt, rendered: dict[str, Any]) -> Any:
     ensure_allowed(attempt.step.action)
     connector_class, spec = attempt.registry.get_action(attempt.step.action)
     params = rendered
-    if template.has_secrets:
+    if attempt.template.has_secrets:
         # Secrets are put in last, into what the definition itself says, and never into anything that is kept.
         limit = settings.current().execution.max_output_bytes
-        params = template.render(attempt.context, max_bytes=limit, resolve_ref=resolve)
+        params = attempt.template.render(attempt.context, max_bytes=limit, resolve_ref=resolve)
     connector = connector_class(
         config={},
         ctx=ActionContext(
@@ -266,7 +262,7 @@ def _wrap(failure: BaseException) -> AutomateError:
     except BaseException:  # noqa: BLE001 - an exception that cannot even be shown is still an outcome of the step
         text = f"{name} was raised."
     error: AutomateError = PermanentError(text, code=ErrorCodes.STEP_FAILED, context={"type": name})
-    if isinstance(failure, OperationalError | InterfaceError):
+    if isinstance(failure, AWAY):
         error = TransientError(text, context={"type": name})
     error.__cause__ = failure
     return error

@@ -5,31 +5,32 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from automate_core.errors import LeaseLostError
+from automate_core.errors import ArtifactUnavailable, ConfigurationError, LeaseLostError
 from automate_core.outbox import NewJob, OutboxItem
 from automate_outbox.counters import Counters
 from automate_outbox.store import DatabaseOutboxStore
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from automate.artifacts import Owner, keep
+from automate.artifacts.files import in_row
 from automate.models import Decision, ExecutionRun, RunStatus, StepRun
 from automate.models.bulk import insert_rows
 from automate.runtime.admission import admit, exclusive_keys, lock_keys
 from automate.runtime.changes import RunChange, change_runs
+from automate.runtime.connections import AWAY, tidy_connections
+from automate.runtime.refusals import Refusals, Trouble
 
 __all__ = ["Births", "ClaimRequest", "End", "Entry", "Journal"]
 
 logger = logging.getLogger("automate.runtime")
-
-_PATIENCE = 8
-"""How often an entry is written again where the database answers and yet cannot write it."""
 
 
 class End(Enum):
@@ -52,7 +53,7 @@ class Births:
         decisions: Why.
         runs: The new runs, each with its new execution.
         jobs: The outbox jobs that carry them, one each.
-        claims_first: Whether the first job is born claimed, so that its run goes on at once.
+        claims_first: Whether the first job, if there is one, is born claimed, so that its run goes on at once.
         first: Its item, once it is written.
     """
 
@@ -61,6 +62,19 @@ class Births:
     jobs: list[NewJob] = field(default_factory=list)
     claims_first: bool = True
     first: OutboxItem | None = None
+
+    @property
+    def claimed(self) -> list[tuple[ExecutionRun, NewJob]]:
+        """The run that goes on at once, with its job: one or none."""
+        return self._carried()[:1] if self.claims_first else []
+
+    @property
+    def waiting(self) -> list[tuple[ExecutionRun, NewJob]]:
+        """The runs that wait in the outbox, each with its job."""
+        return self._carried()[1:] if self.claims_first else self._carried()
+
+    def _carried(self) -> list[tuple[ExecutionRun, NewJob]]:
+        return list(zip(self.runs, self.jobs, strict=True))
 
 
 @dataclass(slots=True)
@@ -75,7 +89,7 @@ class Entry:
         births: What it starts.
         due: With RESCHEDULE, when it goes on.
         again: Whether it may have been written before, by a flush whose answer was lost.
-        refusals: How often the database failed while it was written alone.
+        trouble: What it has been through where the database failed on it alone.
         settled: Called after the commit with None, or with why nothing was written: a
             :class:`~automate_core.errors.LeaseLostError`, or what the database said about this entry alone.
     """
@@ -88,7 +102,7 @@ class Entry:
     births: Births | None = None
     due: datetime | timedelta | None = None
     again: bool = False
-    refusals: int = 0
+    trouble: Trouble | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +124,7 @@ class Journal:
     """Collects entries and writes them together. It belongs to one thread.
 
     An entry whose claim was lost is left out, and one that the database refuses is tried alone: neither keeps the
-    others from their commit.
+    others from their commit. One on which the database fails although it answers is kept, and tried again now and then.
 
     Args:
         store: The store that claimed the items.
@@ -124,10 +138,17 @@ class Journal:
     def __init__(self, store: DatabaseOutboxStore, worker_id: str, counters: Counters) -> None:
         self.store, self.worker_id, self._counters = store, worker_id, counters
         self._entries: list[Entry] = []
+        self._refusals = Refusals()
         self.since = 0.0
 
     def __len__(self) -> int:
-        return len(self._entries)
+        """How many entries the next flush would write; those that are kept for later do not count."""
+        return len(self._entries) + self._refusals.count_due()
+
+    @property
+    def refused(self) -> Exception | None:
+        """What the database said where it failed on entries that are kept for later; None where there are none."""
+        return self._refusals.error
 
     def add(self, entry: Entry) -> None:
         """Add an entry; an item has one at a time.
@@ -149,20 +170,22 @@ class Journal:
             The claimed items.
 
         Raises:
-            OperationalError, InterfaceError: If the database is away. The entries are kept for the next flush, which
-                recognises those that were written although the answer was lost.
+            OperationalError, InterfaceError, InternalError: If the database is away. The entries are kept for the next
+                flush, which recognises those that were written although the answer was lost.
         """
+        self._write_alone(self._refusals.take_due())
         if not self._entries:
             return self._claim(claim)
         entries, self._entries = self._entries, []
         try:
             lost, claimed = self._write(entries, claim)
         except Exception as error:
-            doubtful = isinstance(error, OperationalError | InterfaceError)
-            self._entries = _reset(entries, doubtful) + self._entries
-            if doubtful and not _answers():
+            _renew(entries, error)
+            if _is_away(error):
+                self._entries = entries + self._entries
                 raise
-            self._flush_one_by_one(error)
+            logger.debug("A group of %s entries is written one by one: %s", len(entries), error)
+            self._write_alone(entries)
             return self._claim(claim)
         self._settle(entries, lost)
         return claimed
@@ -172,34 +195,30 @@ class Journal:
             return []
         return self.store.claim_batch(self.worker_id, claim.limit, kinds=claim.kinds, queues=claim.queues)
 
-    def _flush_one_by_one(self, error: Exception) -> None:
-        """Find the entry that the database refuses; the others are written without it."""
-        logger.debug("A group of %s entries is written one by one: %s", len(self._entries), error)
-        entries, self._entries = self._entries, []
-        kept: list[Entry] = []
-        away: Exception | None = None
-        for entry in entries:
-            if away is not None and not _answers():
-                kept.append(entry)
-                continue
+    def _write_alone(self, entries: list[Entry]) -> None:
+        """Write entries one by one, so that one that the database refuses keeps no other waiting."""
+        for place, entry in enumerate(entries):
             try:
                 lost, _ = self._write([entry], None)
-            except (OperationalError, InterfaceError) as problem:
-                # The connection was lost, or somebody else was in the way; hardly ever it is the entry itself.
-                entry.refusals += 1
-                kept += _reset([entry], doubtful=True)
-                away = problem
-            except Exception as problem:  # noqa: BLE001 - whatever the database has against it, it is told
-                _reset([entry], doubtful=False)
-                entry.settled(problem)
+            except Exception as error:
+                _renew([entry], error)
+                if _is_away(error):
+                    self._entries = entries[place:] + self._entries
+                    raise
+                self._refuse(entry, error)
             else:
                 self._settle([entry], lost)
-        for entry in [entry for entry in kept if entry.refusals >= _PATIENCE]:
-            kept.remove(entry)
-            entry.settled(away)
-        self._entries = kept + self._entries
-        if away is not None and kept:
-            raise away
+
+    def _refuse(self, entry: Entry, error: Exception) -> None:
+        """Find out what becomes of an entry that was not written although the database answers."""
+        if isinstance(error, AWAY) and self._refusals.keep(entry, error):
+            return
+        if isinstance(error, ArtifactUnavailable | ConfigurationError):
+            with suppress(ArtifactUnavailable, ConfigurationError):  # the same one again
+                if _fill_rows(entry, error):
+                    self.add(entry)
+                    return
+        entry.settled(error)
 
     def _settle(self, entries: Iterable[Entry], lost: set[int]) -> None:
         for entry in entries:
@@ -207,6 +226,7 @@ class Journal:
                 self._counters.stale_refused += 1
                 entry.settled(LeaseLostError(f"Item {entry.item.id} was taken over.", context={"item": entry.item.id}))
             else:
+                self._refusals.note_written(entry)
                 self._counters.completed += entry.end is End.COMPLETE
                 self._counters.released += entry.end is End.RELEASE
                 entry.settled(None)
@@ -268,18 +288,10 @@ class Journal:
         if not births:
             return
         admission = admit([run for birth in births for run in birth.runs], self.store)
-        firsts = [birth for birth in births if birth.runs and birth.claims_first]
-        items = self.store.add_claimed_many(self.worker_id, [birth.jobs[0] for birth in firsts]) if firsts else []
-        now = timezone.now()
-        for birth, item in zip(firsts, items, strict=True):
-            birth.first, run = item, birth.runs[0]
-            run.job_id, run.status, run.started_at = item.id, RunStatus.RUNNING, now
-            run.execution.status = RunStatus.RUNNING
-        waiting = [
-            pair for birth in births for pair in list(zip(birth.runs, birth.jobs, strict=True))[birth.claims_first :]
-        ]
-        waiting = [(run, job) for run, job in waiting if admission.starts(run)]
-        for (run, _), job_id in zip(waiting, self.store.add([job for _, job in waiting]), strict=True):
+        self._claim_first(births)
+        waiting = [(run, job) for birth in births for run, job in birth.waiting if admission.starts(run)]
+        job_ids = self.store.add([job for _, job in waiting]) if waiting else []
+        for (run, _), job_id in zip(waiting, job_ids, strict=True):
             run.job_id = job_id
         runs = [run for birth in births for run in birth.runs if run.pk not in admission.skipped]
         admission.mark(runs)
@@ -287,6 +299,17 @@ class Journal:
         insert_rows([run.execution for run in runs])
         insert_rows(runs)
         insert_rows([decision for birth in births for decision in admission.explain(birth.runs, birth.decisions)])
+
+    def _claim_first(self, births: list[Births]) -> None:
+        """Write the items that are born claimed, and begin their runs."""
+        claimed = [(birth, run, job) for birth in births for run, job in birth.claimed]
+        if not claimed:
+            return
+        now, items = timezone.now(), self.store.add_claimed_many(self.worker_id, [job for *_, job in claimed])
+        for (birth, run, _), item in zip(claimed, items, strict=True):
+            birth.first = item
+            run.job_id, run.status, run.started_at = item.id, RunStatus.RUNNING, now
+            run.execution.status = RunStatus.RUNNING
 
 
 def uses_of(steps: Iterable[StepRun]) -> list[tuple[Any, Owner, UUID]]:
@@ -316,24 +339,38 @@ def _claims(entries: Iterable[Entry]) -> dict[int, str]:
     return {entry.item.id: entry.item.lease_token for entry in entries}
 
 
-def _reset(entries: list[Entry], doubtful: bool) -> list[Entry]:
+def _renew(entries: list[Entry], error: Exception) -> None:
     """Make entries ready to be written again: keys that a rolled back INSERT gave out are not theirs."""
     for entry in entries:
-        entry.again = entry.again or doubtful
+        entry.again = entry.again or isinstance(error, AWAY)
         for step in entry.steps:
             step.pk = None
         for decision in entry.births.decisions if entry.births else ():
             decision.pk = None
-    return entries
 
 
-def _answers() -> bool:
-    """Whether the database is there, and it was an entry that it refused."""
-    if connection.in_atomic_block:
-        return True
+def _fill_rows(entry: Entry, reason: Exception) -> bool:
+    """Put the large values of what was done into the rows themselves, and return whether there were any."""
+    filled = False
+    for step in entry.steps:
+        given, returned = step.input, step.output
+        step.input, step.output = in_row(given, reason), in_row(returned, reason)
+        filled = filled or step.input is not given or step.output is not returned
+    if entry.change is not None:
+        outputs = entry.change.outputs
+        entry.change.outputs = in_row(outputs, reason)
+        filled = filled or entry.change.outputs is not outputs
+    return filled
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether the database does not answer, not even over a new connection; where it does, it may be the entry."""
+    if not isinstance(error, AWAY) or connection.in_atomic_block:
+        return False
     try:
+        tidy_connections()  # an entry too large for a packet costs the connection
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
-    except (OperationalError, InterfaceError):
-        return False
-    return True
+    except AWAY:
+        return True
+    return False

@@ -14,8 +14,9 @@ from automate_core.errors import (
     PermanentError,
     TransientError,
 )
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import connection, transaction
 
+from automate.runtime.connections import AWAY
 from automate.runtime.execute import Attempt, Result, execute, timed_out
 
 __all__ = ["execute_transactional"]
@@ -58,7 +59,7 @@ def execute_transactional(attempt: Attempt) -> Result:
 def _not_committed(attempt: Attempt, result: Result | None, error: BaseException) -> AutomateError:
     """Return why a transaction did not end in a commit, as far as anybody knows."""
     text = f"{type(error).__name__}: {error}"
-    if not isinstance(error, OperationalError | InterfaceError):  # a deferred constraint, say
+    if not isinstance(error, AWAY):  # a deferred constraint, say
         return PermanentError(text, code=ErrorCodes.STEP_FAILED, context={"type": type(error).__name__})
     if result is None or result.error is not None:
         return TransientError(text)

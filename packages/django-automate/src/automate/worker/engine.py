@@ -19,7 +19,6 @@ from automate_core.workflow.planner import RunState
 from automate_outbox.counters import Counters
 from automate_outbox.handlers import get_handler
 from automate_outbox.store import DatabaseOutboxStore
-from django.db import InterfaceError, OperationalError
 
 from automate import signals
 from automate.dispatch import births_of, decide, listeners
@@ -29,6 +28,7 @@ from automate.models.bulk import load_rows
 from automate.models.executions import LIVE
 from automate.runtime.advance import Advance
 from automate.runtime.changes import RunChange
+from automate.runtime.connections import AWAY
 from automate.runtime.execute import Attempt, Result, timed_out
 from automate.runtime.journal import Births, ClaimRequest, End, Entry, Journal
 from automate.runtime.pacing import take_tokens
@@ -106,8 +106,8 @@ class Engine:
             items: The items.
 
         Raises:
-            OperationalError, InterfaceError: If the database went away; the items stay in hand, and the next call
-                takes them up again.
+            OperationalError, InterfaceError, InternalError: If the database went away; the items stay in hand, and the
+                next call takes them up again.
         """
         if items:
             self.moved_at = time.monotonic()
@@ -318,7 +318,7 @@ class Engine:
         """
         if self._launcher.adjust() or self._journal:
             seconds = min(seconds, _GATHER)
-        elif self._flights:
+        elif self._flights or self.refused is not None:
             seconds = min(seconds, _LOOK_AROUND)
         try:
             self._inbox.get(timeout=max(seconds, 0.0001))()
@@ -340,6 +340,11 @@ class Engine:
         # Half of the hand: while the database writes it, the threads work on the other half.
         return entries >= max(1, min(len(self.in_hand) // 2, _MOST_TOGETHER))
 
+    @property
+    def refused(self) -> Exception | None:
+        """What the database said where it failed on what is kept to be written later; None where that is nothing."""
+        return self._journal.refused
+
     def flush(self, claim: ClaimRequest | None = None) -> list[OutboxItem]:
         """Write what has come together, and claim with the same commit.
 
@@ -350,12 +355,12 @@ class Engine:
             The claimed items, not yet accepted.
 
         Raises:
-            OperationalError, InterfaceError: If the database is away; nothing is forgotten.
+            OperationalError, InterfaceError, InternalError: If the database is away; nothing is forgotten.
         """
         claimed = self._journal.flush(claim)
         try:
             self._failures.record()
-        except (OperationalError, InterfaceError):
+        except AWAY:
             self.hand_back(claimed)
             raise
         self._launcher.adjust()

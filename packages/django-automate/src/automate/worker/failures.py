@@ -9,13 +9,15 @@ from datetime import timedelta
 
 from automate_core import settings
 from automate_core.errors import AutomateError, LeaseLostError
-from automate_core.outbox import JobStatus, OutboxItem
+from automate_core.outbox import OutboxItem
 from automate_core.redaction import redact_text
 from automate_core.retry import RetryPolicy
 from automate_outbox.counters import Counters
 from automate_outbox.handlers import get_handler
 from automate_outbox.store import DatabaseOutboxStore
-from django.db import DatabaseError, InterfaceError, OperationalError, transaction
+from django.db import DatabaseError, InterfaceError, transaction
+
+from automate.runtime.connections import AWAY
 
 __all__ = ["Failures"]
 
@@ -59,7 +61,7 @@ class Failures:
         """Record what was taken.
 
         Raises:
-            OperationalError, InterfaceError: If the database is away; what is not recorded is kept.
+            OperationalError, InterfaceError, InternalError: If the database is away; what is not recorded is kept.
         """
         if not self._failed:
             return
@@ -91,20 +93,13 @@ class Failures:
         text = _text(error)
         try:
             with transaction.atomic():
-                if _helps(error):
-                    due = timedelta(seconds=_delay(item, error))
-                    status = self._store.mark_retry(item.id, self._worker_id, due, text, lease_token=item.lease_token)
-                else:
-                    self._store.mark_failed(item.id, self._worker_id, text, lease_token=item.lease_token)
-                    status = JobStatus.FAILED
-                if status is JobStatus.FAILED:
-                    get_handler(item.kind).on_dead(item, text)
-            self._counters.failed += status is JobStatus.FAILED
-            self._counters.retried += status is JobStatus.RETRY
+                self._store.mark_failed(item.id, self._worker_id, text, lease_token=item.lease_token)
+                get_handler(item.kind).on_dead(item, text)
+            self._counters.failed += 1
         except LeaseLostError:
             self._counters.stale_refused += 1
             logger.warning("Item %s had been taken over.", item.id)
-        except (OperationalError, InterfaceError):
+        except AWAY:
             raise
         except Exception as failure:  # noqa: BLE001 - the worker outlives an item whose handler fails at its death too
             reason = _text(failure)

@@ -16,16 +16,15 @@ from typing import Any, Literal, TypeVar
 
 from automate_core import settings
 from automate_core.outbox import JobStatus, OutboxItem
-from automate_core.retry import RetryPolicy
 from automate_outbox.counters import Counters, Heartbeat
 from automate_outbox.handlers import registered_kinds
 from automate_outbox.reaper import OutboxReaper
 from automate_outbox.store import get_store
 from automate_outbox.wake import waker_for
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError
 
 from automate import signals
-from automate.runtime.connections import tidy_connections
+from automate.runtime.connections import AWAY, RECONNECT, tidy_connections
 from automate.runtime.journal import ClaimRequest
 from automate.worker.announcer import Announcer
 from automate.worker.engine import Engine
@@ -42,7 +41,6 @@ T = TypeVar("T")
 
 logger = logging.getLogger("automate.worker")
 
-_RECONNECT = RetryPolicy(initial=0.2, max=3.0)
 _STANDSTILL_SECONDS = 1.0
 """A hand in which nothing ends for this long holds no more than runs at once."""
 _STALLED_SECONDS = 60.0
@@ -284,7 +282,7 @@ class Worker:
         self._rung = True
         try:
             self._release(refused)
-        except (OperationalError, InterfaceError):
+        except AWAY:
             self._engine.hand_back(items)
             raise
         ids = {item.id for item in refused}
@@ -304,9 +302,9 @@ class Worker:
         self._last_turn = time.monotonic()
         try:
             result = work()
-        except (OperationalError, InterfaceError) as error:
+        except AWAY as error:
             self._failures += 1
-            pause = _RECONNECT.delay(self._failures, random=random.random())  # noqa: S311 - jitter
+            pause = RECONNECT.delay(self._failures, random=random.random())  # noqa: S311 - jitter
             logger.warning("The database does not answer (%s); looking again in %.1f s.", error, pause)
             tidy_connections()
             self._rung = True
@@ -357,7 +355,11 @@ class Worker:
                     self._engine.put_down_waiting()
                 if now >= deadline:
                     break
-            self._guarded(self._finish_turn)
+            try:
+                self._guarded(self._finish_turn)
+            except Exception as error:
+                logger.error("What is in hand cannot be finished (%s).", error, exc_info=error)
+                break
         self._hand_back()  # before anything that may take its time: whoever waits for this process may kill it
         self._sign_off()
         self._keeper.close()
@@ -374,8 +376,11 @@ class Worker:
             self._engine.pump(0.2)
 
     def _hand_back(self) -> None:
-        if self._engine.in_hand:
-            self._guarded(self._engine.finish)
+        try:
+            if self._engine.in_hand:
+                self._guarded(self._engine.finish)
+        except Exception as error:
+            logger.error("What has ended cannot be written (%s).", error, exc_info=error)
         left = self._engine.abandon()
         if not left:
             return
