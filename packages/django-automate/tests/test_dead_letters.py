@@ -23,6 +23,7 @@ from automate_core.connectors import ActionContext
 from automate_outbox.dead import DeadLetters, Requeued, discard, requeue
 from automate_outbox.models import OutboxJob
 from automate_outbox.reaper import OutboxReaper
+from automate_outbox.store import get_store
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
@@ -339,3 +340,24 @@ def test_the_console_command_lists_its_subcommands_without_django() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.endswith("[]\n")
     assert "dlq" in done.stdout
+
+
+def test_a_crash_uses_up_no_attempt_that_max_crashes_allows(configured: Any, work: Any) -> None:
+    configured(EXECUTION={"max_retries": 0}, OUTBOX={"max_crashes": 6})
+    step = {"id": "a", "action": "flow.log", "params": {"message": "x"}}
+    publish({"slug": "w", "trigger": {"type": "event", "event": "a.b"}, "steps": [step]})
+    run_workflow("w", {})
+    emit_event("a.b", {})
+    for _ in range(5):
+        items = get_store().claim_batch("gone", 10)
+        assert len(items) == 2
+        OutboxJob.objects.update(lease_expires_at=timezone.now() - timedelta(minutes=1))
+        assert OutboxReaper(max_crashes=6).reap_stale_items() == 2
+    work(settle=False)
+    assert set(OutboxJob.objects.values_list("kind", "status", "max_attempts")) == {
+        ("automate.run", "COMPLETED", 6), ("automate.event", "COMPLETED", 6),
+    }  # fmt: skip
+    assert list(Execution.objects.values_list("status", flat=True)) == ["SUCCESS"] * 2
+    configured(EXECUTION={"max_retries": 8}, OUTBOX={"max_crashes": 6})
+    emit_event("a.b", {})
+    assert OutboxJob.objects.latest("id").max_attempts == 9
