@@ -96,8 +96,8 @@ def _admitted(runs: Sequence[ExecutionRun]) -> Sequence[ExecutionRun]:
     admission.skipped |= older
     for run in exclusive:
         if not admission.starts(run):
-            holder = admission.skipped.get(run.pk) or "of a newer letter"
-            logger.warning("Item %s stays dead: its concurrency key belongs to execution %s.", run.job_id, holder)
+            first = admission.skipped.get(run.pk) or "of a newer letter"
+            logger.warning("Item %s stays dead: its concurrency key belongs to execution %s.", run.job_id, first)
     return [run for run in runs if admission.starts(run)]
 
 
