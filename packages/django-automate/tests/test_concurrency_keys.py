@@ -523,7 +523,7 @@ def test_runs_begin_no_faster_than_their_rate_over_two_workers(actions: Any) -> 
     with workers():
         until(lambda: statuses() == {"SUCCESS": 13})
         until(at_rest)
-    key = Execution.objects.values_list("concurrency_key", flat=True).annotate().order_by("created_at")[0]
+    key = Execution.objects.values_list("concurrency_key", flat=True).order_by("created_at")[0]
     begun = beginnings(execution__concurrency_key=key)
     assert len(begun) == 12
     for first in range(12):

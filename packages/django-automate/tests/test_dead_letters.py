@@ -282,6 +282,37 @@ def test_the_admin_asks_and_obeys_permissions(actions: Any) -> None:
     user.delete()
 
 
+@pytest.mark.parametrize(("verb", "done"), [("requeue", "requeued"), ("discard", "discarded")])
+def test_the_admin_says_what_became_of_letters_that_went_meanwhile(
+    verb: str, done: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from automate_outbox import admin
+    from django.contrib.auth import get_user_model
+    from django.test import Client
+    from django.urls import reverse
+
+    for n in range(3):
+        emit_event("order.paid", {"n": n})
+    ids = list(OutboxJob.objects.values_list("pk", flat=True))
+    for job_id in ids:
+        bury(job_id)
+    change = getattr(admin, verb)
+
+    def late(letters: DeadLetters, **options: Any) -> Any:
+        OutboxJob.objects.filter(pk=ids[0]).delete()
+        return change(letters, **options)
+
+    monkeypatch.setattr(admin, verb, late)
+    client = Client()
+    client.force_login(get_user_model().objects.create_superuser("boss"))
+    url = reverse("admin:automate_outbox_outboxjob_changelist")
+    form = {"action": f"{verb}_dead", "_selected_action": [str(pk) for pk in ids], "confirmed": "yes"}
+    page = client.post(url, form, follow=True).content.decode()
+    assert f"2 dead letters {done}. 1 had gone meanwhile." in page
+    assert "carry on" not in page
+    get_user_model().objects.all().delete()
+
+
 PROJECT = """
 SECRET_KEY = "x"
 USE_TZ = True
