@@ -28,6 +28,7 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connections, transaction
 from django.test import Client, override_settings
+from django.test.utils import CaptureQueriesContext
 from django.urls import path
 
 
@@ -59,6 +60,23 @@ def test_the_store_fits_the_database(using: str, monkeypatch: pytest.MonkeyPatch
         for _ in range(2):
             with pytest.raises(ConfigurationError, match="OptimisticClaimOutboxStore"):
                 store.claim_batch("w")
+
+
+def test_a_server_without_skip_locked_is_never_asked_for_it(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if using == "default":
+        pytest.skip("SQLite locks no rows")
+    monkeypatch.setattr(connections[using].features, "has_select_for_update_skip_locked", False)
+    store = get_store(using)
+    store.add([NewJob("a", ordering_key=key) for key in ("", "k") for _ in range(4)])
+    with CaptureQueriesContext(connections[using]) as queries:
+        items = store.claim_batch("w", 2, kinds=["a"])
+        done = len(items)
+        while items:
+            lost, items = store.complete_and_claim([item.id for item in items], "w", 2, kinds=["a"])
+            assert not lost
+            done += len(items)
+    assert done == 8
+    assert [query["sql"] for query in queries if "SKIP LOCKED" in query["sql"].upper()] == []
 
 
 def test_a_lease_has_a_length() -> None:

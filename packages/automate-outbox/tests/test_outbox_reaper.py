@@ -27,6 +27,23 @@ def using(request: pytest.FixtureRequest) -> Iterator[str]:
     OutboxJob.objects.using(alias).all().delete()
 
 
+def test_each_item_is_judged_once(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = get_store(using)
+    store.add([NewJob("a", max_attempts=attempts) for attempts in (1, 2, 3)])
+    assert len(store.claim_batch("gone", 3)) == 3
+    OutboxJob.objects.using(using).update(lease_expires_at=timezone.now() - timedelta(minutes=1))
+    judged: list[int] = []
+    judge = OutboxReaper._verdict
+
+    def counted(self: OutboxReaper, row: Any) -> str:
+        judged.append(row[0])
+        return judge(self, row)
+
+    monkeypatch.setattr(OutboxReaper, "_verdict", counted)
+    assert sorted(one.status for one in OutboxReaper(using=using).reap()) == ["FAILED", "RETRY", "RETRY"]
+    assert len(judged) == len(set(judged)) == 3
+
+
 class Handler:
     """Writes a row when an item dies, then fails if it is told to."""
 

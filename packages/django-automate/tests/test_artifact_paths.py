@@ -29,6 +29,12 @@ from django.test.utils import CaptureQueriesContext
 
 pytestmark = pytest.mark.usefixtures("db", "location")
 
+
+def test_a_context_without_large_values_is_not_copied() -> None:
+    context = {"event": {"payload": {"a": 1}}, "steps": {"one": {"output": [1]}}, "execution": {}}
+    assert artifacts.reveal(context, None) is context
+
+
 MIB = 2**20
 LARGE = {"plan": "trial", "text": "ä" * 200_000, "rows": [{"id": 1}, {"id": 2.5}]}
 HUGE = {**LARGE, "text": "ä" * 4_000_000, "rows": [{"id": n, "name": f"n{n}"} for n in range(70_000)]}

@@ -31,6 +31,7 @@ from automate.errors import (
 )
 from automate.models import Artifact, ArtifactUse, Event, ExecutionRun
 from automate.payloads import ensure_storable
+from automate.retention import walk
 from django.core.checks import run_checks
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage
@@ -115,7 +116,9 @@ def test_a_large_value_is_one_private_compressed_file_named_by_its_content(locat
     assert (Artifact.objects.get().bytes, ArtifactUse.objects.count()) == (len(encoded), 2)
     with connection.cursor() as cursor:
         cursor.execute("SELECT payload FROM automate_event")
-        assert all(len(str(row[0])) < 200 for row in cursor.fetchall())
+        columns = cursor.fetchall()
+    assert len(columns) == 2
+    assert all(len(str(column)) < 200 for (column,) in columns)
     with pytest.raises(ValueError, match="no address"):
         artifacts.storage().url(file.name)
 
@@ -297,6 +300,41 @@ def test_what_nothing_uses_is_removed_and_nothing_else(location: Path) -> None:
     assert [artifacts.collect(1), artifacts.collect(1), artifacts.collect(1)] == [1, 1, 0]
     assert files_below(location) == []
     assert not ArtifactUse.objects.exists()
+
+
+def test_a_sweep_looks_at_uses_once_and_in_windows_of_their_key(location: Path, configured: Any) -> None:
+    configured(ARTIFACTS={"location": str(location), "grace_hours": 0}, RETENTION={"batch_size": 2, "pause_seconds": 0})
+    for n in range(5):
+        add({"text": str(n) * 300_000})
+
+    def looks() -> list[str]:
+        with CaptureQueriesContext(connection) as queries:
+            assert retention.sweep(math.inf).complete
+        plain = [query["sql"].replace('"', "").replace("`", "") for query in queries]
+        return [sql for sql in plain if "FROM automate_artifactuse" in sql and "FROM automate_artifact " not in sql]
+
+    found = looks()
+    assert len(found) == 3
+    assert all("WHERE automate_artifactuse.id > " in sql and "LIMIT 2" in sql for sql in found)
+    remove_events()
+    found = looks()
+    by_key = [sql.split()[0] for sql in found if "WHERE automate_artifactuse.id " in sql]
+    assert by_key == ["SELECT", "DELETE"] * 3
+    assert files_below(location) == []
+    assert not ArtifactUse.objects.exists()
+
+
+def test_sweeps_that_follow_at_once_share_the_chance_of_a_look_for_orphans(
+    location: Path, configured: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured(ARTIFACTS={"location": str(location), "grace_hours": 0}, RETENTION={"interval_seconds": 60})
+    monkeypatch.setattr(walk, "_drawn", {})
+    monkeypatch.setattr("random.random", lambda: 50 / 86_400)
+    removed = []
+    for n in range(2):
+        roll_back([str(n) * 300_000])
+        removed.append(retention.sweep(math.inf).pruned["artifacts"])
+    assert removed == [1, 0]
 
 
 def test_artifacts_grace_hours_keeps_what_is_young(location: Path, configured: Any) -> None:

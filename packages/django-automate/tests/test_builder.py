@@ -37,7 +37,7 @@ def test_both_forms_have_one_hash(actions: Any) -> None:
 
     assert make_invoice("7").total == 3  # it stays a function
     rule = {">=": [{"var": "amount"}, 100]}
-    with workflow("thank-big-spender", on="order.paid", when=rule, name="Thank") as w:
+    with workflow("thank-big-spender", on="order.paid", when=rule, name="Thank", retry={"max": 60}) as w:
         invoice = w.step("invoice", make_invoice, order=w.event["order_id"], retry={"max_attempts": 5}, timeout=30)
         w.step("mail", "flow.log", message=f"To {w.event['e-mail'][0]}: {invoice.output['text']}", on_error="continue")
         w.step("extra", "flow.log", {"message": "x"}, needs=[invoice], when={"!": [{"var": "event.payload.quiet"}]})
@@ -68,6 +68,7 @@ def test_both_forms_have_one_hash(actions: Any) -> None:
             },
         ],
         "output": {"invoice": "{{ steps.invoice.output }}"},
+        "retry": {"max": 60},
     }
     (builder,) = definitions.all()
     assert builder.definition().to_json() == parse(written).to_json()

@@ -29,6 +29,7 @@ from automate.runtime.runs import fail_run
 from automate.worker.engine import Engine
 from automate.worker.launch import InlineLauncher
 from automate.worker.loop import Worker, WorkerOptions
+from automate_outbox.dead import DeadLetters, Requeued, requeue
 from automate_outbox.models import OutboxJob
 from automate_outbox.store import get_store
 from django.db import connection, transaction
@@ -311,6 +312,74 @@ def test_of_events_decided_at_one_moment_one_starts(actions: Any, work: Any) -> 
     assert Decision.objects.exclude(reason="").count() == rounds
 
 
+def dead_execution() -> Execution:
+    """An execution of customer A whose item died."""
+    execution = Execution.objects.get(pk=run_workflow("w", {"customer": "A"}))
+    (item,) = get_store().claim_batch("gone", 1, kinds=[RUN_JOB])
+    with transaction.atomic():
+        get_store().mark_failed(item.id, "gone", "boom", lease_token=item.lease_token)
+        fail_run(item.payload["run_id"], {"code": "crashed", "message": "boom", "retryable": False})
+    return execution
+
+
+def requeued() -> Requeued:
+    return requeue(DeadLetters(), actor="me")
+
+
+@pytest.mark.parametrize("mode", ["skip", "cancel_running"])
+def test_a_dead_run_is_not_carried_on_beside_a_live_one_of_its_key(
+    actions: Any, work: Any, mode: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    actions("act")(lambda n: n)
+    listen(mode)
+    dead = dead_execution()
+    live = Execution.objects.get(pk=run_workflow("w", {"customer": "A"}))
+    assert requeued() == Requeued(0, 1)
+    assert str(live.pk) in caplog.text
+    assert set(Execution.objects.exclude(live_key=None)) == {live}
+    assert statuses() == {"FAILED": 1, "QUEUED": 1}
+    work()
+    assert requeued() == Requeued(1, 0)  # the place is free now
+    work()
+    assert statuses() == {"SUCCESS": 2}
+    assert dead.runs.count() == 2
+
+
+@pytest.mark.parametrize(("mode", "first"), [("skip", 0), ("cancel_running", 2)])
+@pytest.mark.parametrize("batch", [10, 1])
+def test_of_dead_runs_of_one_key_one_is_carried_on(actions: Any, mode: str, first: int, batch: int) -> None:
+    actions("act")(lambda n: n)
+    listen(mode)
+    dead = [dead_execution() for _ in range(3)]
+    requeue(DeadLetters(), actor="me", batch=batch)
+    assert list(Execution.objects.exclude(live_key=None)) == [dead[first]]
+    assert OutboxJob.objects.filter(status="PENDING").count() == 1
+    assert statuses()["QUEUED"] == 1
+
+
+def test_a_requeue_and_a_starter_of_one_key_take_turns(actions: Any) -> None:
+    actions("act")(lambda n: n)
+    listen("skip")
+    dead_execution()
+    together = threading.Barrier(2)
+
+    def start() -> None:
+        try:
+            together.wait(30)
+            with connection.execute_wrapper(slow_birth):
+                run_workflow("w", {"customer": "A"})
+        finally:
+            connection.close()
+
+    starter = threading.Thread(target=start)
+    starter.start()
+    together.wait(30)
+    time.sleep(0.02)
+    requeued()
+    starter.join(30)
+    assert Execution.objects.exclude(live_key=None).count() == 1
+
+
 @pytest.mark.parametrize("mode", ["skip", "cancel_running"])
 def test_starters_of_one_key_take_turns(actions: Any, work: Any, mode: str) -> None:
     """Whoever comes second decides when the first one's transaction has ended, and sees what it wrote."""
@@ -454,7 +523,7 @@ def test_runs_begin_no_faster_than_their_rate_over_two_workers(actions: Any) -> 
     with workers():
         until(lambda: statuses() == {"SUCCESS": 13})
         until(at_rest)
-    key = Execution.objects.values_list("concurrency_key", flat=True).annotate().order_by("created_at")[0]
+    key = Execution.objects.values_list("concurrency_key", flat=True).order_by("created_at")[0]
     begun = beginnings(execution__concurrency_key=key)
     assert len(begun) == 12
     for first in range(12):

@@ -23,6 +23,7 @@ from automate_core.connectors import ActionContext
 from automate_outbox.dead import DeadLetters, Requeued, discard, requeue
 from automate_outbox.models import OutboxJob
 from automate_outbox.reaper import OutboxReaper
+from automate_outbox.store import get_store
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
@@ -281,6 +282,37 @@ def test_the_admin_asks_and_obeys_permissions(actions: Any) -> None:
     user.delete()
 
 
+@pytest.mark.parametrize(("verb", "done"), [("requeue", "requeued"), ("discard", "discarded")])
+def test_the_admin_says_what_became_of_letters_that_went_meanwhile(
+    verb: str, done: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from automate_outbox import admin
+    from django.contrib.auth import get_user_model
+    from django.test import Client
+    from django.urls import reverse
+
+    for n in range(3):
+        emit_event("order.paid", {"n": n})
+    ids = list(OutboxJob.objects.values_list("pk", flat=True))
+    for job_id in ids:
+        bury(job_id)
+    change = getattr(admin, verb)
+
+    def late(letters: DeadLetters, **options: Any) -> Any:
+        OutboxJob.objects.filter(pk=ids[0]).delete()
+        return change(letters, **options)
+
+    monkeypatch.setattr(admin, verb, late)
+    client = Client()
+    client.force_login(get_user_model().objects.create_superuser("boss"))
+    url = reverse("admin:automate_outbox_outboxjob_changelist")
+    form = {"action": f"{verb}_dead", "_selected_action": [str(pk) for pk in ids], "confirmed": "yes"}
+    page = client.post(url, form, follow=True).content.decode()
+    assert f"2 dead letters {done}. 1 had gone meanwhile." in page
+    assert "carry on" not in page
+    get_user_model().objects.all().delete()
+
+
 PROJECT = """
 SECRET_KEY = "x"
 USE_TZ = True
@@ -339,3 +371,24 @@ def test_the_console_command_lists_its_subcommands_without_django() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.endswith("[]\n")
     assert "dlq" in done.stdout
+
+
+def test_a_crash_uses_up_no_attempt_that_max_crashes_allows(configured: Any, work: Any) -> None:
+    configured(EXECUTION={"max_retries": 0}, OUTBOX={"max_crashes": 6})
+    step = {"id": "a", "action": "flow.log", "params": {"message": "x"}}
+    publish({"slug": "w", "trigger": {"type": "event", "event": "a.b"}, "steps": [step]})
+    run_workflow("w", {})
+    emit_event("a.b", {})
+    for _ in range(5):
+        items = get_store().claim_batch("gone", 10)
+        assert len(items) == 2
+        OutboxJob.objects.update(lease_expires_at=timezone.now() - timedelta(minutes=1))
+        assert OutboxReaper(max_crashes=6).reap_stale_items() == 2
+    work(settle=False)
+    assert set(OutboxJob.objects.values_list("kind", "status", "max_attempts")) == {
+        ("automate.run", "COMPLETED", 6), ("automate.event", "COMPLETED", 6),
+    }  # fmt: skip
+    assert list(Execution.objects.values_list("status", flat=True)) == ["SUCCESS"] * 2
+    configured(EXECUTION={"max_retries": 8}, OUTBOX={"max_crashes": 6})
+    emit_event("a.b", {})
+    assert OutboxJob.objects.latest("id").max_attempts == 9

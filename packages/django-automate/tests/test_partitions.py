@@ -11,6 +11,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -71,6 +72,28 @@ def plain(db: None, configured: Any) -> Iterator[None]:
         execute(f'ALTER INDEX "{new}" RENAME TO "{old}"')
     execute(f"ALTER TABLE automate_event DROP CONSTRAINT IF EXISTS {BOUND}")
     execute(f"CREATE VIEW automate_event_change AS {saved}")
+
+
+@contextmanager
+def holding_the_events() -> Iterator[None]:
+    """Somebody reads the events in a transaction that does not end."""
+    held, done = threading.Event(), threading.Event()
+
+    def reader() -> None:
+        with transaction.atomic():
+            Event.objects.exists()
+            held.set()
+            done.wait(30)
+        connections.close_all()
+
+    thread = threading.Thread(target=reader)
+    thread.start()
+    try:
+        assert held.wait(20)
+        yield
+    finally:
+        done.set()
+        thread.join(20)
 
 
 class TestMonths:
@@ -236,25 +259,10 @@ class TestConversion:
     ) -> None:
         monkeypatch.setattr(locks, "LOCK_SECONDS", 0.02)
         monkeypatch.setattr(conversion, "locking", lambda using, work: locks.locking(using, work, tries=2))
-        held, done = threading.Event(), threading.Event()
-
-        def reader() -> None:
-            with transaction.atomic():
-                Event.objects.exists()
-                held.set()
-                done.wait(30)
-            connections.close_all()
-
-        thread = threading.Thread(target=reader)
-        thread.start()
-        try:
-            assert held.wait(20)
+        with holding_the_events():
             with pytest.raises(AutomateError, match="pg_stat_activity") as caught:
                 convert()
             assert caught.value.retryable
-        finally:
-            done.set()
-            thread.join()
         convert()
         assert partitions.is_partitioned()
 
@@ -319,13 +327,52 @@ class TestUpkeep:
         missing = upkeep.missing_months(Catalog("default").partitions(), now)
         assert [f"{each:%Y-%m}" for each in missing]
 
+    def test_a_month_is_made_while_its_events_are_emitted(self, converted: None) -> None:
+        month = next_month(next_month(month_of(timezone.now())))
+        execute(f"DROP TABLE {name_of(month)}")
+        stop, emitted, failed = threading.Event(), [], []
+
+        def emitter() -> None:
+            try:
+                while not stop.is_set():
+                    emitted.append(event_at(month + timedelta(days=3)).pk)
+            except BaseException as error:
+                failed.append(error)
+            finally:
+                connections.close_all()
+
+        def slow_move(run: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            """Leave time between the move of what came early and the ATTACH."""
+            result = run(sql, params, many, context)
+            if sql.startswith("WITH early"):
+                time.sleep(0.1)
+            return result
+
+        threads = [threading.Thread(target=emitter) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        try:
+            deadline = time.monotonic() + 20
+            while len(emitted) < 5 and not failed and time.monotonic() < deadline:
+                time.sleep(0.01)
+            with connection.execute_wrapper(slow_move):
+                report = sweep()
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join(20)
+        assert failed == []
+        assert (report.partitions_created, report.notices) == ([name_of(month)], [])
+        assert {row[0] for row in query(f"SELECT id FROM {name_of(month)}")} == set(emitted)
+
     def old_month(self, back: int) -> tuple[datetime, list[Event]]:
         """Split a month off the old table, with three events in it."""
         month = month_of(ago(30 * back))
         lower, upper = bounds(month)
         execute(f"ALTER TABLE automate_event DETACH PARTITION {LEGACY}")
         if not query(f"SELECT 1 FROM pg_inherits WHERE inhrelid = to_regclass('{name_of(month)}')"):
-            conversion.attach_month(Catalog("default"), month)
+            with transaction.atomic():
+                conversion.attach_month(Catalog("default"), month)
         execute(f"ALTER TABLE {LEGACY} RENAME TO automate_event_old")
         execute("DROP TABLE automate_event_old")
         assert lower < upper
@@ -389,6 +436,12 @@ class TestUpkeep:
         assert bound is not None
         soon = time_of(bound[0]) - timedelta(days=2)
         monkeypatch.setattr(retention, "_database_time", lambda using: soon)
+        job_at(soon - timedelta(days=400))
+        with monkeypatch.context() as patch, holding_the_events():
+            patch.setattr(locks, "LOCK_SECONDS", 0.02)
+            report = sweep()
+        assert "could not be removed" in report.notices[0]
+        assert report.pruned["completed_jobs"] == 1  # it keeps nothing else from being pruned
         assert "abandoned" in sweep().notices[0]
         assert Catalog("default").bound() is None
 

@@ -16,6 +16,7 @@ from automate.publish import publish
 from automate.runtime import Runtime
 from automate_core import settings
 from automate_core.connectors import ActionContext
+from automate_core.workflow import WorkflowDefinition
 from automate_outbox.models import OutboxJob
 from automate_outbox.store import get_store
 from django.db import connection
@@ -179,6 +180,35 @@ def test_retries_end_and_the_run_fails_with_the_reason(actions: Any, configured:
     assert found.error["step"] == "f"
     assert "still not" in found.error["message"]
     assert Execution.objects.get().status == "FAILED"
+
+
+def test_a_workflow_sets_the_retries_of_its_steps_over_the_settings_and_under_the_step(actions: Any) -> None:
+    @actions("never")
+    def never() -> None:
+        raise TransientError("still not")
+
+    plain = {"id": "plain", "action": "test.never", "on_error": "continue"}
+    own = {"id": "own", "action": "test.never", "retry": {"max_attempts": 3}}
+    publish(definition("never", [plain, own], retry={"max_attempts": 2, "initial": 0.01}))
+    found = run("never")
+    assert steps(found) == [("plain", "RETRY", 1), ("plain", "FAILED", 2), *[("own", "RETRY", n) for n in (1, 2)],
+                            ("own", "FAILED", 3)]  # fmt: skip
+
+
+def test_a_version_keeps_every_part_of_its_definition(actions: Any) -> None:
+    whole = WorkflowDefinition.model_validate(
+        definition(
+            "whole",
+            [{"id": "say", "action": "flow.log", "params": {"message": "x"}}],
+            output={"said": "{{ steps.say.output }}"},
+            concurrency={"key": "k", "mode": "queue"},
+            retry={"max_attempts": 2},
+        )
+    )
+    version, _ = publish(whole)
+    version.refresh_from_db()
+    assert set(version.definition) == set(WorkflowDefinition.model_fields)
+    assert version.definition == whole.to_json()
 
 
 def test_a_permanent_failure_is_not_retried_and_continue_goes_on(actions: Any) -> None:

@@ -59,7 +59,7 @@ class RetryPolicy:
 
     @classmethod
     def from_settings(cls, settings: ExecutionSettings) -> RetryPolicy:
-        """Make the policy that holds where a step says nothing.
+        """Make the policy that holds where neither a step nor its workflow says anything.
 
         Args:
             settings: The section ``EXECUTION``; its ``max_retries`` are attempts after the first.

@@ -59,7 +59,7 @@ class ExecutionSettings(_Section):
     """How steps are executed."""
 
     timeout_seconds: int = Field(60, gt=0, description="Longest duration of one attempt of a step.")
-    max_retries: int = Field(3, ge=0, description="Retries after the first attempt, for transient failures.")
+    max_retries: int = Field(3, ge=0, description="Retries after the first attempt of a step, for transient failures.")
     batch_size: int = Field(10, gt=0, description="Items that a worker claims at once to begin with.")
     retry_initial_seconds: float = Field(1.0, gt=0, description="Wait before the first retry.")
     retry_factor: float = Field(2.0, ge=1, description="Growth of the wait from one retry to the next.")
@@ -270,6 +270,14 @@ class Settings(_Section):
     llm: LLMSettings = Field(default_factory=LLMSettings, alias="LLM")
     rag: RagSettings = Field(default_factory=RagSettings, alias="RAG")
     plugins: PluginSettings = Field(default_factory=PluginSettings, alias="PLUGINS")
+
+    @property
+    def item_attempts(self) -> int:
+        """Attempts of the outbox item of an event or a run: retries as of a step, and all crashes that it may see.
+
+        A claim that ends with a dead worker is an attempt too, so with fewer it would die before ``max_crashes``.
+        """
+        return max(self.execution.max_retries + 1, self.outbox.max_crashes)
 
     @model_validator(mode="after")
     def _not_contradictory(self) -> Settings:

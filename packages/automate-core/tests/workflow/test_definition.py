@@ -162,6 +162,20 @@ def test_a_step_sets_what_it_wants_of_the_retry_policy() -> None:
     assert parse(MINIMAL).steps[0].retry_policy(default) is default
 
 
+def test_a_workflow_says_how_steps_are_retried_that_do_not_say_so_themselves() -> None:
+    default = RetryPolicy(max_attempts=4, initial=1, factor=2, max=300, jitter=True)
+    steps = [{"id": "a", "action": "b.c"}, {"id": "d", "action": "b.c", "retry": {"max_attempts": 9}}]
+    definition = parse({**MINIMAL, "retry": {"max_attempts": 2, "initial": 5}, "steps": steps})
+    of_workflow = definition.retry_policy(default)
+    assert definition.steps[0].retry_policy(of_workflow) == RetryPolicy(max_attempts=2, initial=5)
+    assert definition.steps[1].retry_policy(of_workflow) == RetryPolicy(max_attempts=9, initial=5)
+    assert parse(MINIMAL).retry_policy(default) is default
+    assert definition.to_json()["retry"] == {"max_attempts": 2, "initial": 5.0}
+    with pytest.raises(InvalidDefinitionError) as caught:
+        parse({**MINIMAL, "retry": {"factor": 0.5, "attempts": 3}})
+    assert {problem["pointer"] for problem in caught.value.context["problems"]} == {"/retry/factor", "/retry/attempts"}
+
+
 def test_the_shipped_json_schema_is_current() -> None:
     shipped = json.loads(importlib.resources.files("automate_core.workflow").joinpath("schema.json").read_text("utf-8"))
     assert shipped == WorkflowDefinition.json_schema()
@@ -169,11 +183,17 @@ def test_the_shipped_json_schema_is_current() -> None:
     jsonschema.Draft202012Validator.check_schema(shipped)
 
 
-names = st.sampled_from(["slug", "trigger", "steps", "output", "concurrency", "x"])
+names = st.sampled_from(["slug", "trigger", "steps", "output", "concurrency", "retry", "x"])
 pieces = st.sampled_from(
     [
         *("a", "A", 1, None, {}, [], {"type": "manual"}, {"type": "event", "event": "a"}, {"type": "event"}),
-        *({"key": "k"}, [{"id": "a", "action": "b.c"}], [{"id": "a"}], [{"id": "a", "action": "b.c", "if": 1}]),
+        *(
+            {"key": "k"},
+            {"max": 3},
+            [{"id": "a", "action": "b.c"}],
+            [{"id": "a"}],
+            [{"id": "a", "action": "b.c", "if": 1}],
+        ),
         [{"id": "a", "action": "b.c", "needs": ["z"], "timeout": 1, "foreach": [1], "retry": {"max": 3}}],
     ]
 )

@@ -130,16 +130,19 @@ class OutboxJobAdmin(_OutboxJobAdmin):
                 "checkbox_name": ACTION_CHECKBOX_NAME,
             }
             return TemplateResponse(request, "admin/automate_outbox/outboxjob/confirm.html", context)
-        done = 0
-        for start in range(0, len(ids), BATCH):
-            letters = DeadLetters(ids=tuple(ids[start : start + BATCH]))
-            actor = f"{request.user.get_username()} (admin)"
-            if verb == "requeue":
-                done += requeue(letters, actor=actor, using=queryset.db).requeued
-            else:
-                done += discard(letters, actor=actor, using=queryset.db)
-        text = f"{done} dead letters {verb}{'d' if verb.endswith('e') else 'ed'}."
-        left = len(ids) - done
-        rest = f" {left} stay dead: what they would carry on is gone or went on without them." if left else ""
-        self.message_user(request, text + rest, messages.WARNING if left or not ids else messages.SUCCESS)
+        # In parts, as the ids are parameters of each statement, and are written down in each audit entry.
+        parts = [DeadLetters(ids=tuple(ids[start : start + BATCH])) for start in range(0, len(ids), BATCH)]
+        actor = f"{request.user.get_username()} (admin)"
+        if verb == "requeue":
+            outcomes = [requeue(letters, actor=actor, using=queryset.db) for letters in parts]
+            done, left = sum(outcome.requeued for outcome in outcomes), sum(outcome.left for outcome in outcomes)
+            text = f"{done} dead letters requeued."
+        else:
+            done, left = sum(discard(letters, actor=actor, using=queryset.db) for letters in parts), 0
+            text = f"{done} dead letters discarded."
+        if left:
+            text += f" {left} stay dead: there is nothing that they could carry on, or it is not their turn."
+        if gone := len(ids) - done - left:
+            text += f" {gone} had gone meanwhile."
+        self.message_user(request, text, messages.WARNING if done < len(ids) or not ids else messages.SUCCESS)
         return None

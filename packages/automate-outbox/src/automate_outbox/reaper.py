@@ -97,8 +97,9 @@ class OutboxReaper:
         seen: set[int] = set()
         while rows := [row for row in self._stale(skip=len(seen) - len(reaped)) if row[0] not in seen]:
             seen.update(row[0] for row in rows)
-            reaped += self._revive([row for row in rows if not self._verdict(row)])
-            reaped += [dead for row in rows if (error := self._verdict(row)) and (dead := self._bury(row, error))]
+            verdicts = [(row, self._verdict(row)) for row in rows]
+            reaped += self._revive([row for row, error in verdicts if not error])
+            reaped += [dead for row, error in verdicts if error and (dead := self._bury(row, error))]
         for one in reaped:
             logger.warning(
                 "The lease of %s on item %s (%s) ran out: %s",

@@ -112,7 +112,8 @@ class WorkflowBuilder:
             params: Parameters of the action; for names that this method uses itself, such as ``timeout``.
             needs: The steps that must have ended before; left out, the step added before this one; empty, none.
             when: JSONLogic; the step is skipped where it is false.
-            retry: ``{"max_attempts": 5, "initial": 1, "factor": 2, "max": 300, "jitter": True}`` or a part of it.
+            retry: ``{"max_attempts": 5, "initial": 1, "factor": 2, "max": 300, "jitter": True}`` or a part of it; the
+                rest comes from the workflow.
             timeout: Seconds that one attempt may take.
             on_error: ``"fail"`` or ``"continue"``.
             **more: Parameters of the action.
@@ -205,6 +206,7 @@ def workflow(
     on: str | None = None,
     when: Mapping[str, Any] | None = None,
     concurrency: Mapping[str, Any] | None = None,
+    retry: Mapping[str, Any] | None = None,
     name: str = "",
 ) -> WorkflowBuilder:
     """Begin a workflow; use it as a context manager.
@@ -216,6 +218,8 @@ def workflow(
         when: JSONLogic over the event's payload that must hold.
         concurrency: What happens with runs that share a key, and how fast they may begin, such as
             ``{"key": "{{ event.payload.customer }}", "mode": "queue"}``.
+        retry: How its steps are retried where they do not say so themselves, such as ``{"max_attempts": 5}``; the rest
+            comes from the settings of ``EXECUTION``.
         name: Its name for people.
 
     Returns:
@@ -227,6 +231,8 @@ def workflow(
     definition: dict[str, Any] = {"slug": slug, "trigger": trigger}
     if concurrency is not None:
         definition["concurrency"] = _plain(concurrency)
+    if retry is not None:
+        definition["retry"] = _plain(retry)
     caller = inspect.stack()[1]
     return WorkflowBuilder(definition, f"{caller.frame.f_globals.get('__name__', '?')}:{caller.lineno}", name)
 

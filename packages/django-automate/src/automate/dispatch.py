@@ -152,6 +152,7 @@ def births_of(event: Event, item: OutboxItem, verdicts: Sequence[Verdict]) -> Bi
             priority=item.priority,
             ordering_key=ordering_key_of(compiled(verdict.version), verdict.key) or item.ordering_key,
             tenant=event.tenant,
+            max_attempts=settings.current().item_attempts,
         )
         for verdict, run in zip(matches, runs, strict=True)
     ]

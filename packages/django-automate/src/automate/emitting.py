@@ -275,7 +275,13 @@ def _store() -> DatabaseOutboxStore:
 def _job(draft: Draft) -> NewJob:
     event = draft.event
     return NewJob(
-        EVENT_JOB, {"event_id": draft.id}, event.queue, event.priority, event.ordering_key, tenant=draft.tenant
+        EVENT_JOB,
+        {"event_id": draft.id},
+        event.queue,
+        event.priority,
+        event.ordering_key,
+        tenant=draft.tenant,
+        max_attempts=settings.current().item_attempts,
     )
 
 

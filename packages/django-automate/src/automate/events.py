@@ -221,7 +221,13 @@ def run_workflow(workflow_slug: str, payload: dict[str, Any], *, tenant: str | N
         causation_depth=_depth(f"run of {workflow_slug!r}", cause),
     )
     run = ExecutionRun(execution=execution, trace_id=secrets.token_hex(16))
-    job = NewJob(RUN_JOB, {"run_id": str(run.id)}, tenant=owner, ordering_key=ordering_key_of(workflow, key))
+    job = NewJob(
+        RUN_JOB,
+        {"run_id": str(run.id)},
+        tenant=owner,
+        ordering_key=ordering_key_of(workflow, key),
+        max_attempts=settings.current().item_attempts,
+    )
     store = get_store()
     with transaction.atomic():
         if is_exclusive(run):

@@ -67,6 +67,7 @@ def publish(
             steps=data["steps"],
             output=data.get("output"),
             concurrency=data.get("concurrency"),
+            retry=data.get("retry"),
             hash=digest,
             lock=_lock(definition, registry),
             trigger_event=data["trigger"].get("event", ""),

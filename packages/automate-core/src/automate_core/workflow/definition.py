@@ -101,7 +101,7 @@ Trigger = Annotated[
 
 
 class RetryDefinition(_Model):
-    """How a step is retried; what is left out comes from the settings."""
+    """How steps are retried. What a step leaves out comes from its workflow, and then from the settings."""
 
     max_attempts: int | None = Field(None, ge=1, le=1000, description="Attempts in all, the first one included.")
     initial: float | None = Field(None, ge=0, le=86_400, description="Seconds before the second attempt.")
@@ -148,7 +148,7 @@ class StepDefinition(_Model):
     condition: Rule | None = Field(None, alias="if", description="JSONLogic; the step is skipped where it is false.")
     foreach: str | list[Any] | None = Field(None, description="A list, or a template of one: the step runs per item.")
     concurrency: int | None = Field(None, ge=1, le=1000, description="Items of foreach that run at a time.")
-    retry: RetryDefinition | None = Field(None, description="How it is retried.")
+    retry: RetryDefinition | None = Field(None, description="How it is retried; left out, as the workflow says.")
     timeout: float | None = Field(None, gt=0, le=86_400, description="Longest duration of one attempt, in seconds.")
     on_error: Literal["fail", "continue", "compensate"] = Field("fail", description="What follows its failure.")
     compensates: StepId | None = Field(None, description="The step that this one undoes.")
@@ -157,7 +157,7 @@ class StepDefinition(_Model):
         """Return the policy of this step.
 
         Args:
-            default: The policy where the step sets nothing.
+            default: The policy where the step sets nothing: that of the workflow.
         """
         return default if self.retry is None else self.retry.over(default)
 
@@ -172,6 +172,15 @@ class WorkflowDefinition(_Model):
     )
     output: dict[str, Any] = Field(default_factory=dict, description="Output of the run; text may hold templates.")
     concurrency: Concurrency | None = Field(None, description="What happens with runs that share a key.")
+    retry: RetryDefinition | None = Field(None, description="How its steps are retried; left out, as the settings say.")
+
+    def retry_policy(self, default: RetryPolicy) -> RetryPolicy:
+        """Return the policy of the steps that set nothing.
+
+        Args:
+            default: The policy where the workflow sets nothing: that of the settings.
+        """
+        return default if self.retry is None else self.retry.over(default)
 
     @property
     def needs(self) -> dict[str, tuple[str, ...]]:

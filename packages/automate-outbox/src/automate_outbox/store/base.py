@@ -47,6 +47,9 @@ class DatabaseOutboxStore(LaneClaims):
         ConfigurationError: If ``lease_seconds`` is not positive.
     """
 
+    _claims_along = True
+    """Whether the transaction that completes items may claim the next ones too, past those that others hold."""
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}(lease_seconds={self.lease_seconds:g}, using={self.using!r})"
 
@@ -169,7 +172,8 @@ class DatabaseOutboxStore(LaneClaims):
         """
         claim = self._request(worker_id, limit, kinds, queues)
         book = self._book(claim.wanted) if claim else LaneBook()
-        cursors = [] if claim is None or book.is_outdated else book.cursors(claim.limit, self._dialect.most_lanes)
+        apart = claim is None or book.is_outdated or not self._claims_along
+        cursors = [] if claim is None or apart else book.cursors(claim.limit, self._dialect.most_lanes)
         given, held = self._held(claims, worker_id)
         if claim is None or not cursors or not 0 < len(held) <= MOST:
             lost, begun = self.mark_success_many(claims, worker_id), None

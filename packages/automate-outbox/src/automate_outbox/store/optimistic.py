@@ -25,6 +25,8 @@ class OptimisticClaimOutboxStore(DatabaseOutboxStore):
         ConfigurationError: If ``lease_seconds`` is not positive.
     """
 
+    _claims_along = False
+
     def _claim(self, claim: Claim, cursors: Sequence[Cursor]) -> list[Any]:
         statement, params = self._dialect.due_in(cursors, claim.limit)
         for _ in range(_ROUNDS):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from automate_core import settings
 from automate_core.errors import ArtifactUnavailable
@@ -20,7 +21,7 @@ from django.utils import timezone
 from automate.artifacts.files import FOLDER, file_name, guarded, storage
 from automate.artifacts.uses import Owner
 
-__all__ = ["collect", "collect_orphans"]
+__all__ = ["collect", "collect_orphans", "lost_uses", "remove_unused"]
 
 logger = logging.getLogger("automate.artifacts")
 
@@ -33,7 +34,32 @@ _WRITING = timedelta(hours=1)
 def collect(batch_size: int = 100, *, using: str = "default") -> int:
     """Remove artifacts that no row uses any more and that are older than ``ARTIFACTS.grace_hours``.
 
-    It must be called outside of a transaction; any number of processes may at the same time.
+    It looks at every use first; retention, which does so once in a sweep and goes on where it stopped, calls
+    :func:`remove_unused` alone. It must be called outside of a transaction; any number of processes may at the same
+    time.
+
+    Args:
+        batch_size: How many at the most.
+        using: Alias of the database.
+
+    Returns:
+        How many were removed; call again where it is as many as allowed.
+
+    Raises:
+        ArtifactUnavailable: If a file could not be deleted; the others of the batch were.
+    """
+    from automate.models import ArtifactUse
+
+    after: int | None = 0
+    while after is not None:
+        lost, after = lost_uses(after, _USES_AT_ONCE, using=using)
+        if lost:
+            ArtifactUse.objects.using(using).filter(pk__in=lost).delete()
+    return remove_unused(batch_size, using=using)
+
+
+def remove_unused(batch_size: int = 100, *, using: str = "default") -> int:
+    """Remove artifacts without a use that are older than ``ARTIFACTS.grace_hours``.
 
     Args:
         batch_size: How many at the most.
@@ -47,10 +73,39 @@ def collect(batch_size: int = 100, *, using: str = "default") -> int:
     """
     from automate.models import Artifact, ArtifactUse
 
-    _drop_uses(using)
     used = Exists(ArtifactUse.objects.using(using).filter(artifact=OuterRef("pk")))
     unused = Artifact.objects.using(using).filter(~used, created_at__lt=_young_since())
     return _remove_all(list(unused.order_by("created_at").values_list("pk", flat=True)[:batch_size]), using)
+
+
+def lost_uses(after: int, size: int, *, using: str = "default") -> tuple[list[int], int | None]:
+    """Find uses of rows that are gone, however they went: row by row, in bulk, or with a partition.
+
+    Args:
+        after: Only uses with a key behind this one.
+        size: How many uses are looked at.
+        using: Alias of the database.
+
+    Returns:
+        The keys of those that may be forgotten, and the key to go on after; None where no use is left to look at.
+    """
+    from automate.models import ArtifactUse, Event, Execution, ExecutionRun
+
+    owners: dict[str, type[models.Model]] = {
+        Owner.EVENT.value: Event,
+        Owner.EXECUTION.value: Execution,
+        Owner.RUN.value: ExecutionRun,
+    }
+    uses = ArtifactUse.objects.using(using).filter(pk__gt=after).order_by("pk")
+    window = list(uses.values_list("pk", "owner", "owner_id")[:size])
+    alive: set[tuple[str, UUID]] = set()
+    for owner, model in owners.items():
+        ids = {owner_id for _, kind, owner_id in window if kind == owner}
+        if ids:
+            found = model._default_manager.using(using).filter(pk__in=ids).order_by().values_list("pk", flat=True)
+            alive.update((owner, pk) for pk in found)
+    lost = [pk for pk, owner, owner_id in window if owner in owners and (owner, owner_id) not in alive]
+    return lost, window[-1][0] if len(window) == size else None
 
 
 def collect_orphans(batch_size: int = 100, *, using: str = "default") -> int:
@@ -92,22 +147,6 @@ def _hash_of(name: str) -> str:
 
 def _young_since() -> datetime:
     return timezone.now() - timedelta(hours=settings.current().artifacts.grace_hours)
-
-
-def _drop_uses(using: str) -> None:
-    """Forget the uses of rows that are gone, however they went: row by row, in bulk, or with a partition."""
-    from automate.models import ArtifactUse, Event, Execution, ExecutionRun
-
-    owners: dict[Owner, type[models.Model]] = {
-        Owner.EVENT: Event,
-        Owner.EXECUTION: Execution,
-        Owner.RUN: ExecutionRun,
-    }
-    uses = ArtifactUse.objects.using(using)
-    for owner, model in owners.items():
-        alive = Exists(model._default_manager.using(using).filter(pk=OuterRef("owner_id")))
-        while gone := list(uses.filter(~alive, owner=owner.value).values_list("pk", flat=True)[:_USES_AT_ONCE]):
-            uses.filter(pk__in=gone).delete()
 
 
 def _remove_all(hashes: list[str], using: str, *, adopt: bool = False) -> int:

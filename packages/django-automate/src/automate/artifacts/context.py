@@ -30,10 +30,10 @@ def reveal(context: Mapping[str, Any], templates: Any) -> dict[str, Any]:
         ArtifactUnavailable: If the storage does not answer, or has no such file.
         ArtifactCorrupt: If a file does not hold what was written.
     """
-    revealed = dict(context)
     large = list(_large(context))
-    if not large:
-        return revealed
+    if not large and isinstance(context, dict):
+        return context
+    revealed = dict(context)
     paths = None if templates is None else [path for _, path in find_references(templates)]
     for path, reference in large:
         if paths is not None and not any(_meet(path, looked_up) for looked_up in paths):

@@ -207,7 +207,10 @@ def _change(args: argparse.Namespace) -> int:
         return 0
     _say(f"{report['requeued']} requeued" if args.action == "requeue" else f"{report['discarded']} discarded")
     if report["left"]:
-        _say(f"{report['left']} stay dead: what they would carry on is gone or went on without them. Discard them.")
+        _say(
+            f"{report['left']} stay dead: what they would carry on is gone, went on without them, or has a concurrency "
+            "key whose place is taken. Discard them, or requeue them later."
+        )
     return 0
 
 

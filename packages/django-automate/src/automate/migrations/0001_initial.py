@@ -168,6 +168,7 @@ class Migration(migrations.Migration):
                 ('steps', models.JSONField()),
                 ('output', models.JSONField(blank=True, null=True)),
                 ('concurrency', models.JSONField(blank=True, null=True)),
+                ('retry', models.JSONField(blank=True, null=True)),
                 ('hash', models.CharField(db_index=True, help_text='Of the canonical definition.', max_length=64)),
                 ('lock', models.JSONField(default=dict, help_text='Version and schema hash of each action, taken at publish.')),
                 ('trigger_event', models.CharField(blank=True, default='', help_text='Event type or pattern.', max_length=200)),

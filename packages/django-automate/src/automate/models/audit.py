@@ -59,5 +59,6 @@ class AuditLogEntry(AppendOnlyModel):
             *args: As in Django.
             **kwargs: As in Django.
         """
+        # The field does so too, whichever way the row takes; this is for whoever goes on with the object.
         self.details = redact(self.details)
         super().save(*args, **kwargs)

@@ -47,6 +47,7 @@ class WorkflowVersion(ImmutableModel):
     steps = models.JSONField()
     output = models.JSONField(null=True, blank=True)
     concurrency = models.JSONField(null=True, blank=True)
+    retry = models.JSONField(null=True, blank=True)
     hash = models.CharField(max_length=64, db_index=True, help_text="Of the canonical definition.")
     lock = models.JSONField(default=dict, help_text="Version and schema hash of each action, taken at publish.")
     trigger_event = models.CharField(max_length=200, blank=True, default="", help_text="Event type or pattern.")
@@ -72,11 +73,8 @@ class WorkflowVersion(ImmutableModel):
     def definition(self) -> dict[str, Any]:
         """The definition, in the workflow format."""
         definition = {"slug": self.workflow.slug, "trigger": self.trigger_spec, "steps": self.steps}
-        if self.output is not None:
-            definition["output"] = self.output
-        if self.concurrency is not None:
-            definition["concurrency"] = self.concurrency
-        return definition
+        optional = {"output": self.output, "concurrency": self.concurrency, "retry": self.retry}
+        return definition | {name: value for name, value in optional.items() if value is not None}
 
     @classmethod
     def live_for(cls, slug: str) -> WorkflowVersion:

@@ -152,10 +152,10 @@ class Conversion:
 
 
 def attach_month(catalog: Catalog, month: datetime, parent: str = TABLE) -> str:
-    """Make the partition of a month, within the caller's transaction.
+    """Make the partition of a month, within the caller's transaction, which waits for locks as :func:`locking` does.
 
-    It is made as a table of its own and attached, which lets everybody read and write the events meanwhile. Events of
-    the month that were written before their partition was there move into it.
+    It is made as a table of its own and attached, which lets everybody read the events of other partitions meanwhile.
+    Events of the month that were written before their partition was there move into it.
 
     Args:
         catalog: The catalog.
@@ -170,6 +170,10 @@ def attach_month(catalog: Catalog, month: datetime, parent: str = TABLE) -> str:
     if catalog.kind(partition):
         raise ConfigurationError(f"The table {partition} exists and is no partition: rename it.")
     catalog.execute(
+        # Until the partition is attached nobody adds to the default one. Emitters wait at the parent, as one that waits
+        # at the default partition is refused afterwards: what it is about to write no longer belongs there.
+        f"LOCK TABLE ONLY {name(parent)} IN SHARE ROW EXCLUSIVE MODE",
+        f"LOCK TABLE {name(DEFAULT)} IN ACCESS EXCLUSIVE MODE",
         f"CREATE TABLE {name(partition)} (LIKE {name(parent)} INCLUDING ALL)",
         f"WITH early AS (DELETE FROM {name(DEFAULT)} WHERE id >= '{lower}' AND id < '{upper}' RETURNING *) "  # noqa: S608
         f"INSERT INTO {name(partition)} SELECT * FROM early",

@@ -188,5 +188,9 @@ def _defuse(catalog: Catalog, due: Due, report: Report) -> None:
     if bound is None or time_of(bound[0]) > due.now + SAFE:
         return
     statement = f"ALTER TABLE {catalog.name()} DROP CONSTRAINT IF EXISTS {BOUND}"
-    locking(due.using, partial(catalog.execute, statement), tries=_TRIES)
-    report.notices.append("a conversion to partitions was abandoned: its bound on the events was removed.")
+    try:
+        locking(due.using, partial(catalog.execute, statement), tries=_TRIES)
+    except AutomateError as error:
+        report.notices.append(f"the bound of an abandoned conversion could not be removed: {error}")
+    else:
+        report.notices.append("a conversion to partitions was abandoned: its bound on the events was removed.")

@@ -204,6 +204,7 @@ def _walks(
         ("executions", partial(walk.executions, due, turns)),
         ("decisions", partial(walk.decisions, due, turns)),
         ("events", partial(events, due, turns, report)),
+        ("artifact_uses", partial(walk.artifact_uses, due, turns)),
         ("artifacts", partial(_artifacts, due, report)),
     ]
 

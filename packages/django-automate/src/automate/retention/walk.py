@@ -8,6 +8,7 @@ a batch, whatever is kept among them; nothing is skipped with OFFSET.
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,12 +21,13 @@ from automate_core.outbox import JobStatus
 from automate_outbox.models import OutboxJob
 from django.db.models import Count, Model, QuerySet
 
-from automate.models import ConcurrencyKey, Decision, Event, Execution, ExecutionRun, StepRun
+from automate.models import ArtifactUse, ConcurrencyKey, Decision, Event, Execution, ExecutionRun, StepRun
 from automate.retention.due import Due
 from automate.retention.turns import Turns
 
 __all__ = [
     "Progress",
+    "artifact_uses",
     "artifacts",
     "concurrency_keys",
     "dead_letters",
@@ -39,6 +41,8 @@ __all__ = [
 
 _DAY = 86_400.0
 """In seconds."""
+_drawn: dict[str, float] = {}
+"""When this process last drew whether to look for files without a row, by database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +105,32 @@ def dead_letters(due: Due, turns: Turns, after: int | None) -> Iterator[Progress
     return jobs(due, turns, after, JobStatus.FAILED)
 
 
-def artifacts(due: Due) -> Iterator[Progress]:
-    """Remove the files of large values that no row refers to any more; about once a day, also those without a row.
+def artifact_uses(due: Due, turns: Turns, after: int | None) -> Iterator[Progress]:
+    """Forget the uses of artifacts by rows that are gone.
 
-    Any number may do so at the same time, so no turn is taken.
+    Args:
+        due: What is due.
+        turns: Runs the transactions.
+        after: Where an earlier sweep stood.
+    """
+    from automate.artifacts.collection import lost_uses
+
+    rows = ArtifactUse.objects.using(due.using)
+    left = after or 0
+    while True:
+        lost, behind = lost_uses(left, due.policy.batch_size, using=due.using)
+        if lost:
+            turns.run(partial(delete, rows.filter(pk__in=lost)))
+        if behind is None:
+            return
+        left = behind
+        yield Progress(left)
+
+
+def artifacts(due: Due) -> Iterator[Progress]:
+    """Remove the files of large values that nothing uses any more; about once a day, also those without a row.
+
+    The latter is once a day for each worker process. Any number may do so at the same time, so no turn is taken.
 
     Args:
         due: What is due.
@@ -113,14 +139,24 @@ def artifacts(due: Due) -> Iterator[Progress]:
         ArtifactUnavailable: If a file cannot be removed, or the storage cannot be listed.
         ConfigurationError: If nothing says where artifacts are kept.
     """
-    from automate.artifacts.collection import collect, collect_orphans
+    from automate.artifacts.collection import collect_orphans, remove_unused
 
-    while gone := collect(using=due.using):
+    while gone := remove_unused(using=due.using):
         yield Progress(pruned={"artifacts": gone})
-    # By chance, as one look in a day is meant for all workers together, however often they are started.
-    if random.random() < due.policy.interval_seconds / _DAY:  # noqa: S311 - nothing to guess
+    if _is_chosen(due):
         while gone := collect_orphans(using=due.using):
             yield Progress(pruned={"artifacts": gone})
+
+
+def _is_chosen(due: Due) -> bool:
+    """Choose one of the sweeps that a process makes in a day, by chance, as few processes live for a day.
+
+    The chance grows with the time since the last draw, so that it does not matter how many sweeps there are.
+    """
+    now = time.monotonic()
+    since = now - _drawn.get(due.using, now - due.policy.interval_seconds)
+    _drawn[due.using] = now
+    return random.random() < since / _DAY  # noqa: S311 - nothing to guess
 
 
 def dedupe_keys(due: Due, turns: Turns, after: None) -> Iterator[Progress]:

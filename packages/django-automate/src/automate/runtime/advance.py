@@ -320,7 +320,7 @@ class Advance:
             attempt.step,
             error,
             attempt.number,
-            policy=RetryPolicy.from_settings(settings.current().execution),
+            policy=self._workflow.definition.retry_policy(RetryPolicy.from_settings(settings.current().execution)),
             now=self._clock(),
             random=random.random(),  # noqa: S311 - jitter, which guards nothing
         )

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
+from automate_core import settings
 from automate_core.outbox import NewJob, OutboxItem
 from automate_core.workflow.planner import RunState, StepState, StepStatus
 from automate_outbox.store import DatabaseOutboxStore
@@ -59,7 +60,9 @@ def queue_run(execution: Execution, store: DatabaseOutboxStore, worker_id: str) 
     """
     with transaction.atomic():
         run = ExecutionRun(execution=execution, trace_id=secrets.token_hex(16))
-        item = store.add_claimed(worker_id, NewJob(RUN_JOB, {"run_id": str(run.id)}, tenant=execution.tenant))
+        attempts = settings.current().item_attempts
+        job = NewJob(RUN_JOB, {"run_id": str(run.id)}, tenant=execution.tenant, max_attempts=attempts)
+        item = store.add_claimed(worker_id, job)
         run.job_id = item.id
         run.save(force_insert=True)
     return item
