@@ -253,29 +253,6 @@ def test_items_that_one_more_crash_would_bury_are_taken_one_by_one(handler: Hand
     assert set(OutboxJob.objects.values_list("status", "attempts")) == {("COMPLETED", 1), ("COMPLETED", 2)}
 
 
-def test_half_of_the_hand_is_written_while_the_other_half_goes_on(
-    handler: Handler, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from automate.worker import engine
-
-    monkeypatch.setattr(engine, "_GATHER", 60.0)
-    get_store().add([NewJob("test", {"number": number}) for number in range(4)])
-    true_handle = handler.handle
-
-    def handle(item: Any) -> None:
-        # The later two end only when the earlier two are durable: nobody may wait for all four.
-        deadline = time.monotonic() + 20
-        while item.payload["number"] >= 2 and OutboxJob.objects.filter(status="COMPLETED").count() < 2:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        true_handle(item)
-
-    handler.handle = handle  # type: ignore[method-assign]
-    worker(concurrency=4).run(drain=True)
-    assert sorted(handler.handled) == [0, 1, 2, 3]
-    assert set(OutboxJob.objects.values_list("status", "attempts")) == {("COMPLETED", 1)}
-
-
 def test_of_items_with_a_crash_no_more_are_in_hand_than_keep_the_threads_busy(handler: Handler) -> None:
     get_store().add([NewJob("test", {"number": number}) for number in range(440)])
     # Before and after those that a worker died over, there are enough others to claim them by the hundred.

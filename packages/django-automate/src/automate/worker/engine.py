@@ -322,7 +322,7 @@ class Engine:
             seconds = min(seconds, _LOOK_AROUND)
         try:
             self._inbox.get(timeout=max(seconds, 0.0001))()
-            while not self._is_enough(len(self._journal)):
+            while True:
                 self._inbox.get_nowait()()
         except queue.Empty:
             pass
@@ -334,11 +334,7 @@ class Engine:
         entries = len(self._journal)
         if not entries:
             return bool(self._failures)
-        return self._is_enough(entries) or time.monotonic() - self._journal.since >= _GATHER
-
-    def _is_enough(self, entries: int) -> bool:
-        # Half of the hand: while the database writes it, the threads work on the other half.
-        return entries >= max(1, min(len(self.in_hand) // 2, _MOST_TOGETHER))
+        return entries >= min(len(self.in_hand), _MOST_TOGETHER) or time.monotonic() - self._journal.since >= _GATHER
 
     @property
     def refused(self) -> Exception | None:
