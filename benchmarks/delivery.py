@@ -22,7 +22,7 @@ from typing import Any
 
 import environment
 
-OF_OURS = ("claims", "sqlite", "growth")
+OF_OURS = ("emitting", "claims", "sqlite", "growth")
 PARTS = ("processing", "latency", "workflows", *OF_OURS)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import charts
 import targets
 from measuring import ROOT
-from parts import claims, growth, latency, processing, sqlite, workflows
+from parts import claims, emitting, growth, latency, processing, sqlite, workflows
 from peers import OURS
 
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
@@ -19,6 +19,7 @@ PARTS = {
     "processing": processing,
     "latency": latency,
     "workflows": workflows,
+    "emitting": emitting,
     "claims": claims,
     "sqlite": sqlite,
     "growth": growth,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from measuring import figure, table
+from parts import emitting
 from peers import OURS
 
 
@@ -65,6 +66,11 @@ def _workflows(figures: Mapping[str, Any]) -> Iterator[Target]:
     yield Target("commits per workflow", figures[OURS.name]["commits_per_item"], most=0.5)
 
 
+def _emitting(figures: Mapping[str, Any]) -> Iterator[Target]:
+    for name, value, least in emitting.reached(figures):
+        yield Target(name, value, least=least)
+
+
 def _claims(figures: Mapping[str, Any]) -> Iterator[Target]:
     empty, large, snapshot = figures["empty"], figures["large"], figures["snapshot"]
     grown = large["start"]["ms"] / empty["start"]["ms"]
@@ -81,6 +87,7 @@ _OF_PART = {
     "processing": _processing,
     "latency": _latency,
     "workflows": _workflows,
+    "emitting": _emitting,
     "claims": _claims,
     "sqlite": _sqlite,
 }
@@ -98,7 +105,7 @@ def targets(parts: Mapping[str, Any]) -> list[Target]:
         if not measured:
             continue
         systems = measured["1"]["systems"] if name == "processing" else measured
-        if OURS.name in systems or name in ("claims", "sqlite"):
+        if OURS.name in systems or name in ("emitting", "claims", "sqlite"):
             found += of_part(measured)
     return found
 

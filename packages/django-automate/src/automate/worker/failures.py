@@ -117,7 +117,7 @@ def _text(error: Exception) -> str:
     name = type(error).__name__
     try:
         return redact_text(f"{name}: {error}")
-    except Exception:  # noqa: BLE001 - an exception that cannot even be shown is still an outcome of the item
+    except BaseException:  # noqa: BLE001 - an exception that cannot even be shown is still an outcome of the item
         return f"{name} was raised."
 
 

@@ -1,28 +1,24 @@
-"""How fast events are emitted: ours and what its peers do in the same place, measured in one run on PostgreSQL.
+"""How fast events are emitted: ours and what its peers do in the same place, each in a process of its own.
 
-::
-
-    python benchmarks/emit.py [--quick] [--rounds 7] [--systems automate,raw] [--json FILE] [--gate] [--dsn URL]
-
-It makes its own environment, with the newest release of each peer, and runs its own PostgreSQL server. The systems
-take turns, round by round, so that each ratio compares what happened side by side.
+The systems take turns, round by round, so that each ratio compares what happened side by side.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
-import environment
+import running
+from cluster import Server
+from measuring import CACHE, figure, median, ratio, say, table
+from running import Run
 
 SYSTEMS = {
     "raw": ("raw INSERT", "psycopg"),
@@ -49,6 +45,7 @@ TARGETS = (
     ("single", "procrastinate", 1.0),
     ("bulk", "raw_rows", 0.3),
 )
+"""How many times as fast as whom, at the least."""
 
 
 @dataclass
@@ -86,7 +83,7 @@ class Measured:
 
 
 @contextmanager
-def started(server: Any, name: str) -> Iterator[Measured]:
+def started(server: Server, name: str) -> Iterator[Measured]:
     """Run a system over a new database for the block.
 
     Args:
@@ -96,13 +93,11 @@ def started(server: Any, name: str) -> Iterator[Measured]:
     Raises:
         RuntimeError: If it does not work here.
     """
-    from measuring import CACHE
-
     database = f"bench_emit_{name}"
     server.create(database)
     env = {**os.environ, "BENCH_URL": server.url(database)}
     with (CACHE / "bench.log").open("a") as log:
-        command = [sys.executable, str(Path(__file__).with_name("emitters.py")), name]
+        command = [sys.executable, str(running.HERE / "emitters.py"), name]
         process = subprocess.Popen(
             command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
         )
@@ -130,7 +125,7 @@ def missing(name: str) -> str:
     return ""
 
 
-def measure(server: Any, names: Sequence[str], rounds: int) -> dict[str, dict[str, list[float]]]:
+def _rates(server: Server, names: Sequence[str], rounds: int) -> dict[str, dict[str, list[float]]]:
     """Return the rates of each system, for each kind of work.
 
     Args:
@@ -138,8 +133,6 @@ def measure(server: Any, names: Sequence[str], rounds: int) -> dict[str, dict[st
         names: The systems.
         rounds: How often each is measured.
     """
-    from measuring import say
-
     systems: dict[str, Measured] = {}
     with ExitStack() as stack:
         for name in names:
@@ -162,7 +155,7 @@ def measure(server: Any, names: Sequence[str], rounds: int) -> dict[str, dict[st
     return {name: system.rates for name, system in systems.items()}
 
 
-def count(server: Any, name: str, kind: str) -> dict[str, float]:
+def _cost(server: Server, name: str, kind: str) -> dict[str, float]:
     """Return what one job costs in statements and commits.
 
     Args:
@@ -183,15 +176,26 @@ def count(server: Any, name: str, kind: str) -> dict[str, float]:
         return counted
 
 
-def report(rates: Mapping[str, Mapping[str, Sequence[float]]], counts: Mapping[tuple[str, str], Any]) -> list[str]:
-    """Return the tables.
+def measure(run: Run) -> dict[str, Any]:
+    """Measure ours, its peers and raw INSERTs.
 
     Args:
-        rates: What :func:`measure` returned.
-        counts: What :func:`count` returned, by system and kind.
+        run: The run.
     """
-    from measuring import figure, median, ratio, table
+    server = run.server
+    assert server is not None
+    rates = _rates(server, list(SYSTEMS), 2 * run.rounds + 1)
+    kinds = [(name, kind) for name, found in rates.items() for kind in SIZES if found[kind]] if server.counts else []
+    return {"rates": rates, "costs": {f"{name} {kind}": _cost(server, name, kind) for name, kind in kinds}}
 
+
+def report(figures: Mapping[str, Any]) -> str:
+    """Return the figures as text.
+
+    Args:
+        figures: What :func:`measure` returned.
+    """
+    rates: Mapping[str, Mapping[str, Sequence[float]]] = figures["rates"]
     tables = []
     for kind, size in SIZES.items():
         of = f"Emitting {size:,} at once" if kind == "bulk" else "Emitting one, in its own transaction"
@@ -204,7 +208,7 @@ def report(rates: Mapping[str, Mapping[str, Sequence[float]]], counts: Mapping[t
                 for raw in ("raw", "raw_notify", "raw_rows")
             ]
             ours = ratio(rates["automate"][kind], kinds[kind])["median"] if "automate" in rates else 0.0
-            costs = counts.get((name, kind), {})
+            costs = figures["costs"].get(f"{name} {kind}", {})
             cost = [figure(costs[key]) if key in costs else "-" for key in ("statements_per_item", "commits_per_item")]
             rows.append([SYSTEMS[name][0], figure(median(kinds[kind])), *to_raw, figure(ours), *cost])
         columns = [
@@ -218,60 +222,18 @@ def report(rates: Mapping[str, Mapping[str, Sequence[float]]], counts: Mapping[t
             "commits",
         ]
         tables.append(table(of, columns, rows))
-    return tables
+    return "\n".join(tables)
 
 
-def targets(rates: Mapping[str, Mapping[str, Sequence[float]]]) -> list[tuple[str, float, float]]:
+def reached(figures: Mapping[str, Any]) -> list[tuple[str, float, float]]:
     """Return each target that could be measured: its name, what was reached, and what shall be.
 
     Args:
-        rates: What :func:`measure` returned.
+        figures: What :func:`measure` returned.
     """
-    from measuring import ratio
-
+    rates = figures["rates"]
     return [
-        (f"{kind}, automate to {SYSTEMS[peer][0]}", ratio(rates["automate"][kind], rates[peer][kind])["median"], least)
+        (f"emitting, {kind}, to {SYSTEMS[peer][0]}", ratio(rates["automate"][kind], rates[peer][kind])["median"], least)
         for kind, peer, least in TARGETS
         if "automate" in rates and rates.get(peer, {}).get(kind)
     ]
-
-
-def main() -> None:
-    """Measure and report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="two rounds: whether it works, not how fast")
-    parser.add_argument("--rounds", type=int, default=7, help="how often each rate is measured; default: 7")
-    parser.add_argument("--systems", default=",".join(SYSTEMS), help="only these; default: all")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
-    parser.add_argument("--gate", action="store_true", help="end with an error where a target is missed")
-    parser.add_argument("--dsn", help="URL of a PostgreSQL superuser, to use that server; databases bench_* are made")
-    parser.add_argument("--venv", type=Path, help="the environment; default: bench-venv in the cache")
-    options = parser.parse_args()
-    environment.enter(options.venv)
-
-    from cluster import Server, private_server
-    from measuring import figure, machine, save, say, syncs_per_second
-
-    with nullcontext(Server(options.dsn)) if options.dsn else private_server() as server:
-        if server is None:
-            raise SystemExit("There is no PostgreSQL to measure.")
-        rates = measure(server, options.systems.split(","), 2 if options.quick else options.rounds)
-        kinds = [(name, kind) for name, found in rates.items() for kind in SIZES if found[kind]]
-        counts = {(name, kind): count(server, name, kind) for name, kind in kinds} if server.counts else {}
-    for text in report(rates, counts):
-        say(text)
-    missed = False
-    for name, reached, least in targets(rates):
-        missed |= reached < least
-        say(f"{'met' if reached >= least else 'MISSED'}: {name}: {figure(reached)} (≥ {figure(least)})")
-    if options.json:
-        costs = {f"{name}, {kind}": cost for (name, kind), cost in counts.items()}
-        save(
-            options.json, {"machine": machine(), "syncs_per_second": syncs_per_second(), "rates": rates, "costs": costs}
-        )
-    if missed and options.gate:
-        raise SystemExit(1)
-
-
-if __name__ == "__main__":
-    main()
