@@ -6,7 +6,7 @@ from pathlib import Path
 
 import django
 import pytest
-from automate_core.testing.databases import all_databases, created_databases
+from automate_core.testing.databases import ALIASES, all_databases, created_databases, require_database
 from django.conf import settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # wake_kit
@@ -50,3 +50,14 @@ django.setup()
 def _databases() -> Iterator[None]:
     with created_databases():
         yield
+
+
+@pytest.fixture(params=ALIASES)
+def using(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each database in its turn, with an empty outbox."""
+    from automate_outbox.models import OutboxJob
+
+    alias = require_database(request.param)
+    OutboxJob.objects.using(alias).all().delete()
+    yield alias
+    OutboxJob.objects.using(alias).all().delete()

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -12,7 +11,7 @@ from automate_core import settings
 from automate_core.errors import ConfigurationError, InvalidPayloadError, LeaseLostError
 from automate_core.outbox import NewJob
 from automate_core.registry import Registry
-from automate_core.testing.databases import ALIASES, require_database
+from automate_core.testing.databases import require_database
 from automate_outbox import plugin
 from automate_outbox.admin import OutboxJobAdmin
 from automate_outbox.checks import check_databases, check_time_zone
@@ -30,14 +29,6 @@ from django.db import connections, transaction
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import path
-
-
-@pytest.fixture(params=ALIASES)
-def using(request: pytest.FixtureRequest) -> Iterator[str]:
-    alias = require_database(request.param)
-    OutboxJob.objects.using(alias).all().delete()
-    yield alias
-    OutboxJob.objects.using(alias).all().delete()
 
 
 def run(code: str) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from automate_core.outbox import NewJob, OutboxItem
-from automate_core.testing.databases import ALIASES, require_database
 from automate_outbox.models import OutboxJob
 from automate_outbox.store import DatabaseOutboxStore, get_store
 from django.db import OperationalError, connections, transaction
@@ -20,17 +19,14 @@ IMPATIENT = {
 }
 
 
-@pytest.fixture(params=ALIASES)
-def using(request: pytest.FixtureRequest) -> Iterator[str]:
-    alias = require_database(request.param)
-    OutboxJob.objects.using(alias).all().delete()
-    impatient, patient = IMPATIENT[alias]
-    with connections[alias].cursor() as cursor:
+@pytest.fixture(autouse=True)
+def _impatient(using: str) -> Iterator[None]:
+    impatient, patient = IMPATIENT[using]
+    with connections[using].cursor() as cursor:
         cursor.execute(impatient)
-    yield alias
-    with connections[alias].cursor() as cursor:
+    yield
+    with connections[using].cursor() as cursor:
         cursor.execute(patient)
-    OutboxJob.objects.using(alias).all().delete()
 
 
 class Writer:

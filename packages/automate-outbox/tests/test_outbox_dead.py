@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from automate_core.errors import OutboxError
 from automate_core.outbox import JobStatus, NewJob, OutboxItem
-from automate_core.testing.databases import ALIASES, require_database
 from automate_outbox import handlers
 from automate_outbox.dead import DeadLetters, Requeued, dead_letters_changed, discard, groups, requeue
 from automate_outbox.models import OutboxJob
@@ -17,14 +16,6 @@ from automate_outbox.store import get_store
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-
-
-@pytest.fixture(params=ALIASES)
-def using(request: pytest.FixtureRequest) -> Iterator[str]:
-    alias = require_database(request.param)
-    OutboxJob.objects.using(alias).all().delete()
-    yield alias
-    OutboxJob.objects.using(alias).all().delete()
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from datetime import timedelta
 import pytest
 from automate_core import settings
 from automate_core.outbox import NewJob
-from automate_core.testing.databases import ALIASES, require_database
 from automate_outbox import gauges as module
 from automate_outbox.counters import BEAT_SECONDS, GONE_SECONDS, Counters, Heartbeat, fold
 from automate_outbox.gauges import gauges, measure
@@ -20,15 +19,13 @@ from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
 
-@pytest.fixture(params=ALIASES)
-def using(request: pytest.FixtureRequest) -> Iterator[str]:
-    alias = require_database(request.param)
-    for model in (OutboxJob, WorkerBeat):
-        model._default_manager.using(alias).all().delete()
+@pytest.fixture(autouse=True)
+def _no_workers(using: str) -> Iterator[None]:
+    """Nobody has told anything, and no gauge is remembered."""
+    WorkerBeat.objects.using(using).all().delete()
     module._kept.clear()
-    yield alias
-    for model in (OutboxJob, WorkerBeat):
-        model._default_manager.using(alias).all().delete()
+    yield
+    WorkerBeat.objects.using(using).all().delete()
     module._kept.clear()
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from automate_core.errors import OutboxError
 from automate_core.outbox import NewJob, OutboxItem
-from automate_core.testing.databases import ALIASES, require_database
 from automate_outbox.models import OutboxJob
 from automate_outbox.reaper import OutboxReaper
 from automate_outbox.store import DatabaseOutboxStore, get_store, lanes
@@ -29,14 +28,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-@pytest.fixture(params=ALIASES)
-def using(request: pytest.FixtureRequest) -> Iterator[str]:
-    alias = require_database(request.param)
-    OutboxJob.objects.using(alias).all().delete()
-    yield alias
-    OutboxJob.objects.using(alias).all().delete()
 
 
 @pytest.fixture

@@ -10,21 +10,12 @@ import pytest
 from automate_core import settings
 from automate_core.errors import ConfigurationError, DuplicateKeyError, NotRegisteredError
 from automate_core.outbox import JobStatus, NewJob, OutboxItem
-from automate_core.testing.databases import ALIASES, require_database
 from automate_outbox import handlers
 from automate_outbox.models import OutboxJob
 from automate_outbox.reaper import OutboxReaper
 from automate_outbox.store import DatabaseOutboxStore, get_store
 from django.core.management import call_command
 from django.utils import timezone
-
-
-@pytest.fixture(params=ALIASES)
-def using(request: pytest.FixtureRequest) -> Iterator[str]:
-    alias = require_database(request.param)
-    OutboxJob.objects.using(alias).all().delete()
-    yield alias
-    OutboxJob.objects.using(alias).all().delete()
 
 
 def test_each_item_is_judged_once(using: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from automate_core.outbox import NewJob
-from automate_core.testing.databases import ALIASES, require_database
+from automate_core.testing.databases import require_database
 from automate_outbox.models import OutboxJob
 from automate_outbox.reaper import OutboxReaper
 from automate_outbox.store import DatabaseOutboxStore, OptimisticClaimOutboxStore, SkipLockedClaimOutboxStore, lanes
 from django.db import connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-
-
-@pytest.fixture(params=ALIASES)
-def using(request: pytest.FixtureRequest) -> Iterator[str]:
-    alias = require_database(request.param)
-    OutboxJob.objects.using(alias).all().delete()
-    yield alias
-    OutboxJob.objects.using(alias).all().delete()
 
 
 @pytest.fixture(autouse=True)

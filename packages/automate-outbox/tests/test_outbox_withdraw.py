@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from automate_core.errors import LeaseLostError
 from automate_core.outbox import NewJob
-from automate_core.testing.databases import ALIASES, require_database
 from automate_outbox.models import OutboxJob
 from automate_outbox.store import get_store
-
-
-@pytest.fixture(params=ALIASES)
-def using(request: pytest.FixtureRequest) -> Iterator[str]:
-    alias = require_database(request.param)
-    OutboxJob.objects.using(alias).all().delete()
-    yield alias
-    OutboxJob.objects.using(alias).all().delete()
 
 
 def test_a_withdrawn_item_is_nobodys_and_its_key_is_free(using: str) -> None:
