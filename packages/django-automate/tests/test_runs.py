@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -86,6 +87,26 @@ def test_from_event_to_finished_runs(actions: Any, work: Any) -> None:
     assert steps(found) == [("double", "SUCCESS", 1), ("say", "SUCCESS", 1)]
     assert found.steps.get(step_id="say").output == {"message": "order.paid: 300"}
     assert set(OutboxJob.objects.values_list("status", flat=True)) == {"COMPLETED"}
+
+
+def test_a_run_continues_the_trace_of_its_event_or_begins_one(actions: Any, work: Any) -> None:
+    actions("nothing")(lambda: None)
+    publish(definition("traced", [{"id": "a", "action": "test.nothing"}], trigger=on("it.happened")))
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    for traceparent in (
+        f"00-{trace}-00f067aa0ba902b7-01",
+        "",
+        f"00-{'0' * 32}-00f067aa0ba902b7-01",
+        f"00-{trace}-x-01",
+    ):
+        emit_event("it.happened", {}, traceparent=traceparent)
+    work()
+    run_workflow("traced", {})
+    continued, *begun = ExecutionRun.objects.order_by("id").values_list("trace_id", flat=True)
+    assert continued == trace
+    assert begun == sorted(begun), "an index over them grows at its end"
+    assert all(re.fullmatch("[0-9a-f]{32}", one) and one != trace for one in begun)
+    assert len(set(begun)) == 4
 
 
 def test_several_matches_each_get_a_run(work: Any) -> None:

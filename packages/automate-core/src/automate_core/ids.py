@@ -8,7 +8,7 @@ import time
 import uuid
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["uuid7", "uuid7_floor"]
+__all__ = ["new_trace_id", "uuid7", "uuid7_floor"]
 
 _lock = threading.Lock()
 _last = 0
@@ -43,3 +43,11 @@ def uuid7_floor(moment: datetime) -> uuid.UUID:
         A UUID that is greater than every earlier one, and smaller than every one of that millisecond or later.
     """
     return uuid.UUID(int=(moment - _EPOCH) // timedelta(milliseconds=1) << 80)
+
+
+def new_trace_id() -> str:
+    """Return the id of a new trace (W3C Trace Context, section 3.2.2.3): 32 hexadecimal digits.
+
+    It begins with the time, so that an index over such ids grows at its end; 62 of its bits are random.
+    """
+    return uuid7().hex

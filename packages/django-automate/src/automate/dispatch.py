@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from automate_core import settings
 from automate_core.errors import ArtifactError, AutomateError
+from automate_core.ids import new_trace_id
 from automate_core.outbox import NewJob, OutboxItem
 from automate_core.payload import storable_text
 from automate_core.workflow.events import patterns_for
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Verdict", "births_of", "decide", "listeners"]
 
 _ERROR_LENGTH = 4000
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,6 @@ def _new_run(event: Event, verdict: Verdict) -> ExecutionRun:
 
 
 def _trace_id(event: Event) -> str:
-    """Continue the caller's trace where there is one (W3C Trace Context, version 00)."""
-    parts = event.traceparent.split("-")
-    return parts[1] if len(parts) == 4 and len(parts[1]) == 32 else secrets.token_hex(16)
+    """Continue the caller's trace where there is one (W3C Trace Context, section 3.2), or begin one."""
+    trace = _TRACEPARENT.match(event.traceparent) if event.traceparent else None
+    return new_trace_id() if trace is None else trace[1]

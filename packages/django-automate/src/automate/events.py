@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
@@ -12,6 +11,7 @@ from uuid import UUID
 from asgiref.sync import sync_to_async
 from automate_core import settings
 from automate_core.errors import AutomateError, DuplicateEventError, InvalidPayloadError, PolicyError
+from automate_core.ids import new_trace_id
 from automate_core.outbox import NewJob
 
 from automate.concurrency import key_of, ordering_key_of
@@ -220,7 +220,7 @@ def run_workflow(workflow_slug: str, payload: dict[str, Any], *, tenant: str | N
         causation_id=cause.run_id if cause else None,
         causation_depth=_depth(f"run of {workflow_slug!r}", cause),
     )
-    run = ExecutionRun(execution=execution, trace_id=secrets.token_hex(16))
+    run = ExecutionRun(execution=execution, trace_id=new_trace_id())
     job = NewJob(
         RUN_JOB,
         {"run_id": str(run.id)},

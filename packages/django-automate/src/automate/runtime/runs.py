@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -11,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from automate_core import settings
+from automate_core.ids import new_trace_id
 from automate_core.outbox import NewJob, OutboxItem
 from automate_core.workflow.planner import RunState, StepState, StepStatus
 from automate_outbox.store import DatabaseOutboxStore
@@ -59,7 +59,7 @@ def queue_run(execution: Execution, store: DatabaseOutboxStore, worker_id: str) 
         IntegrityError: If somebody else created it meanwhile.
     """
     with transaction.atomic():
-        run = ExecutionRun(execution=execution, trace_id=secrets.token_hex(16))
+        run = ExecutionRun(execution=execution, trace_id=new_trace_id())
         attempts = settings.current().item_attempts
         job = NewJob(RUN_JOB, {"run_id": str(run.id)}, tenant=execution.tenant, max_attempts=attempts)
         item = store.add_claimed(worker_id, job)
