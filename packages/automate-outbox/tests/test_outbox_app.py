@@ -5,6 +5,7 @@ import sys
 from datetime import timedelta
 from io import StringIO
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from automate_core import settings
@@ -25,7 +26,7 @@ from automate_outbox.store import (
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from django.db import connections, transaction
+from django.db import OperationalError, connections, transaction
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import path
@@ -53,11 +54,17 @@ def test_the_store_fits_the_database(using: str, monkeypatch: pytest.MonkeyPatch
                 store.claim_batch("w")
 
 
-def test_a_server_without_skip_locked_is_never_asked_for_it(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("was_away", [False, True])
+def test_a_server_without_skip_locked_is_never_asked_for_it(
+    using: str, was_away: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if using == "default":
         pytest.skip("SQLite locks no rows")
     monkeypatch.setattr(connections[using].features, "has_select_for_update_skip_locked", False)
-    store = get_store(using)
+    with monkeypatch.context() as away:
+        if was_away:
+            away.setattr("automate_outbox.store._fitting", Mock(side_effect=OperationalError("gone away")))
+        store = get_store(using)
     store.add([NewJob("a", ordering_key=key) for key in ("", "k") for _ in range(4)])
     with CaptureQueriesContext(connections[using]) as queries:
         items = store.claim_batch("w", 2, kinds=["a"])

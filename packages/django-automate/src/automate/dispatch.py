@@ -71,18 +71,16 @@ def listeners(types: Iterable[str]) -> dict[str, list[WorkflowVersion]]:
     return {type: [v for v in versions if v.trigger_event in wanted] for type, wanted in patterns.items()}
 
 
-def decide(event: Event, versions: Sequence[WorkflowVersion] | None = None) -> list[Verdict]:
+def decide(event: Event, versions: Sequence[WorkflowVersion]) -> list[Verdict]:
     """Ask every live workflow that listens to the type of an event.
 
     Args:
         event: The event.
-        versions: Those that listen to its type; None looks them up.
+        versions: Those that :func:`listeners` names for its type.
 
     Returns:
-        A verdict for each, by slug. Nothing is written.
+        A verdict for each, in their order. Nothing is written.
     """
-    if versions is None:
-        versions = listeners([event.type])[event.type]
     return [verdict for version in versions if (verdict := _judge(version, event)) is not None]
 
 

@@ -55,5 +55,9 @@ class _LateStore(DatabaseOutboxStore):
     def _chosen(self) -> DatabaseOutboxStore:
         return _fitting(self.using)(self.lease_seconds, using=self.using)
 
+    @property
+    def _claims_along(self) -> bool:  # type: ignore[override]  # known only later here
+        return self._chosen._claims_along
+
     def _claim(self, claim: Claim, cursors: Sequence[Cursor]) -> list[Any]:
         return self._chosen._claim(claim, cursors)
