@@ -129,6 +129,7 @@ def figures_of(facts: Facts, violations: Sequence[Violation], record: Record, si
     repeated = sum(count - 1 for count in facts.external.values())
     return {
         "jobs": size.jobs,
+        "events emitted a second": size.rate,
         "kills": size.kills,
         "stops": size.stops,
         "cuts": size.cuts,
