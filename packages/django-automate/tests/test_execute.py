@@ -30,7 +30,7 @@ def executed(payload: dict[str, Any], template: ValueTemplate) -> tuple[Any, Any
             number=1,
             context=context_for(WORKFLOW, RunState(event={"payload": payload}), "f"),
             run_id=run_id,
-            origin_id=run_id,
+            idempotency_key=f"{run_id}:one",
             tenant="",
             depth=0,
             timeout=9.0,

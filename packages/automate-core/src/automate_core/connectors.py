@@ -87,7 +87,7 @@ def validate(schema: Mapping[str, Any] | type[BaseModel], data: Any, *, what: st
     Raises:
         InvalidInputError: If it does not fit; ``context["pointer"]`` says where.
     """
-    if isinstance(schema, Mapping):
+    if not isinstance(schema, type):
         problem = check(schema, data)
         if problem is not None:
             raise InvalidInputError(f"{what}: {problem}", context={"pointer": problem.pointer})
@@ -202,10 +202,11 @@ class Connector:
         Raises:
             UnknownActionError: If there is none; the message names what exists nearby.
         """
-        known = {spec.name: spec for spec in cls.actions()}
-        if name not in known:
-            raise UnknownActionError(f"Connector {cls.key!r} has no action {name!r}.{nearby(name, known)}")
-        return known[name]
+        for spec in cls.actions():
+            if spec.name == name:
+                return spec
+        known = [spec.name for spec in cls.actions()]
+        raise UnknownActionError(f"Connector {cls.key!r} has no action {name!r}.{nearby(name, known)}")
 
     def execute_action(self, action: str, input_data: dict[str, Any]) -> Any:
         """Run one action.

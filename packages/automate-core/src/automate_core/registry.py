@@ -134,13 +134,18 @@ class Registry:
         Raises:
             DuplicateKeyError: If two plugins register one key and the settings prefer none of them.
         """
+        return dict(self._specs(kind))
+
+    def _specs(self, kind: str) -> Mapping[str, Registered]:
+        if (found := self._kinds.get(kind)) is not None:
+            return found
         if kind not in KINDS:
             raise ConfigurationError(f"{kind!r} is not a kind of plugin.{nearby(kind, KINDS)}")
         with self._lock:
             if kind not in self._kinds:
                 self.plugins()
                 self._kinds[kind] = self._collect(kind)
-            return dict(self._kinds[kind])
+            return self._kinds[kind]
 
     def _collect(self, kind: str) -> dict[str, Registered]:
         found: dict[str, list[Registered]] = {}
@@ -203,9 +208,9 @@ class Registry:
             NotRegisteredError: If nothing is; the message names what exists nearby.
             PluginLoadError: If its import fails; the message names the extra to install.
         """
-        specs = self.specs(kind)
-        if key in self._by_hand[kind]:
-            return self._by_hand[kind][key]
+        specs = self._specs(kind)
+        if (by_hand := self._by_hand[kind].get(key)) is not None:
+            return by_hand
         if key not in specs:
             raise NotRegisteredError(
                 f"No {kind.rstrip('s').replace('_', ' ')} {key!r} is registered.{self._remedy(kind, key)}",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, ParamSpec, TypeVar, get_type_hints
 
@@ -31,6 +31,8 @@ class _Function:
     model: type[BaseModel]
     call: Callable[..., Any]
     context_parameter: str
+    parameters: Mapping[str, str]
+    """The parameters, each with the field of the model that holds it."""
 
 
 class FunctionConnector(Connector):
@@ -42,6 +44,19 @@ class FunctionConnector(Connector):
     def actions(cls) -> Sequence[ActionSpec]:
         """Return one action for each function."""
         return [function.spec for function in cls.functions.values()]
+
+    @classmethod
+    def get_action(cls, name: str) -> ActionSpec:
+        """Find one function's action.
+
+        Args:
+            name: Its name without the prefix.
+
+        Raises:
+            UnknownActionError: If there is none; the message names what exists nearby.
+        """
+        function = cls.functions.get(name)
+        return super().get_action(name) if function is None else function.spec
 
     def execute_action(self, action: str, input_data: dict[str, Any]) -> Any:
         """Call the function with its own types.
@@ -55,7 +70,7 @@ class FunctionConnector(Connector):
         """
         function = self.functions[action]
         values = function.model.model_validate(input_data)
-        arguments = {str(field.alias): getattr(values, name) for name, field in function.model.model_fields.items()}
+        arguments = {name: getattr(values, field) for name, field in function.parameters.items()}
         arguments.update(values.model_extra or {})
         if function.context_parameter:
             arguments[function.context_parameter] = self.ctx
@@ -128,7 +143,8 @@ def action(
             version=version,
             transactional=transactional,
         )
-        _add(registry, prefix, short, _Function(spec, model, function, context_parameter))
+        parameters = {str(field.alias): key for key, field in model.model_fields.items()}
+        _add(registry, prefix, short, _Function(spec, model, function, context_parameter, parameters))
         function.__automate_action__ = name  # type: ignore[attr-defined]  # a mark, read by action_name
         return function
 

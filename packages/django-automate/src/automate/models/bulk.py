@@ -33,12 +33,11 @@ def new_row(model: type[M], **values: Any) -> M:
     row._state = state = ModelState()
     columns = row.__dict__
     columns.update(constants)
-    for name, value in values.items():
-        if (column := relations.get(name)) is None:
-            columns[name] = value
-        else:
-            columns[column] = value.pk
-            state.fields_cache[name] = value
+    columns.update(values)
+    for name, column in relations:
+        if (related := columns.pop(name, None)) is not None:
+            columns[column] = related.pk
+            state.fields_cache[name] = related
     for name, factory in factories:
         if name not in values:
             columns[name] = factory()
@@ -46,15 +45,17 @@ def new_row(model: type[M], **values: Any) -> M:
 
 
 @cache
-def _blank(model: type[models.Model]) -> tuple[dict[str, Any], list[tuple[str, Callable[[], Any]]], dict[str, str]]:
-    """Return what the fields of a new row hold, what makes their values, and the columns of relations by name."""
+def _blank(
+    model: type[models.Model],
+) -> tuple[dict[str, Any], list[tuple[str, Callable[[], Any]]], list[tuple[str, str]]]:
+    """Return what the fields of a new row hold, what makes their values, and the relations, each with its column."""
     constants: dict[str, Any] = {}
     factories = []
     for field in model._meta.concrete_fields:
         if callable(field.default) and field.default is not NOT_PROVIDED:
             factories.append((field.attname, field.default))
         constants[field.attname] = None if callable(field.default) else field.get_default()
-    relations = {field.name: field.attname for field in model._meta.concrete_fields if field.is_relation}
+    relations = [(field.name, field.attname) for field in model._meta.concrete_fields if field.is_relation]
     return constants, factories, relations
 
 

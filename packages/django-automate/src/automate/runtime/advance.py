@@ -144,10 +144,12 @@ class Advance:
         self._journal, self._launch, self._ended = journal, launch, ended
         self._registry, self._clock, self._draining, self._announce = registry, clock, draining, announce
         self._workflow = compiled(run.execution.version)
+        self._origin = str(run.idempotency_run_id or run.pk)
         self._steps: dict[str, StepState] = dict(state.steps)
         self._state = replace(state, steps=self._steps)
         self._running: dict[str, Attempt] = {}
         self._rows: list[StepRun] = []
+        self._plan: Plan | None = None
         self._retry_at: datetime | None = None
         self._awaiting = False
         self.is_over = False
@@ -174,6 +176,7 @@ class Advance:
             result: The result; ignored where the run is over.
         """
         self._running.pop(result.attempt.step.id, None)
+        self._plan = None
         if self.is_over:
             return
         if isinstance(result.error, LeaseLostError | DoubtfulCommitError):
@@ -189,7 +192,7 @@ class Advance:
     def look_again(self) -> None:
         """Start a retry that became due while other steps were under way; call it now and then."""
         if self._retry_at is not None and self._clock() >= self._retry_at:
-            self._retry_at = None
+            self._retry_at = self._plan = None
             self._proceed()
 
     def put_back(self, attempt: Attempt) -> bool:
@@ -205,6 +208,7 @@ class Advance:
         if has_more and not self._draining.is_set():
             return False
         self._running.pop(attempt.step.id, None)
+        self._plan = None
         if has_more or self.is_over:
             self._proceed()
         else:
@@ -232,12 +236,11 @@ class Advance:
     def _proceed(self) -> None:
         if self.is_over or self._awaiting:
             return  # what follows is decided when the entry under way is durable
-        limit = settings.current().execution.max_output_bytes
-        step = plan(self._workflow, self._state, self._clock(), running=self._running, max_output_bytes=limit)
-        self._skip(step)
+        step, self._plan = self._plan or self._look_ahead(), None
         self._retry_at = step.waiting_until if self._running else None
         draining = self._draining.is_set()
         if self._rows and step.outcome is None and not self._waits(step):
+            self._plan = step  # it holds until something else ends
             self._checkpoint()
         elif step.outcome is not None:
             self._finish(step)
@@ -246,6 +249,12 @@ class Advance:
         elif not draining:
             for step_id in step.ready:
                 self._start(step_id)
+
+    def _look_ahead(self) -> Plan:
+        limit = settings.current().execution.max_output_bytes
+        step = plan(self._workflow, self._state, self._clock(), running=self._running, max_output_bytes=limit)
+        self._skip(step)
+        return step
 
     def _waits(self, step: Plan) -> bool:
         return not self._running and not step.ready and step.waiting_until is not None
@@ -275,7 +284,7 @@ class Advance:
             number=(earlier.attempts if earlier else 0) + 1,
             context=context_for(self._workflow, self._state, step_id),
             run_id=self.run.pk,
-            origin_id=self.run.idempotency_run_id or self.run.pk,
+            idempotency_key=f"{self._origin}:{step_id}",
             tenant=self.run.execution.tenant,
             depth=self.run.execution.causation_depth,
             timeout=float(step.timeout or settings.current().execution.timeout_seconds),

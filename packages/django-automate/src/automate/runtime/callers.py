@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import math
 import queue
@@ -53,7 +52,7 @@ def call_here(attempt: Attempt) -> Result:
         attempt: The attempt.
     """
     result = start_attempt(attempt)
-    if not inspect.isawaitable(result):
+    if isinstance(result, Result):
         return result
     return async_to_sync(_value_of)(attempt, result)
 

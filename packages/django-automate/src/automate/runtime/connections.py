@@ -59,11 +59,11 @@ def contained() -> Iterator[None]:
         PermanentError: If the code left a transaction open. What it wrote there is rolled back, and what is written
             next would go with it.
     """
-    if connection.in_atomic_block:
+    before = _open_transactions()
+    if before and connection.in_atomic_block:
         with transaction.atomic():
             yield
         return
-    before = _open_transactions()
     try:
         yield
     finally:

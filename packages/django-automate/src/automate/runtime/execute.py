@@ -62,7 +62,8 @@ class Attempt:
         number: Number of the attempt, from 1.
         context: What its templates see: ``event``, ``steps``, ``execution``; large values are references.
         run_id: The run.
-        origin_id: The run that its idempotency key is made of: this one, or the dead one that it carries on.
+        idempotency_key: The same for every attempt of this step, in this run and in those that carry it on after its
+            death.
         tenant: Its tenant.
         depth: Length of the chain of events that led here.
         timeout: Seconds that it may take.
@@ -80,7 +81,7 @@ class Attempt:
     number: int
     context: Mapping[str, Any]
     run_id: UUID
-    origin_id: UUID
+    idempotency_key: str
     tenant: str
     depth: int
     timeout: float
@@ -91,11 +92,6 @@ class Attempt:
     cancelled: threading.Event = field(default_factory=threading.Event)
     started_at: datetime | None = None
     deadline: float = 0.0
-
-    @property
-    def idempotency_key(self) -> str:
-        """The same for every attempt of this step, in this run and in those that carry it on after its death."""
-        return f"{self.origin_id}:{self.step.id}"
 
     def begin(self) -> None:
         """Start its clock."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
@@ -132,11 +131,11 @@ class ThreadLauncher:
 
     def _execute(self, attempt: Attempt, done: Callable[[Result], None]) -> None:
         result = start_attempt(attempt)
-        if inspect.isawaitable(result):
+        if isinstance(result, Result):
+            done(result)
+        else:
             self._pool.send_away()
             self._loop.start(attempt, result, partial(self._take_back, done))
-        else:
-            done(result)
 
     def _take_back(self, done: Callable[[Result], None], result: Result) -> None:
         self._pool.take_back()
