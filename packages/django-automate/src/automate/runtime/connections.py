@@ -11,7 +11,7 @@ from automate_core.retry import RetryPolicy
 from django.db import InterfaceError, InternalError, OperationalError, connection, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["AWAY", "RECONNECT", "contained", "tidy_connections"]
+__all__ = ["AWAY", "RECONNECT", "contained", "pipelined", "tidy_connections"]
 
 AWAY = (OperationalError, InterfaceError, InternalError)
 """What is raised where the database cannot do its work now, whatever it is asked for.
@@ -23,6 +23,24 @@ RECONNECT = RetryPolicy(initial=0.2, max=3.0)
 """The waits before the database is asked again."""
 
 logger = logging.getLogger("automate.runtime")
+
+
+@contextmanager
+def pipelined() -> Iterator[None]:
+    """Send statements without waiting for the answers to those before them, where the driver can (PostgreSQL).
+
+    While the server works on one statement, the next is being written. Reading a result waits for it, and for all
+    before it. What goes wrong with a statement is raised by a later one, or at the end of the block at the latest.
+
+    Raises:
+        DatabaseError: What the server said about a statement of the block.
+    """
+    if connection.vendor != "postgresql":
+        yield
+        return
+    connection.ensure_connection()
+    with connection.wrap_database_errors, connection.connection.pipeline():
+        yield
 
 
 def tidy_connections() -> None:

@@ -25,7 +25,7 @@ from automate.models import Decision, ExecutionRun, RunStatus, StepRun
 from automate.models.bulk import insert_rows
 from automate.runtime.admission import admit, exclusive_keys, lock_keys
 from automate.runtime.changes import RunChange, change_runs
-from automate.runtime.connections import AWAY, tidy_connections
+from automate.runtime.connections import AWAY, pipelined, tidy_connections
 from automate.runtime.refusals import Refusals, Trouble
 
 __all__ = ["Births", "ClaimRequest", "End", "Entry", "Journal"]
@@ -240,10 +240,13 @@ class Journal:
             lock_keys(exclusive_keys(run for entry in entries if entry.births for run in entry.births.runs))
             lost = self._end_claims(entries)
             alive = [entry for entry in entries if entry.item.id not in lost]
-            self._insert_steps(alive)
-            # Before the births: what has ended keeps no run of its key from starting, and is not cancelled by it.
-            change_runs([entry.change for entry in alive if entry.change is not None])
-            self._give_birth([entry.births for entry in alive if entry.births is not None])
+            births = [entry.births for entry in alive if entry.births is not None]
+            self._claim_first(births)
+            with pipelined():
+                self._insert_steps(alive)
+                # Before the births: what has ended keeps no run of its key from starting, and is not cancelled by it.
+                change_runs([entry.change for entry in alive if entry.change is not None])
+                self._give_birth(births)
             return lost - self._written_before(entries, lost), self._claim(claim)
 
     def _complete(self, entries: list[Entry], claim: ClaimRequest | None) -> tuple[set[int], list[OutboxItem]]:
@@ -288,7 +291,6 @@ class Journal:
         if not births:
             return
         admission = admit([run for birth in births for run in birth.runs], self.store)
-        self._claim_first(births)
         waiting = [(run, job) for birth in births for run, job in birth.waiting if admission.starts(run)]
         job_ids = self.store.add([job for _, job in waiting]) if waiting else []
         for (run, _), job_id in zip(waiting, job_ids, strict=True):
