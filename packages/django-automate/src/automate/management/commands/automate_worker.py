@@ -73,8 +73,8 @@ class Command(BaseCommand):
         Raises:
             CommandError: If it cannot start, tables are missing, or a child ended with an error.
         """
-        self.check()
-        if not options["supervised"]:
+        if not options["supervised"]:  # a child has a parent that did, and somebody waits for what it is to take up
+            self.check()
             _ensure_migrated()
         try:
             self._run(options)
