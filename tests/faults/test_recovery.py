@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -128,12 +130,23 @@ def test_the_rows_of_dead_children_do_not_pile_up(site: Site) -> None:
     site.drained()
     wait_for(lambda: _names(site), "the last one has told that it is alive")
     assert len(_names(site)) == 1
+    with site.explained():
+        wait_for(lambda: not _asks_the_database(site, worker.pid), "the supervisor has let go of its connection")
 
 
 def _names(site: Site) -> list[str]:
     """Return the workers that have told that they are alive."""
     rows = site.database.query("SELECT worker_id FROM automate_outbox_worker WHERE id <> 'totals'")
     return [row[0] for row in rows]
+
+
+def _asks_the_database(site: Site, pid: int) -> bool:
+    """Whether a process has the database's file or a socket open."""
+    files = []
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            files.append(os.readlink(file))
+    return any(file.startswith("socket:") or file == site.database.config["NAME"] for file in files)
 
 
 def _pid(change: Change) -> int:

@@ -216,7 +216,7 @@ def test_the_children_end_when_their_parent_was_killed(workers: Workers) -> None
     "arguments",
     [
         ("--concurrency", "0"), ("--lease", "0.5"), ("--lease", "nan"), ("--poll", "0"), ("--poll", "inf"),
-        ("--grace", "-1"), ("--worker-id", ""), ("--worker-id", "x" * 300), ("--once", "--drain"),
+        ("--grace", "-1"), ("--worker-id", ""), ("--worker-id", "x" * 190), ("--once", "--drain"),
     ],
 )  # fmt: skip
 def test_arguments_that_cannot_be_meant_are_refused(arguments: tuple[str, ...]) -> None:
