@@ -21,6 +21,8 @@ _TRANSITIONS: dict[str | None, set[str | None]] = {
 
 _EARLY = 0.002
 """Seconds by which a lease may seem to be taken early: SQLite's clock has milliseconds."""
+_LINGER = 1.0
+"""Seconds in which a server may still carry out what a dead process had sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ class Custody:
     def __init__(self) -> None:
         self._holder: dict[str, str] = {}
         self._last: dict[str, str] = {}
+        self._mourned: dict[str, float] = {}
         self._jobs_of_run: defaultdict[str, dict[str, None]] = defaultdict(dict)
         self._interrupted: Counter[str] = Counter()
 
@@ -115,6 +118,9 @@ class Custody:
         Args:
             change: The change.
         """
+        if change.at > self._mourned.get(change.writer, float("inf")) + _LINGER:
+            text = f"it wrote at {change.seq}, after its parent had taken its leases as those of a dead child"
+            yield Violation("live lease taken", f"worker {change.writer}", text)
         if change.source == "job":
             yield from self._job(change)
         elif change.source == "run":
@@ -156,7 +162,9 @@ class Custody:
     def _end(self, change: Change, name: str, holder: str) -> Iterator[Violation]:
         reaped = change.crashes == change.old_crashes + 1 and change.new in (*WAITING, "FAILED")
         expired = change.expires is not None and change.at >= change.expires - _EARLY
-        if reaped and not expired:
+        if reaped and not expired and _is_child(holder, change.writer):
+            self._mourned.setdefault(holder, change.at)  # a parent knows at once, and it must be true
+        elif reaped and not expired:
             text = f"{change.writer} took it from {holder} before its lease had ended, at {change.seq}"
             yield Violation("live lease taken", name, text)
         elif not reaped and change.writer != holder:
@@ -172,3 +180,8 @@ class Custody:
         if change.interrupts:
             self._interrupted[change.row] += 1
         self._last[change.row] = change.writer
+
+
+def _is_child(name: str, other: str) -> bool:
+    """Whether a process, by the name of a writer, is a child of another one."""
+    return name.count("-") == 2 and name.rpartition("-")[2] == other.partition("-")[0]

@@ -30,6 +30,10 @@ done, and compares the history that database triggers wrote with what was emitte
   idempotency key.
 - An item that was in hand at three crashes is quarantined: FAILED, listed among the dead letters, and not lost.
 - Leases of {{lease}} s and a reaper that looks every {{reaper}} s, so that a storm ends; recovery grows with both.
+- A third of the kills hit the child alone, whose supervisor does not wait for the leases.
+- *Recovery* is the time from the kill until somebody takes up an item that the dead worker held. It is promised where
+  somebody is there to do it: a storm kills and freezes no worker while it is the last one that is alive and well, but
+  waits until another one is. Kills during an outage of the server, and in the ten seconds before one, are not timed.
 
 The figures come from `nox -s faults -- --full --write-docs`.
 """

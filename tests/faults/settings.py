@@ -11,8 +11,8 @@ from automate_core.testing.databases import find_server
 _SITE = json.loads(os.environ["FAULTS_SITE"])
 _DATABASE = dict(_SITE["database"])
 
-WRITER = f"{os.getpid()}-{secrets.token_hex(3)}"
-"""Who this process is in the history: the triggers ask the connection for it."""
+WRITER = f"{os.getpid()}-{secrets.token_hex(3)}-{os.getppid()}"
+"""Who this process is in the history, and who its parent: the triggers ask the connection for it."""
 
 if _DATABASE["ENGINE"].endswith("mysql"):
     find_server("mariadb")  # lets PyMySQL stand in for mysqlclient

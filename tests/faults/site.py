@@ -163,6 +163,9 @@ class Site:
         return {
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(TESTS), *filter(None, sys.path)]),
+            # A project that is installed has its bytecode, and starts in half the time.
+            "PYTHONDONTWRITEBYTECODE": "",
+            "PYTHONPYCACHEPREFIX": str(self.folder / "bytecode"),
             "DJANGO_SETTINGS_MODULE": "faults.settings",
             "FAULTS_SITE": json.dumps({"database": config, "automate": self.automate}),
             "FAULTS_EFFECTS": str(self.effects),

@@ -22,6 +22,8 @@ STEP = 0.02
 """Seconds that a step with an external effect takes."""
 STEADY = 2.5
 """Seconds that a worker has run before it is hurt: one that only starts holds nothing."""
+DISABLING = frozenset({"kill", "kill child", "stop"})
+"""The faults after which a worker does nothing for a while, neither its own work nor that of the dead."""
 APART = 0.25
 """Seconds between two faults at the least."""
 REFUSALS = 20
@@ -51,12 +53,12 @@ class Size:
     stops: int
     cuts: int = 0
     restarts: int = 0
-    workers: int = 3
+    workers: int = 4
     poison: int = 2
 
 
 SIZES = {
-    ("postgres", True): Size(100_000, 150, kills=200, stops=50, cuts=50, restarts=10, workers=4, poison=5),
+    ("postgres", True): Size(100_000, 150, kills=200, stops=50, cuts=50, restarts=10, workers=5, poison=5),
     ("sqlite", True): Size(2_000, 40, kills=14, stops=6),
     ("mariadb", True): Size(2_000, 40, kills=10, stops=5, cuts=5),
     ("postgres", False): Size(3_000, 100, kills=8, stops=3, cuts=4, restarts=2),
@@ -236,11 +238,14 @@ class Storm:
     # -- faults -----------------------------------------------------------------------------------------------------
 
     def _strike(self, fault: Fault) -> bool:
-        """Do it, or say that nobody is there to be hurt right now."""
+        """Do it, or say that nobody is there to be hurt right now: the last one that is alive and well is spared."""
         now = time.monotonic()
-        index = self._victim(fault.victim)
-        if now - self._last_strike < APART or (index is None and fault.kind != "restart"):
+        if now - self._last_strike < APART:
             return False
+        able = self._able()
+        if len(able) <= (fault.kind in DISABLING) and fault.kind != "restart":
+            return False
+        index = able[fault.victim % len(able)] if able else None
         self._last_strike = now
         self._say(f"{now - self._began:8.2f} s  {fault}")
         self.record.done.append((now - self._began, fault))
@@ -264,15 +269,14 @@ class Storm:
         elif proxy is not None:
             proxy.lose_answer(rb"COMMIT")
 
-    def _victim(self, wanted: int) -> int | None:
-        """Return a worker that is awake and at work, where one is."""
+    def _able(self) -> list[int]:
+        """Return the workers that are awake and at work."""
         steady = time.monotonic() - STEADY
-        able = [
+        return [
             index
             for index, worker in enumerate(self._workers)
-            if index not in self._frozen and worker.alive() and self._started[index] < steady
+            if index not in self._frozen and self._started[index] < steady and worker.ready()
         ]
-        return able[wanted % len(able)] if able else None
 
     def _restart(self, mode: str, seconds: float) -> None:
         assert self._cluster is not None, "this plan restarts a server"

@@ -29,6 +29,10 @@ class Records:
     def end(self, writer: str, row: str, new: str, **more: object) -> Records:
         return self.add(writer, "job", row, "CLAIMED", new, **{"expires": 500.0, **more})
 
+    def taken_early(self, holder: str, by: str) -> Records:
+        self.claim(holder, "9", "t1").end(by, "9", "RETRY", crashes=1, expires=900.0)
+        return self.claim(by, "9", "t2", old="RETRY", old_attempts=1, attempts=2, old_crashes=1, crashes=1)
+
 
 def sound() -> tuple[Facts, Records]:
     """One event, whose run was interrupted by a crash after its external effect."""
@@ -105,6 +109,8 @@ def test_what_is_wrong_in_the_end_is_found(kind: str, spoil: Callable[[Facts], o
         ("illegal transition", lambda r: r.add("A", "job", "9", "PENDING", None)),
         ("attempt not charged", lambda r: r.claim("A", "9", "t1", attempts=0)),
         ("live lease taken", lambda r: r.claim("A", "9", "t1").end("B", "9", "RETRY", crashes=1, expires=900.0)),
+        ("live lease taken", lambda r: r.taken_early("8-b-6", by="7-a-1")),
+        ("live lease taken", lambda r: r.taken_early("8-b-7", by="7-a-1").claim("8-b-7", "10", "t1")),
         ("crash not counted", lambda r: r.claim("A", "9", "t1").end("B", "9", "RETRY", expires=50.0)),
         ("stale write accepted", lambda r: r.claim("A", "9", "t1").end("B", "9", "COMPLETED", expires=50.0)),
         ("stale write accepted", lambda r: r.claim("A", "9", "t1").end("B", "9", "RETRY")),
@@ -135,4 +141,10 @@ def test_the_order_of_a_key_is_kept_where_one_waits_for_the_other() -> None:
     facts, records = sound()
     records.add("e", "job", "8", None, "PENDING", key="k").add("e", "job", "9", None, "PENDING", key="k")
     records.claim("A", "8", "t1", key="k").end("A", "8", "COMPLETED", key="k").claim("A", "9", "t2", key="k")
+    assert check(facts) == []
+
+
+def test_a_parent_takes_the_leases_of_its_dead_child_early() -> None:
+    facts, records = sound()
+    records.taken_early("8-b-7", by="7-a-1")
     assert check(facts) == []

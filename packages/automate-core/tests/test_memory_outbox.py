@@ -19,8 +19,8 @@ class TestMemoryOutboxStore(OutboxStoreContract):
     def make_store(self, lease_seconds: float = 30.0) -> MemoryOutboxStore:
         return MemoryOutboxStore(lease_seconds, outbox=self.outbox)
 
-    def reap(self, *, max_crashes: int = 3) -> int:
-        return MemoryOutboxReaper(self.outbox, max_crashes=max_crashes).reap_stale_items()
+    def reap(self, *, max_crashes: int = 3, owner: str | None = None) -> int:
+        return MemoryOutboxReaper(self.outbox, max_crashes=max_crashes).reap_stale_items(owner)
 
     def rows(self) -> dict[int, JobRow]:
         return {row.id: self._read(row) for row in self.outbox.rows.values()}

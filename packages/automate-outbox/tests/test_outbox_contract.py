@@ -37,8 +37,8 @@ class DatabaseContract(OutboxStoreContract):
     def make_store(self, lease_seconds: float = 30.0) -> DatabaseOutboxStore:
         return self.store_class(lease_seconds, using=self.using)
 
-    def reap(self, *, max_crashes: int = 3) -> int:
-        return OutboxReaper(using=self.using, max_crashes=max_crashes).reap_stale_items()
+    def reap(self, *, max_crashes: int = 3, owner: str | None = None) -> int:
+        return OutboxReaper(using=self.using, max_crashes=max_crashes).reap_stale_items(owner)
 
     def rows(self) -> dict[int, JobRow]:
         names = [

@@ -131,6 +131,20 @@ def test_a_worker_beats_now_and_then_with_one_statement(using: str) -> None:
     assert measure(using).workers[0].seconds_since >= 4 * BEAT_SECONDS
 
 
+def test_the_rows_of_a_dead_worker_are_folded_by_its_name(using: str) -> None:
+    gone, heart = worker(using, "host.1-a")
+    _, alive = worker(using, "host.1-b")
+    gone.completed = 5
+    assert heart.beat(in_hand=3)
+    assert alive.beat(in_hand=0)
+    assert fold(using, worker_id="host.1-a", counts={"reaped": 3, "crashed": 1}) == 1
+    assert fold(using, worker_id="host.1-a") == 0
+    assert fold(using, worker_id="host.1-a", counts={"reaped": 1}) == 0  # it had never told anything
+    read = measure(using)
+    assert [seen.worker_id for seen in read.workers] == ["host.1-b"]
+    assert (read.totals["completed"], read.totals["reaped"], read.totals["crashed"]) == (5, 4, 1)
+
+
 def test_totals_never_go_back(using: str) -> None:
     clock = Clock()
     first, heart = worker(using, "same", clock)

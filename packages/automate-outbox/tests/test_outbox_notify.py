@@ -11,6 +11,7 @@ from automate_core.outbox import NewJob
 from automate_core.testing.databases import require_database
 from automate_outbox.dead import DeadLetters, requeue
 from automate_outbox.models import OutboxJob
+from automate_outbox.reaper import OutboxReaper
 from automate_outbox.store import DatabaseOutboxStore, get_store
 from django.db import connections, transaction
 from django.utils import timezone
@@ -43,6 +44,16 @@ def test_a_due_item_rings_once_whatever_their_number(store: DatabaseOutboxStore)
     assert rung(store) == [("automate_outbox", "")]
     store.add([NewJob("test", due=timezone.now() + HOUR), NewJob("test", due=timezone.now() - HOUR)])
     assert rung(store) == [("automate_outbox", "")]
+
+
+def test_what_is_taken_from_dead_workers_rings_once(store: DatabaseOutboxStore) -> None:
+    store.add_claimed_many("dead", [NewJob("test") for _ in range(3)])
+    assert rung(store) == []
+    assert OutboxReaper(using=store.using).reap_stale_items("dead") == 3
+    assert rung(store) == [("automate_outbox", "")]
+    store.add_claimed("dead", NewJob("test", max_attempts=1))
+    assert OutboxReaper(using=store.using).reap_stale_items("dead") == 1  # FAILED, which is work for nobody
+    assert rung(store) == []
 
 
 def test_nobody_is_woken_for_later(store: DatabaseOutboxStore) -> None:

@@ -126,6 +126,52 @@ def test_more_than_one_batch_is_reaped_around_what_cannot_be(using: str, handler
     assert OutboxJob.objects.using(using).filter(status="CLAIMED").count() == len(handler.broken)
 
 
+def held_by(using: str, owner: str, count: int, **fields: Any) -> list[OutboxItem]:
+    """Items whose leases hold for long."""
+    store = get_store(using)
+    store.add([NewJob(**{"kind": "fragile", "payload": {"n": n}, **fields}) for n in range(count)])
+    return store.claim_batch(owner, count)
+
+
+def test_of_a_dead_worker_everything_is_taken_and_of_a_live_one_nothing(
+    using: str, handler: Handler, caplog: pytest.LogCaptureFixture
+) -> None:
+    alive = held_by(using, "host.1-b", 3)
+    dead = {item.id for item in held_by(using, "host.1-a", 230)}
+    buried = {item.id for item in held_by(using, "host.1-a", 2, max_attempts=1)}
+    handler.broken = set(list(buried)[:1])
+    reaper = OutboxReaper(using=using, stale_threshold_seconds=600)
+    reaped = reaper.reap("host.1-a")
+    assert {one.item.id for one in reaped if one.status is JobStatus.RETRY} == dead
+    assert {one.item.id for one in reaped if one.status is JobStatus.FAILED} == buried - handler.broken
+    assert all(one.item.lease_owner == "host.1-a" and one.item.crashes == 1 for one in reaped)
+    assert "Worker host.1-a died over item" in caplog.text
+    assert reaper.reap_stale_items("host.1-a") == 0
+    handler.broken = set()
+    assert reaper.reap_stale_items("host.1-a") == 1
+    assert get_store(using).renew_many({item.id: item.lease_token for item in alive}, "host.1-b") == set()
+
+
+def test_what_was_claimed_anew_since_the_look_is_not_taken_from_its_worker(
+    using: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (item,) = held_by(using, "dead", 1)
+    judge = OutboxReaper._verdict
+
+    def taken_over(self: OutboxReaper, row: Any) -> str:
+        """Between the look and the write another reaper was faster, and the item has a worker again."""
+        with monkeypatch.context() as patch:
+            patch.setattr(OutboxReaper, "_verdict", judge)
+            assert OutboxReaper(using=using).reap_stale_items("dead") == 1
+        assert len(get_store(using).claim_batch("alive")) == 1
+        return judge(self, row)
+
+    monkeypatch.setattr(OutboxReaper, "_verdict", taken_over)
+    assert OutboxReaper(using=using).reap("dead") == []
+    row = OutboxJob.objects.using(using).get(pk=item.id)
+    assert (row.status, row.crashes, row.lease_owner) == ("CLAIMED", 1, "alive")
+
+
 def test_the_threshold_counts_from_the_end_of_the_lease(using: str) -> None:
     lose(get_store(using), 1)
     assert OutboxReaper(600, using=using).reap_stale_items() == 0

@@ -190,3 +190,5 @@ def test_the_reaper_reads_the_claimed_rows_alone(using: str) -> None:
     look = statements(using, reaper.reap)[0]
     assert "automate_outbox_held" in plan(using, look)
     assert OutboxJob.objects.using(using).filter(status="CLAIMED").count() == 0
+    (look,) = statements(using, lambda: reaper.reap("w"))  # nobody is woken where nothing was found
+    assert "automate_outbox_held" in plan(using, look)

@@ -296,6 +296,17 @@ def test_an_item_that_waits_to_be_taken_alone_is_the_next_one(handler: Handler) 
     assert handler.handled.index(7) < claimed_before[0], "it starves while others are claimed at random"
 
 
+def test_those_that_are_to_be_taken_alone_are_so_one_after_the_other(handler: Handler) -> None:
+    """Each would wait otherwise for what is claimed in between, and others for a hand that is emptied each time."""
+    get_store().add([NewJob("test", {"number": n}) for n in range(200)])
+    OutboxJob.objects.filter(payload__number__lt=4).update(crashes=2, status="RETRY", attempts=1)
+    busy = worker(concurrency=4)  # which is how many it claims at first
+    busy.run(drain=True)
+    assert sorted(handler.handled) == list(range(200))
+    assert sorted(handler.handled[:4]) == [0, 1, 2, 3]
+    assert busy.counters.claimed == 204, "each is claimed and handed back once"
+
+
 def test_failed_items_die_and_are_told_while_the_others_complete(handler: Handler) -> None:
     get_store().add([NewJob("test", {"number": n, "fails": n == 2}) for n in range(4)])
     busy = worker()

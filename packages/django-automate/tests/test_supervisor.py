@@ -151,3 +151,41 @@ def test_children_that_die_at_once_are_started_ever_more_slowly(tmp_path: Path) 
     supervisor.stop()
     thread.join(30)
     assert 2 <= len(starts.read_text().split()) <= 6
+
+
+def test_each_life_of_a_child_has_a_name_and_whoever_dies_is_told_of_once(tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+    starts.touch()
+    # The first dies, its successor ends in good order, and the third lives on.
+    script = (
+        "import os, sys, time; from pathlib import Path\n"
+        "starts = Path(sys.argv[1])\n"
+        "with starts.open('a') as file: file.write(sys.argv[sys.argv.index('--worker-id') + 1] + '\\n')\n"
+        "life = len(starts.read_text().split())\n"
+        "if life == 1: os.kill(os.getpid(), 9)\n"
+        "if life == 3: time.sleep(60)"
+    )
+    died: list[str] = []
+    command = [sys.executable, "-c", script, str(starts)]
+    supervisor = Supervisor(command, worker_id="test", count=1, grace=1, died=died.append)
+    thread = threading.Thread(target=supervisor.run)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while len(starts.read_text().split()) < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    names = starts.read_text().split()
+    assert died == names[:1]
+    supervisor.stop()
+    thread.join(30)
+    assert len(set(names)) == 3
+    assert all(name.startswith("test.1-") for name in names)
+    assert died == [names[0], names[2]]  # a signal ended the third, which knows no SIGTERM
+
+
+def test_of_children_that_are_not_replaced_those_that_failed_are_told_of(tmp_path: Path) -> None:
+    script = "import sys; sys.exit(sys.argv[sys.argv.index('--worker-id') + 1].startswith('test.2-'))"
+    died: list[str] = []
+    command = [sys.executable, "-c", script]
+    supervisor = Supervisor(command, worker_id="test", count=3, grace=1, replace=False, died=died.append)
+    assert supervisor.run() == 1
+    assert [name.partition("-")[0] for name in died] == ["test.2"]

@@ -163,13 +163,22 @@ class Heartbeat:
         return dialect.retrying(lambda: dialect.execute(sql(statement, now=dialect.now), values))
 
 
-def fold(using: str = "default", *, row_id: str | None = None, seconds: float | None = None) -> int:
+def fold(
+    using: str = "default",
+    *,
+    row_id: str | None = None,
+    worker_id: str | None = None,
+    seconds: float | None = None,
+    counts: Mapping[str, int] | None = None,
+) -> int:
     """Fold rows of workers into the row of totals.
 
     Args:
         using: Alias of the database.
         row_id: This row.
+        worker_id: The rows of this worker, which is dead.
         seconds: The rows of workers that have not beaten for this long.
+        counts: What else is added to the totals, by the names of :class:`Counters`.
 
     Returns:
         How many rows were folded.
@@ -180,25 +189,25 @@ def fold(using: str = "default", *, row_id: str | None = None, seconds: float | 
     rows = WorkerBeat.objects.using(using)
 
     def candidates() -> list[str]:
-        if seconds is None:
-            return [row_id or ""]
-        before, value = dialect.after(-seconds)
-        found = dialect.query(
-            sql("SELECT id FROM automate_outbox_worker WHERE beat_at < {before} AND id <> %s", before=before),
-            [value, TOTALS],
-        )
-        return [row[0] for row in found]
+        if row_id is not None:
+            return [row_id]
+        condition, value = "worker_id = %s", worker_id
+        if seconds is not None:
+            before, value = dialect.after(-seconds)
+            condition = f"beat_at < {before}"
+        statement = f"SELECT id FROM automate_outbox_worker WHERE {condition} AND id <> %s"  # noqa: S608 - no values
+        return [row[0] for row in dialect.query(statement, [value, TOTALS])]
 
     def move() -> int:
         ids = candidates()
-        if not ids:
+        if not ids and not any((counts or {}).values()):
             return 0
         with transaction.atomic(using=using):
             totals = _locked_totals(using)
             # Who has locked the totals folds alone; a beat that waits for its row finds it gone.
             gone = list(rows.filter(pk__in=ids).select_for_update())
             rows.filter(pk__in=[row.pk for row in gone]).delete()
-            rows.filter(pk=TOTALS).update(counters=add_counts(totals, *(row.counters for row in gone)))
+            rows.filter(pk=TOTALS).update(counters=add_counts(totals, counts or {}, *(row.counters for row in gone)))
         return len(gone)
 
     return dialect.retrying(move)

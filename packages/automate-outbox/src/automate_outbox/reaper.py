@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from automate_core.errors import ConfigurationError, NotRegisteredError
 from automate_core.outbox import JobStatus, OutboxItem
@@ -26,13 +26,22 @@ logger = logging.getLogger("automate.outbox")
 _BATCH = 100
 _EXPIRES, _OWNER, _TOKEN = 11, 12, 13
 _EXPIRED = "{claimed} AND lease_expires_at < {cutoff}"
+_HELD = "{claimed} AND lease_owner = %s"
 _REVIVE = Change(f"status = 'RETRY', crashes = crashes + 1, {NO_LEASE}")
 _BURY = "status = 'FAILED', crashes = crashes + 1, completed_at = {now}, last_error = %s, fingerprint = %s, {no_lease}"
 
 
+class _Lost(NamedTuple):
+    """Which claims are lost, as a condition and its value, and what is said of each."""
+
+    condition: str
+    value: Any
+    report: str
+
+
 @dataclass(frozen=True, slots=True)
 class ReapedItem:
-    """An item whose lease had run out.
+    """An item that was taken from a dead worker.
 
     Args:
         item: The item as it was last claimed, this crash counted.
@@ -46,7 +55,7 @@ class ReapedItem:
 
 
 class OutboxReaper:
-    """Recovers items whose lease has run out.
+    """Recovers items whose lease has run out, or whose worker is known to be dead.
 
     They are due again at once, with one more crash on their account. An item with ``max_crashes`` crashes, or without
     attempts left, is FAILED instead, and the handler of its kind is told in the same transaction.
@@ -77,52 +86,55 @@ class OutboxReaper:
     def _dialect(self) -> Dialect:
         return dialect_of(self.using)
 
-    def reap_stale_items(self) -> int:
-        """Recover every stale item.
+    def reap_stale_items(self, owner: str | None = None) -> int:
+        """Recover every stale item, or all that a dead worker held.
+
+        Args:
+            owner: The dead worker, as in :meth:`reap`.
 
         Returns:
             How many were taken from their dead workers, the failed ones included.
         """
-        return len(self.reap())
+        return len(self.reap(owner))
 
-    def reap(self) -> list[ReapedItem]:
-        """Recover every stale item.
+    def reap(self, owner: str | None = None) -> list[ReapedItem]:
+        """Recover every stale item, or all that a dead worker held, and wake who may take them up.
 
         An item whose handler raises when told of its death stays as it is, and is tried again by the next reap.
+
+        Args:
+            owner: A worker that is known to be dead: what it held is recovered although its leases still hold. Be
+                sure, and that nobody else has this name: a live worker would lose its items.
 
         Returns:
             What was taken from dead workers.
         """
+        lost = self._expired() if owner is None else _Lost(sql(_HELD), owner, "Worker %s died over item %s (%s): %s")
         reaped: list[ReapedItem] = []
         seen: set[int] = set()
-        while rows := [row for row in self._stale(skip=len(seen) - len(reaped)) if row[0] not in seen]:
+        while rows := [row for row in self._find(lost, skip=len(seen) - len(reaped)) if row[0] not in seen]:
             seen.update(row[0] for row in rows)
             verdicts = [(row, self._verdict(row)) for row in rows]
-            reaped += self._revive([row for row, error in verdicts if not error])
-            reaped += [dead for row, error in verdicts if error and (dead := self._bury(row, error))]
+            reaped += self._revive(lost, [row for row, error in verdicts if not error])
+            reaped += [dead for row, error in verdicts if error and (dead := self._bury(lost, row, error))]
         for one in reaped:
-            logger.warning(
-                "The lease of %s on item %s (%s) ran out: %s",
-                one.item.lease_owner,
-                one.item.id,
-                one.item.kind,
-                one.status,
-            )
+            logger.warning(lost.report, one.item.lease_owner, one.item.id, one.item.kind, one.status)
+        if any(one.status is JobStatus.RETRY for one in reaped):
+            self._dialect.announce()
         return reaped
 
-    def _stale(self, skip: int) -> list[Any]:
-        expired, cutoff = self._expired()
+    def _expired(self) -> _Lost:
+        cutoff, value = self._dialect.after(-self.stale_threshold_seconds)
+        return _Lost(sql(_EXPIRED, cutoff=cutoff), value, "The lease of %s on item %s (%s) ran out: %s")
+
+    def _find(self, lost: _Lost, skip: int) -> list[Any]:
         statement = sql(
-            "SELECT {columns}, lease_owner, lease_token, last_error FROM {table} WHERE {expired} "
+            "SELECT {columns}, lease_owner, lease_token, last_error FROM {table} WHERE {lost} "
             "ORDER BY lease_expires_at, id LIMIT %s OFFSET %s",
             columns=self._dialect.columns,
-            expired=expired,
+            lost=lost.condition,
         )
-        return self._dialect.query(statement, [cutoff, _BATCH, skip])
-
-    def _expired(self) -> tuple[str, Any]:
-        cutoff, value = self._dialect.after(-self.stale_threshold_seconds)
-        return sql(_EXPIRED, cutoff=cutoff), value
+        return self._dialect.query(statement, [lost.value, _BATCH, skip])
 
     def _verdict(self, row: Sequence[Any]) -> str:
         """Return why an item must die, or nothing."""
@@ -135,18 +147,18 @@ class OutboxReaper:
             return ""
         return store_error(f"{reason}; the error before: {last_error}" if last_error else reason)
 
-    def _revive(self, rows: Sequence[Any]) -> list[ReapedItem]:
+    def _revive(self, lost: _Lost, rows: Sequence[Any]) -> list[ReapedItem]:
         if not rows:
             return []
-        condition, params = self._fence(rows)
+        condition, params = _fence(lost, rows)
         won = self._dialect.retrying(lambda: self._dialect.update_free(_REVIVE, condition, params))
         return [ReapedItem(self._item(row), JobStatus.RETRY) for row in rows if row[0] in won]
 
-    def _bury(self, row: Sequence[Any], error: str) -> ReapedItem | None:
+    def _bury(self, lost: _Lost, row: Sequence[Any], error: str) -> ReapedItem | None:
         item = self._item(row)
         text = sql(_BURY, now=self._dialect.now, no_lease=NO_LEASE)
         change = Change(text, [error, error_fingerprint(error)])
-        condition, params = self._fence([row])
+        condition, params = _fence(lost, [row])
 
         def fail() -> bool:
             with transaction.atomic(using=self.using):
@@ -163,16 +175,16 @@ class OutboxReaper:
             return None
         return ReapedItem(item, JobStatus.FAILED, error) if won else None
 
-    def _fence(self, rows: Sequence[Any]) -> tuple[str, list[Any]]:
-        """Return the condition that these claims are still the ones that were seen, and still stale."""
-        expired, cutoff = self._expired()
-        pairs = " OR ".join(["(id = %s AND lease_token = %s)"] * len(rows))
-        return f"{expired} AND ({pairs})", [cutoff, *(value for row in rows for value in (row[0], row[_TOKEN]))]
-
     def _item(self, row: Sequence[Any]) -> OutboxItem:
         lease = (row[_OWNER], row[_TOKEN], self._dialect.read_time(row[_EXPIRES]))
         (item,) = read_items([row], [lease])
         return replace(item, crashes=item.crashes + 1)
+
+
+def _fence(lost: _Lost, rows: Sequence[Any]) -> tuple[str, list[Any]]:
+    """Return the condition that these claims are still the ones that were seen, and still lost."""
+    pairs = " OR ".join(["(id = %s AND lease_token = %s)"] * len(rows))
+    return f"{lost.condition} AND ({pairs})", [lost.value, *(value for row in rows for value in (row[0], row[_TOKEN]))]
 
 
 def _tell_handler(item: OutboxItem, error: str) -> None:

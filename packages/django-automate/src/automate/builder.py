@@ -5,7 +5,7 @@ It runs once, when a module ``automations`` is imported, and yields the same can
 
 from __future__ import annotations
 
-import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NoReturn
@@ -233,8 +233,8 @@ def workflow(
         definition["concurrency"] = _plain(concurrency)
     if retry is not None:
         definition["retry"] = _plain(retry)
-    caller = inspect.stack()[1]
-    return WorkflowBuilder(definition, f"{caller.frame.f_globals.get('__name__', '?')}:{caller.lineno}", name)
+    caller = sys._getframe(1)  # inspect.stack() would read the sources of all modules that led here
+    return WorkflowBuilder(definition, f"{caller.f_globals.get('__name__', '?')}:{caller.f_lineno}", name)
 
 
 def _rule(value: Any, where: str) -> Any:

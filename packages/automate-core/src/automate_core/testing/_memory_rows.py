@@ -120,7 +120,7 @@ class MemoryOutbox:
 
 
 class MemoryOutboxReaper:
-    """Recovers the items of a :class:`MemoryOutbox` whose lease has run out.
+    """Recovers the items of a :class:`MemoryOutbox` whose lease has run out, or whose worker is dead.
 
     Args:
         outbox: The table.
@@ -133,16 +133,23 @@ class MemoryOutboxReaper:
         self.threshold = timedelta(seconds=stale_threshold_seconds)
         self.max_crashes = max_crashes
 
-    def reap_stale_items(self) -> int:
-        """Recover every stale item.
+    def reap_stale_items(self, owner: str | None = None) -> int:
+        """Recover every stale item, or all that a dead worker held.
+
+        Args:
+            owner: A worker that is known to be dead; its leases are not waited for.
 
         Returns:
             How many were taken from their dead workers, the failed ones included.
         """
         with self.outbox.lock:
             cutoff = self.outbox.clock() - self.threshold
-            stale = [row for row in self.outbox.rows.values() if row.lease_expires_at and row.lease_expires_at < cutoff]
-            for row in stale:
+            held = [row for row in self.outbox.rows.values() if row.lease_expires_at]
+            if owner is None:
+                lost = [row for row in held if row.lease_expires_at and row.lease_expires_at < cutoff]
+            else:
+                lost = [row for row in held if row.lease_owner == owner]
+            for row in lost:
                 row.crashes += 1
                 dead = row.crashes >= self.max_crashes or row.attempts >= row.job.max_attempts
                 row.status = JobStatus.FAILED if dead else JobStatus.RETRY
@@ -150,7 +157,7 @@ class MemoryOutboxReaper:
                     row.last_error = f"crashed: the last worker was '{row.lease_owner}'"
                     row.fingerprint = error_fingerprint(row.last_error)
                 row.lease_owner, row.lease_token, row.lease_expires_at = "", "", None
-            return len(stale)
+            return len(lost)
 
 
 def place(row: MemoryJob) -> tuple[int, datetime, int]:

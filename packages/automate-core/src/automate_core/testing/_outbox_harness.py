@@ -68,11 +68,12 @@ class OutboxHarness(ABC):
         """
 
     @abstractmethod
-    def reap(self, *, max_crashes: int = 3) -> int:
+    def reap(self, *, max_crashes: int = 3, owner: str | None = None) -> int:
         """Recover stale items, as a reaper of its own would, and return how many.
 
         Args:
             max_crashes: Crashes before an item is FAILED.
+            owner: Recover what this dead worker held instead, whether or not its leases have run out.
         """
 
     @abstractmethod

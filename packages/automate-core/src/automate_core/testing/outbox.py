@@ -267,6 +267,24 @@ class OutboxStoreContract(OutboxMany, OutboxTurns, OutboxRaces):
         assert self.reap() == 0
         assert store.claim_batch("w") == []
 
+    def test_what_a_dead_worker_held_is_recovered_before_its_leases_end(self) -> None:
+        """Its name says which items: nobody else loses any, and it may not write any more."""
+        store = self.make_store()
+        dead, alive = self.claim(store, "dead"), self.claim(store, "alive")
+        assert self.reap() == 0
+        assert self.reap(owner="dead") == 1
+        assert self.reap(owner="dead") == 0
+        row = self.row(dead.id)
+        assert (row.status, row.attempts, row.crashes, row.lease_owner) == (JobStatus.RETRY, 1, 1, "")
+        row = self.row(alive.id)
+        assert (row.status, row.crashes, row.lease_token) == (JobStatus.CLAIMED, 0, alive.lease_token)
+        self.assert_refused(dead.id, store, "dead", dead.lease_token)
+        (again,) = store.claim_batch("other")
+        assert (again.id, again.crashes) == (dead.id, 1)
+        store.mark_success(alive.id, "alive")
+        assert self.reap(owner="other", max_crashes=2) == 1
+        assert self.row(again.id).status is JobStatus.FAILED
+
     def test_a_crash_in_the_last_attempt_is_a_failure(self) -> None:
         """The attempt was charged at the claim."""
         store = self.make_store()

@@ -294,6 +294,7 @@ class Worker:
         if settings.current().enabled:
             item = self._store.claim_job(self.options.worker_id, item_id, due_only=True)
         self._suspects.took(item)
+        self.counters.claimed += item is not None
         self._accepted += item is not None
         return [] if item is None else [item]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from types import FrameType
 
 from automate.worker.stopping import Stopping
 
-__all__ = ["SUPERVISED", "Supervisor", "beat", "child_command", "when_orphaned"]
+__all__ = ["SUPERVISED", "Supervisor", "beat", "child_command", "child_name", "when_orphaned"]
 
 SUPERVISED = "--supervised"
 """The option of ``automate_worker`` that makes a child end with its parent."""
@@ -34,14 +35,26 @@ _BEAT_FILE = "AUTOMATE_WORKER_BEAT"
 """The environment variable that tells a child the descriptor to which it beats."""
 
 
+def child_name(worker_id: str, number: int) -> str:
+    """Return a name for one life of a child: nobody has had it before, so that what the dead held is known by it.
+
+    Args:
+        worker_id: The name of the worker; several hosts may have been given the same one.
+        number: Which of its children.
+    """
+    return f"{worker_id}.{number}-{secrets.token_hex(4)}"
+
+
 @dataclass(slots=True)
 class _Child:
+    number: int
     name: str
     process: subprocess.Popen[bytes]
     started: float
     beats: int
     beat_until: float
     quick_deaths: int = 0
+    has_ended: bool = False
     restart_at: float = field(default=0.0)
 
 
@@ -50,11 +63,12 @@ class Supervisor:
 
     Args:
         command: The command line of a child; ``--worker-id NAME --supervised`` is added.
-        worker_id: First part of the children's names.
+        worker_id: First part of the children's names; each start of a child has a name of its own.
         count: How many.
         grace: Seconds that children get to finish; those that need longer are killed.
         replace: Whether a child that ends is replaced; False where children end by themselves.
         silence: Seconds without a beat after which a child counts as hung and is killed.
+        died: Told the name of each child that did not end in good order, once it is dead; must return at once.
     """
 
     def __init__(
@@ -66,9 +80,10 @@ class Supervisor:
         grace: float,
         replace: bool = True,
         silence: float = 30.0,
+        died: Callable[[str], None] = lambda name: None,
     ) -> None:
         self._command = list(command)
-        self._silence = silence
+        self._silence, self._died = silence, died
         self._worker_id, self._count, self._grace, self._replace = worker_id, count, grace, replace
         self._stopping = Stopping()
         self._children: list[_Child] = []
@@ -98,7 +113,7 @@ class Supervisor:
         """
         try:
             for number in range(1, self._count + 1):
-                self._children.append(self._start(f"{self._worker_id}.{number}"))
+                self._children.append(self._start(number))
             return self._watch()
         finally:
             for child in self._children:
@@ -116,7 +131,9 @@ class Supervisor:
                 if code is None:
                     alive = True
                     self._listen(child)
-                elif self._replace:
+                    continue
+                self._note_end(child, code)
+                if self._replace:
                     alive = True
                     self._children[index] = self._replaced(child, code)
                 else:
@@ -139,9 +156,16 @@ class Supervisor:
             child.process.kill()
             child.process.wait()
 
-    def _start(self, name: str, quick_deaths: int = 0) -> _Child:
+    def _note_end(self, child: _Child, code: int) -> None:
+        if not child.has_ended:
+            child.has_ended = True
+            if code:  # else it has handed back what it held
+                self._died(child.name)
+
+    def _start(self, number: int, quick_deaths: int = 0) -> _Child:
         # The children get their own sessions, so that Ctrl-C reaches them once, through this process. Nothing is ever
         # written to their stdin: it ends with this process, however that ends.
+        name = child_name(self._worker_id, number)
         beats, beat_file = os.pipe()
         os.set_blocking(beats, False)
         python_path = os.pathsep.join(path for path in sys.path if path)
@@ -159,7 +183,7 @@ class Supervisor:
         finally:
             os.close(beat_file)
         now = time.monotonic()
-        return _Child(name, process, now, beats, now + _START_SECONDS, quick_deaths)
+        return _Child(number, name, process, now, beats, now + _START_SECONDS, quick_deaths)
 
     def _replaced(self, child: _Child, code: int) -> _Child:
         """Start a child anew, after a wait where it keeps dying at once."""
@@ -174,7 +198,7 @@ class Supervisor:
         if now < child.restart_at:
             return child
         try:
-            successor = self._start(child.name, child.quick_deaths)
+            successor = self._start(child.number, child.quick_deaths)
         except OSError as error:  # no process or no memory to be had, for now
             child.quick_deaths += 1
             pause = _pause(child.quick_deaths)
@@ -191,11 +215,12 @@ class Supervisor:
         deadline = time.monotonic() + self._grace + _HAND_BACK_SECONDS
         for child in self._children:
             try:
-                child.process.wait(max(0.1, deadline - time.monotonic()))
+                code = child.process.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 logger.error("Worker %s did not end within the grace; killing it.", child.name)
                 child.process.kill()
-                child.process.wait()
+                code = child.process.wait()
+            self._note_end(child, code)
         return 0
 
 

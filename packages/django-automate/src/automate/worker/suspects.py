@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Sequence
 
 from automate_core.outbox import OutboxItem
@@ -20,17 +21,22 @@ class Suspects:
     Args:
         concurrency: Items that run at once.
         max_crashes: Crashes that bury an item.
-
-    Attributes:
-        next: The id of the item to be taken alone as soon as nothing is in hand, by name, or it would be its turn
-            again only when chance has it.
     """
 
     def __init__(self, concurrency: int, max_crashes: int) -> None:
         # As many again wait for their checkpoints to be written.
         self._most, self._buried_by = 2 * concurrency, max(1, max_crashes - 1)
         self._alone = self._careful = False
-        self.next: int | None = None
+        self._refused: deque[int] = deque()
+
+    @property
+    def next(self) -> int | None:
+        """The id of the item to be taken alone as soon as nothing is in hand.
+
+        By name, or it would be its turn again only when chance has it; and one after the other, or what is claimed in
+        between would have to be finished before each of them.
+        """
+        return self._refused[0] if self._refused else None
 
     def room(self, in_hand: Collection[OutboxItem], free: int) -> int:
         """Return how many items may be claimed.
@@ -62,8 +68,7 @@ class Suspects:
         if last and len(claimed) == 1 and not in_hand:
             self._alone = True
             return []
-        if last:
-            self.next = last[0].id
+        self._refused.extend([item.id for item in last if item.id not in self._refused][: self._most])
         return last + [item for item in crashed if item.crashes < self._buried_by][self._most :]
 
     def took(self, item: OutboxItem | None) -> None:
@@ -72,5 +77,5 @@ class Suspects:
         Args:
             item: The item.
         """
-        self.next = None
+        self._refused.popleft()
         self._alone = item is not None

@@ -14,13 +14,17 @@ from automate_core import settings
 from automate_core.errors import AutomateError
 from automate_outbox.store.rows import check_worker
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
 
 from automate import logs
 from automate.doctor import unapplied
 from automate.worker.loop import Worker, WorkerOptions, default_worker_id
-from automate.worker.supervisor import SUPERVISED, Supervisor, beat, child_command, when_orphaned
+from automate.worker.recovery import Recovery
+from automate.worker.supervisor import SUPERVISED, Supervisor, beat, child_command, child_name, when_orphaned
 
 _MOST = 1_000_000
+_LAST_LOOK_SECONDS = 2.0
+"""How long the end may wait for the database to take back what children held that had to be killed."""
 _BATCH_OF_GARBAGE = 10_000
 """Objects that may come before the collector looks at them: some batches of a claim."""
 
@@ -52,7 +56,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--queue", action="append", dest="queues", help="serve this queue alone; may be repeated")
         parser.add_argument("--concurrency", type=_at_least(1, int), help="items in hand; default: WORKER.concurrency")
-        parser.add_argument("--worker-id", help="name in the leases; default: host, process and a random part")
+        parser.add_argument("--worker-id", help="begins the name in the leases; default: host, process, a random part")
         parser.add_argument("--lease", type=_at_least(1, float), help="seconds; default: OUTBOX.lease_seconds")
         parser.add_argument("--poll", type=_at_least(0.01, float), help="seconds; default: WORKER.poll_seconds")
         parser.add_argument("--grace", type=_at_least(0, float), help="seconds; default: WORKER.grace_seconds")
@@ -69,8 +73,8 @@ class Command(BaseCommand):
         Raises:
             CommandError: If it cannot start, tables are missing, or a child ended with an error.
         """
-        self.check()
-        if not options["supervised"]:
+        if not options["supervised"]:  # a child has a parent that did, and somebody waits for what it is to take up
+            self.check()
             _ensure_migrated()
         try:
             self._run(options)
@@ -83,9 +87,9 @@ class Command(BaseCommand):
         given = {name: options[name] for name in ("concurrency", "worker_id", "lease", "poll", "grace")}
         given["queues"] = tuple(options["queues"]) if options["queues"] else None
         worker_options = WorkerOptions.from_settings(mode=mode, **given)
+        name = worker_options.worker_id
         # The children's names are a little longer; one that cannot be stored would have them die for ever.
-        suffix = "" if options["supervised"] or not worker_options.worker_id else f".{worker_options.concurrency}"
-        check_worker(worker_options.worker_id + suffix)
+        check_worker(name if options["supervised"] or not name else child_name(name, worker_options.concurrency))
         alone = options["supervised"] or options["unsupervised"] or options["once"] or options["drain"]
         if not options["supervised"] and (mode == "process" or (mode == "thread" and not alone)):
             self._supervise(worker_options, options)
@@ -111,16 +115,22 @@ class Command(BaseCommand):
             arguments += [f"--{name}", str(getattr(chosen, name))]
         for name in ("once", "drain"):
             arguments += [f"--{name}"] if options[name] else []
+        current = settings.current()
+        recovery = Recovery(chosen.lease, current.outbox.max_crashes)
         supervisor = Supervisor(
             child_command(os.environ.get("DJANGO_SETTINGS_MODULE"), *arguments),
             worker_id=options["worker_id"] or default_worker_id(),
             count=chosen.concurrency if chosen.mode == "process" else 1,
             grace=chosen.grace,
-            silence=settings.current().worker.silence_seconds,
+            silence=current.worker.silence_seconds,
             replace=not (options["once"] or options["drain"]),
+            died=recovery.take_back,
         )
         supervisor.install_signal_handlers()
-        if supervisor.run():
+        connections.close_all()  # this process asks the database nothing more until a child dies
+        status = supervisor.run()
+        recovery.close(_LAST_LOOK_SECONDS)
+        if status:
             raise CommandError("a worker process ended with an error")
 
 
