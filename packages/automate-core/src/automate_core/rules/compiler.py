@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from automate_core.rules import arrays, conditions, leaves
+from automate_core.rules import arrays, comparison_leaves, conditions, leaves
 from automate_core.rules.coercion import truthy
 from automate_core.rules.display import log_value
 from automate_core.rules.leaves import Closure
@@ -166,7 +166,7 @@ class Compiler:
             if type(first) is dict:
                 leaf = self._leaf(name, first, second, where)
             elif type(second) is dict:
-                leaf = self._leaf(leaves.MIRRORED[name], second, first, where)
+                leaf = self._leaf(comparison_leaves.MIRRORED[name], second, first, where)
             if leaf is not None:
                 return leaf, True
         parts = self._parts(operator, given, listed, where)
@@ -180,13 +180,13 @@ class Compiler:
             return None
         path = constant_path(operation)
         if path:
-            return leaves.comparison_leaf(name, path, constant)
+            return comparison_leaves.comparison_leaf(name, path, constant)
         if kind is not int and kind is not float:
             return None
         return (
-            leaves.item_leaf(name, constant)
+            comparison_leaves.item_leaf(name, constant)
             if path is not None
-            else leaves.number_leaf(name, self.compile(operation, where)[0], constant)
+            else comparison_leaves.number_leaf(name, self.compile(operation, where)[0], constant)
         )
 
     def _negation(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> _Part:

@@ -10,9 +10,9 @@ from typing import Any
 
 from automate_core.rules import sentences
 from automate_core.rules.coercion import truthy
+from automate_core.rules.comparison_leaves import MIRRORED, exact_comparison
 from automate_core.rules.compiler import constant_path
 from automate_core.rules.display import MAX_ITEMS, REDACTED
-from automate_core.rules.leaves import MIRRORED, exact_comparison
 from automate_core.rules.ledger import Ledger, Node, Part, Scope, Seen, look, names_secret, note
 from automate_core.rules.paths import MISSING, walk
 

@@ -8,9 +8,9 @@ from typing import Any
 from automate_core.redaction import redact
 from automate_core.rules import leaf_parts, sentences
 from automate_core.rules.coercion import truthy
+from automate_core.rules.comparison_leaves import MIRRORED
 from automate_core.rules.compiler import Compiler
 from automate_core.rules.form_parts import FORMS, Operation
-from automate_core.rules.leaves import MIRRORED
 from automate_core.rules.ledger import Ledger, Look, Part, Scope, Seen, computed, examine_value, look, node_of
 from automate_core.rules.limits import escape
 from automate_core.rules.operators import Operator
