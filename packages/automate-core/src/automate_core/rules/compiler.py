@@ -80,6 +80,7 @@ class Compiler:
         self._forms: dict[Form, Callable[[Operator, list[Any], bool, Where], _Part]] = {
             Form.EAGER: self._eager,
             Form.COMPARISON: self._comparison,
+            Form.TEST: self._eager,
             Form.NEGATION: self._negation,
             Form.AND: self._junction,
             Form.OR: self._junction,
@@ -147,7 +148,7 @@ class Compiler:
         return build
 
     def _eager(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> _Part:
-        function = operator.exact(where)
+        function = operator.exact(where, given, listed)
         parts = self._parts(operator, given, listed, where)
         if len(parts) != 2:
             return _variadic(function, parts), operator.boolean
@@ -170,7 +171,7 @@ class Compiler:
             if leaf is not None:
                 return leaf, True
         parts = self._parts(operator, given, listed, where)
-        function = operator.exact(where)
+        function = operator.exact(where, given, listed)
         return _binary(function, *parts) if len(parts) == 2 else _variadic(function, parts), True
 
     def _leaf(self, name: str, operation: Any, constant: Any, where: Where) -> Closure | None:

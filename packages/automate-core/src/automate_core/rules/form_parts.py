@@ -56,7 +56,8 @@ class Operation(NamedTuple):
 def _eager(maker: PartMaker, operation: Operation) -> Part:
     parts = maker.operands(operation)
     name, path, given = operation.operator.name, operation.path, operation.given
-    function, look = operation.operator.exact(path), maker.look
+    function, look = operation.operator.exact(path, given, operation.listed), maker.look
+    says = operation.operator.says
     compares = operation.operator.form is Form.COMPARISON
 
     def explain(context: Any, hidden: bool, ledger: Ledger) -> Seen:
@@ -67,11 +68,11 @@ def _eager(maker: PartMaker, operation: Operation) -> Part:
         if secret:
             for node in nodes:
                 hide(ledger, node)
-        if compares:
-            reason = sentences.comparison(name, given, nodes, value)
+        if compares or len(says) == 2:
+            reason = sentences.test(says, nodes, value) if says else sentences.comparison(name, given, nodes, value)
             return computed(ledger, name, path, value, seen, reason, look)
         clean, redacted = (REDACTED, True) if secret else look(ledger, value)
-        reason = sentences.computed(name, clean)
+        reason = sentences.phrased(says[0], nodes, clean) if says else sentences.computed(name, clean)
         if isinstance(value, bool):
             clean, redacted = value, False
         return value, node_of(ledger, name, path, clean, truthy(value), nodes, reason), redacted
@@ -252,6 +253,7 @@ def _search(maker: PartMaker, operation: Operation) -> Part:
 FORMS: Mapping[Form, Callable[[PartMaker, Operation], Part]] = {
     Form.EAGER: _eager,
     Form.COMPARISON: _eager,
+    Form.TEST: _eager,
     Form.NEGATION: _negation,
     Form.AND: _first,
     Form.OR: _first,

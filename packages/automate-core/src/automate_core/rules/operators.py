@@ -12,13 +12,13 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
-from automate_core.errors import ConfigurationError, RuleEvaluationError
+from automate_core.errors import ConfigurationError, RuleEvaluationError, RuleSyntaxError
 from automate_core.rules.arithmetic import add, divide, largest, modulo, multiply, smallest, subtract
 from automate_core.rules.comparisons import PAIRS, contains
 from automate_core.rules.limits import Budget, Where, pointer
 from automate_core.rules.texts import concatenate, merge, substring
 
-__all__ = ["CLASSIC", "Form", "Operator", "custom_operator"]
+__all__ = ["CLASSIC", "Form", "OperandError", "Operator", "custom_operator"]
 
 
 class Form(StrEnum):
@@ -26,6 +26,7 @@ class Form(StrEnum):
 
     EAGER = "eager"
     COMPARISON = "comparison"
+    TEST = "test"
     NEGATION = "negation"
     AND = "and"
     OR = "or"
@@ -40,6 +41,19 @@ class Form(StrEnum):
     ALL = "all"
     SOME = "some"
     NONE = "none"
+
+
+class OperandError(Exception):
+    """A constant among the operands of an operator is wrong.
+
+    Args:
+        position: Which one.
+        problem: What is wrong with it, as the end of a sentence.
+    """
+
+    def __init__(self, position: int, problem: str) -> None:
+        super().__init__(problem)
+        self.position = position
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +71,10 @@ class Operator:
         budgeted: Whether it multiplies work or produces texts and lists.
         trusted: Whether its function takes any value without raising; what another one raises becomes a
             :class:`~automate_core.errors.RuleEvaluationError`.
+        fix: Makes the function for one operation from its operands as they are written, where constants among them
+            are prepared or checked; raises :class:`OperandError`. None where ``function`` serves all.
+        says: How explanations name it, with the operands in braces: one phrase for a value (``the length of {0}``),
+            two for a test (``starts with {1}`` where it holds, ``start with {1}`` for what it needs to do).
     """
 
     name: str
@@ -68,17 +86,31 @@ class Operator:
     boolean: bool = False
     budgeted: bool = False
     trusted: bool = False
+    fix: Callable[[list[Any]], Callable[..., Any]] | None = None
+    says: tuple[str, ...] = ()
 
-    def exact(self, where: Where) -> Callable[..., Any]:
-        """Return the function, guarded where it is not one of ours.
+    def exact(self, where: Where, given: list[Any], listed: bool) -> Callable[..., Any]:
+        """Return the function of one operation, guarded where it is not one of ours.
 
         Args:
             where: The place of the operation, for errors.
+            given: Its operands, checked.
+            listed: Whether they are written as a list.
 
         Returns:
             Takes the budget and the values of the operands.
+
+        Raises:
+            RuleSyntaxError: If a constant among the operands is not one that the operator understands.
         """
         function = self.function
+        if self.fix is not None:
+            try:
+                function = self.fix(given)
+            except OperandError as error:
+                at = pointer((where, self.name, error.position if listed else None))
+                message = f"The operator {self.name!r} cannot use its operand at {at!r}: {error}."
+                raise RuleSyntaxError(message, context={"pointer": at}) from error
         if function is None:
             raise ConfigurationError(f"The operator {self.name!r} has neither a function nor a form of its own.")
         return function if self.trusted else _guarded(self.name, function, where)

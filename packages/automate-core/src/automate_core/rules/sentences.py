@@ -13,9 +13,11 @@ __all__ = [
     "constant",
     "junction",
     "negation",
+    "phrased",
     "quote",
     "requirement",
     "searched",
+    "test",
     "transformed",
     "variable",
     "variable_is",
@@ -67,6 +69,39 @@ def constant(value: Any) -> str:
 def computed(operator: str, value: Any) -> str:
     """Say what an operator gave."""
     return f"{operator} gives {quote(value)}"
+
+
+def phrased(phrase: str, nodes: list[dict[str, Any]], value: Any) -> str:
+    """Say what an operator gave that has a phrase of its own.
+
+    Args:
+        phrase: The phrase, with operands in braces.
+        nodes: The explained nodes of the operands.
+        value: The value.
+    """
+    return _cut(f"{phrase.format(*[_name(node) for node in nodes])} is {quote(value)}")
+
+
+def test(phrases: tuple[str, ...], nodes: list[dict[str, Any]], holds: bool) -> str:
+    """Say what the first operand is, and what it does or needs to do.
+
+    Args:
+        phrases: What it does, and what it needs to do, with operands in braces.
+        nodes: The explained nodes of the operands.
+        holds: Whether the test holds.
+    """
+    doing, needed = phrases
+    rest = f"which {doing}" if holds else f"needs to {needed}"
+    return _cut(f"{_subject(nodes[0])}, {rest.format(*[_object(node) for node in nodes])}")
+
+
+def _name(node: dict[str, Any]) -> str:
+    """Name an operand: a constant by its value, a word without quotes; everything else by what its reason is about."""
+    value = node["value"]
+    if node["operator"] in ("constant", "list"):
+        return value if isinstance(value, str) and value.isalpha() else quote(value)
+    name, link, _ = str(node["reason"]).partition(" is ")
+    return name if link else quote(value)
 
 
 def variable(path: tuple[str, ...] | None, scope: tuple[str, ...] = ()) -> str:

@@ -15,7 +15,7 @@ from automate_core.workflow.events import matches
 from automate_core.workflow.templates import Template, ValueTemplate, compile_template
 
 if TYPE_CHECKING:
-    from automate_core.rules import CompiledRule
+    from automate_core.rules import CompiledRule, Engine
 
 __all__ = ["CompiledWorkflow", "PreparedStep", "compile_workflow"]
 
@@ -131,11 +131,12 @@ def _prepare(workflow: CompiledWorkflow) -> dict[str, PreparedStep]:
     return prepared
 
 
-def compile_workflow(definition: WorkflowDefinition) -> CompiledWorkflow:
+def compile_workflow(definition: WorkflowDefinition, engine: Engine | None = None) -> CompiledWorkflow:
     """Compile a definition that was published before.
 
     Args:
         definition: The definition.
+        engine: What compiles its rules; the classic engine by default.
 
     Raises:
         InvalidDefinitionError: If it could not be published: a rule does not compile, or a step needs one that does
@@ -148,8 +149,8 @@ def compile_workflow(definition: WorkflowDefinition) -> CompiledWorkflow:
         definition=definition,
         steps={step.id: step for step in definition.steps},
         needs=needs,
-        rule=_compile_rule(getattr(definition.trigger, "rule", None), ("trigger", "rule")),
-        conditions=_compile_conditions(definition),
+        rule=_compile_rule(getattr(definition.trigger, "rule", None), ("trigger", "rule"), engine),
+        conditions=_compile_conditions(definition, engine),
         key=None if concurrency is None else _compile_key(concurrency.key),
     )
 
@@ -164,9 +165,9 @@ def _ensure_order(needs: Mapping[str, tuple[str, ...]]) -> None:
         before.add(step_id)
 
 
-def _compile_conditions(definition: WorkflowDefinition) -> dict[str, Any]:
+def _compile_conditions(definition: WorkflowDefinition, engine: Engine | None) -> dict[str, Any]:
     return {
-        step.id: _compile_rule(step.condition, ("steps", index, "if"))
+        step.id: _compile_rule(step.condition, ("steps", index, "if"), engine)
         for index, step in enumerate(definition.steps)
         if step.condition is not None
     }
@@ -179,13 +180,13 @@ def _compile_key(text: str) -> Template:
         raise invalid_definition([Problem("/concurrency/key", error.message)]) from error
 
 
-def _compile_rule(spec: dict[str, Any] | None, path: tuple[str | int, ...]) -> Any:
+def _compile_rule(spec: dict[str, Any] | None, path: tuple[str | int, ...], engine: Engine | None) -> Any:
     if spec is None:
         return None
     from automate_core.rules import compile_rule
 
     try:
-        return compile_rule(spec)
+        return compile_rule(spec) if engine is None else engine.compile_rule(spec)
     except AutomateError as error:
         pointer = json_pointer(path) + str(error.context.get("pointer", ""))
         raise invalid_definition([Problem(pointer, error.message)]) from error
