@@ -10,6 +10,7 @@ from automate_core.errors import ConfigurationError, RuleLimitExceeded
 from automate_core.rules.coercion import is_number, json_number, plain, verdict
 from automate_core.rules.compiler import Compiler
 from automate_core.rules.explain import Explainer, Prepared
+from automate_core.rules.failures import Failure, ScopedBudget
 from automate_core.rules.leaves import Closure
 from automate_core.rules.limits import Budget
 from automate_core.rules.operators import CLASSIC, Operator
@@ -111,15 +112,16 @@ class Engine:
         ConfigurationError: If an operator is filed under another name than its own, or replaces a classic one.
     """
 
-    __slots__ = ("_compiler", "_explainer", "_operators")
+    __slots__ = ("_compiler", "_explainer", "_fails", "_operators")
 
     def __init__(self, operators: Mapping[str, Operator] = CLASSIC) -> None:
         for name, operator in operators.items():
             if name != operator.name or not name:
                 raise ConfigurationError(f"The operator {operator.name!r} cannot be filed under {name!r}.")
-            if CLASSIC.get(name, operator) is not operator:
+            if CLASSIC.get(name, operator) is not operator and not operator.trusted:
                 raise ConfigurationError(f"The operator {name!r} of JSONLogic cannot be replaced: choose another name.")
         self._operators = dict(operators)
+        self._fails = any(operator.fails for operator in operators.values())
         self._compiler = Compiler(self._operators)
         self._explainer = Explainer(self._operators, self._compiler)
 
@@ -153,6 +155,9 @@ class Engine:
 
     def _compiled(self, spec: Any, nodes: int, budgeted: bool) -> CompiledRule:
         value, boolean = self._compiler.compile(spec)
+        if self._fails:
+            value = _placed(value)
+            return CompiledRule(self, spec, _unbudgeted(value), value)
         if not budgeted and nodes <= _BUDGET_FROM_NODES:
             return CompiledRule(self, spec, value if boolean else _unbudgeted(value), value)
         return CompiledRule(self, spec, _budgeted_verdict(value), _budgeted(value))
@@ -165,7 +170,7 @@ class Engine:
         """Explain what :meth:`evaluate` gives; see :func:`explain`."""
         spec, nodes, budgeted = check(rule_spec, self._operators)
         prepared = self._explainer.prepare(spec)
-        if budgeted or nodes > _BUDGET_FROM_NODES or not prepared.is_pure:
+        if self._fails or budgeted or nodes > _BUDGET_FROM_NODES or not prepared.is_pure:
             # First of all, so that whatever evaluation refuses is refused here in the same way.
             self._compiled(spec, nodes, budgeted).evaluate(context)
         return prepared.explain(context)
@@ -188,6 +193,18 @@ def _budgeted_verdict(value: Closure) -> Closure:
 def _budgeted(value: Closure) -> Closure:
     def compute(context: Any) -> Any:
         return value(context, Budget())
+
+    return compute
+
+
+def _placed(value: Closure) -> Closure:
+    """Turn the failures of a dialect that has them into errors."""
+
+    def compute(context: Any) -> Any:
+        try:
+            return value(context, ScopedBudget())
+        except Failure as failure:
+            raise failure.error() from None
 
     return compute
 

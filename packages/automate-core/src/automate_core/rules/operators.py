@@ -10,15 +10,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from automate_core.errors import ConfigurationError, RuleEvaluationError, RuleSyntaxError
 from automate_core.rules.arithmetic import add, divide, largest, modulo, multiply, smallest, subtract
+from automate_core.rules.coercion import plain
 from automate_core.rules.comparisons import PAIRS, contains
+from automate_core.rules.failures import Failure
 from automate_core.rules.limits import Budget, Where, pointer
 from automate_core.rules.texts import concatenate, merge, substring
 
-__all__ = ["CLASSIC", "Form", "OperandError", "Operator", "custom_operator"]
+__all__ = ["CLASSIC", "Form", "OperandError", "Operator", "Shape", "custom_operator"]
 
 
 class Form(StrEnum):
@@ -27,6 +29,7 @@ class Form(StrEnum):
     EAGER = "eager"
     COMPARISON = "comparison"
     TEST = "test"
+    OWN = "own"
     NEGATION = "negation"
     AND = "and"
     OR = "or"
@@ -41,6 +44,13 @@ class Form(StrEnum):
     ALL = "all"
     SOME = "some"
     NONE = "none"
+
+
+class Shape(NamedTuple):
+    """How an operator is compiled and explained whose form is its own; see the functions of the compiler."""
+
+    compile: Callable[..., Any]
+    explain: Callable[..., Any]
 
 
 class OperandError(Exception):
@@ -75,6 +85,11 @@ class Operator:
             are prepared or checked; raises :class:`OperandError`. None where ``function`` serves all.
         says: How explanations name it, with the operands in braces: one phrase for a value (``the length of {0}``),
             two for a test (``starts with {1}`` where it holds, ``start with {1}`` for what it needs to do).
+        fails: Whether it may raise a :class:`~automate_core.rules.failures.Failure`, in a dialect that has errors.
+        spread: Whether a single operand without a list stands for all operands where it gives a list.
+        listed: Whether its operands must be written as a list.
+        quoted: Whether its operand is data, in which nothing is an operation.
+        shape: How it is compiled and explained where its form is its own.
     """
 
     name: str
@@ -88,6 +103,11 @@ class Operator:
     trusted: bool = False
     fix: Callable[[list[Any]], Callable[..., Any]] | None = None
     says: tuple[str, ...] = ()
+    fails: bool = False
+    spread: bool = False
+    listed: bool = False
+    quoted: bool = False
+    shape: Shape | None = None
 
     def exact(self, where: Where, given: list[Any], listed: bool) -> Callable[..., Any]:
         """Return the function of one operation, guarded where it is not one of ours.
@@ -108,12 +128,48 @@ class Operator:
             try:
                 function = self.fix(given)
             except OperandError as error:
-                at = pointer((where, self.name, error.position if listed else None))
-                message = f"The operator {self.name!r} cannot use its operand at {at!r}: {error}."
-                raise RuleSyntaxError(message, context={"pointer": at}) from error
+                raise self.refused(error, where, listed) from error
         if function is None:
             raise ConfigurationError(f"The operator {self.name!r} has neither a function nor a form of its own.")
-        return function if self.trusted else _guarded(self.name, function, where)
+        if not self.trusted:
+            function = _guarded(self.name, function, where)
+        elif self.fails:
+            function = _placed(function, where)
+        return _spread(function) if self.spread and not listed else function
+
+    def refused(self, error: OperandError, where: Where, listed: bool) -> RuleSyntaxError:
+        """Make the error for an operand that cannot be meant.
+
+        Args:
+            error: What is wrong with it.
+            where: The place of the operation.
+            listed: Whether the operands are written as a list.
+        """
+        at = pointer((where, self.name, error.position if listed else None))
+        message = f"The operator {self.name!r} cannot use its operand at {at!r}: {error}."
+        return RuleSyntaxError(message, context={"pointer": at})
+
+
+def _placed(function: Callable[..., Any], where: Where) -> Callable[..., Any]:
+    def call(budget: Budget | None, *values: Any) -> Any:
+        try:
+            return function(budget, *values)
+        except Failure as failure:
+            raise failure.place(where) from None
+
+    return call
+
+
+def _spread(function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(budget: Budget | None, value: Any) -> Any:
+        items = plain(value)
+        if not isinstance(items, list):
+            return function(budget, value)
+        if budget is not None:
+            budget.read_items(len(items))
+        return function(budget, *items)
+
+    return call
 
 
 def _guarded(name: str, function: Callable[..., Any], where: Where) -> Callable[..., Any]:

@@ -8,9 +8,13 @@ from typing import Any
 __all__ = [
     "absent",
     "branch",
+    "chain",
     "comparison",
     "computed",
     "constant",
+    "existence",
+    "failed",
+    "first_known",
     "junction",
     "negation",
     "phrased",
@@ -184,6 +188,39 @@ def requirement(operator: str, quoted: str) -> tuple[str, str]:
     """
     phrase = _PHRASES[operator]
     return f", which is {phrase}{quoted}", f", needs to be {phrase}{quoted}"
+
+
+def chain(operator: str, count: int) -> str:
+    """Say that a comparison holds from each value to the next.
+
+    Args:
+        operator: The comparison.
+        count: The number of values.
+    """
+    return f"each of {count} values is {_PHRASES[operator] or 'equal to '}the next"
+
+
+def first_known(reached: list[dict[str, Any]], total: int, found: bool) -> str:
+    """Say which value is the first that is not null.
+
+    Args:
+        reached: The explained nodes of the values that were looked at.
+        total: The number of values.
+        found: Whether the last of them is not null.
+    """
+    if not found:
+        return f"all of {_count(total, 'value')} are null" if total else "there are no values"
+    return _cut(f"value {len(reached)} of {total} is the first that is not null: {reached[-1]['reason']}")
+
+
+def existence(name: str, there: bool) -> str:
+    """Say whether anything is at a path."""
+    return f"{name} is there" if there else f"{name} is missing"
+
+
+def failed(what: str | None) -> str:
+    """Say that an operand failed; None for what is not named."""
+    return "it fails" if what is None else f"it fails with {quote(what)}"
 
 
 def negation(negate: bool, node: dict[str, Any] | None) -> str:
