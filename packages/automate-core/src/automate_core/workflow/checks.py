@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from pydantic.errors import PydanticUserError
@@ -166,10 +167,19 @@ def _rule_references(rule: Any, path: Path) -> Iterator[tuple[Path, Path]]:
             first = argument[0] if isinstance(argument, list) and argument else argument
             if operation == "var" and isinstance(first, str) and first:
                 yield here, tuple(first.split("."))
+            elif operation == "val" and _is_key(first):
+                keys = argument if isinstance(argument, list) else [argument]
+                yield here, tuple(str(key) for key in takewhile(_is_key, keys))
+            elif operation == "preserve":
+                continue
             elif operation in _SCOPED:
                 yield from _rule_references(first, (*here, 0))
             else:
                 yield from _rule_references(argument, here)
+
+
+def _is_key(value: Any) -> bool:
+    return isinstance(value, str | int)
 
 
 # -- templates and secrets --------------------------------------------------------------------------------------------
