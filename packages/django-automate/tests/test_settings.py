@@ -218,6 +218,7 @@ class TestEffects:
 
     def test_rules_extension_that_is_not_installed(self, configured: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         configured(RULES={"extensions": ["regex"]})
+        monkeypatch.setattr("automate.checks._importable", lambda module: True)
         assert [message for message in run_checks() if message.id == "automate.E006"] == []
         monkeypatch.setattr("automate.checks._importable", lambda module: module != "re2")
         (found,) = [message for message in run_checks() if message.id == "automate.E006"]

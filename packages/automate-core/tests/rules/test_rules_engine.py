@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+import marshal
 import subprocess
 import sys
 import uuid
@@ -201,6 +202,28 @@ def test_few_rules_are_kept() -> None:
             assert engine.evaluate({"==": [{"var": "a"}, number]}, {"a": number}) is True
     assert len(engine._kept) <= 128
     assert len(engine._seen) <= 1_024
+
+
+def test_what_is_kept_is_what_the_key_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread changes the rule right after its key was made."""
+    rule: dict[str, Any] = {"==": [{"var": "a"}, 1]}
+
+    class Racing:
+        loads = staticmethod(marshal.loads)
+
+        @staticmethod
+        def dumps(spec: Any) -> bytes:
+            key = marshal.dumps(spec)
+            rule["=="][1] = 2
+            return key
+
+    engine = Engine()
+    engine.evaluate(rule, {"a": 1})
+    rule["=="][1] = 1
+    monkeypatch.setattr("automate_core.rules.engine.marshal", Racing)
+    engine.evaluate(rule, {"a": 1})
+    monkeypatch.undo()
+    assert engine.evaluate({"==": [{"var": "a"}, 1]}, {"a": 1}) is True
 
 
 def test_rules_that_change_in_other_threads_are_never_mixed_up() -> None:

@@ -110,10 +110,10 @@ class Engine:
 
     Args:
         operators: The operators by name; the 35 classic ones by default. Extend them with
-            :meth:`with_operators`.
+            :meth:`with_operators`; :func:`~automate_core.rules.engine_for` gives the engines of other dialects.
 
     Raises:
-        ConfigurationError: If an operator is filed under another name than its own, or replaces a classic one.
+        ConfigurationError: If an operator is filed under another name than its own, or replaces one of JSONLogic.
     """
 
     __slots__ = ("_compiler", "_explainer", "_fails", "_kept", "_operators", "_seen")
