@@ -131,6 +131,9 @@ class Engine:
         self._compiler = Compiler(self._operators)
         self._explainer = Explainer(self._operators, self._compiler)
 
+    def __repr__(self) -> str:
+        return f"<Engine of {len(self._operators)} operators>"
+
     @property
     def operators(self) -> Mapping[str, Operator]:
         """The operators by name, read-only."""

@@ -5,22 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic.errors import PydanticUserError
 
 from automate_core.connectors import ActionSpec
 from automate_core.errors import AutomateError, ConfigurationError, SecretError, TemplateError, nearby
 from automate_core.payload import json_pointer
+from automate_core.rules.engine import DEFAULT, Engine
 from automate_core.schema import UNKNOWN, Problem, find_problems
 from automate_core.workflow.catalogue import ActionCatalogue
 from automate_core.workflow.definition import EventTrigger, StepDefinition, WorkflowDefinition, invalid_definition
 from automate_core.workflow.events import is_event_pattern
 from automate_core.workflow.graph import Graph
 from automate_core.workflow.templates import compile_template, find_texts, is_template
-
-if TYPE_CHECKING:
-    from automate_core.rules import Engine
 
 __all__ = ["check_definition", "ensure_publishable"]
 
@@ -35,7 +33,7 @@ _SCOPED = frozenset({"all", "filter", "map", "none", "reduce", "some"})
 
 
 def check_definition(
-    definition: WorkflowDefinition, actions: ActionCatalogue, engine: Engine | None = None
+    definition: WorkflowDefinition, actions: ActionCatalogue, engine: Engine = DEFAULT
 ) -> list[Problem]:
     """Find everything that keeps a definition from being published.
 
@@ -59,7 +57,7 @@ def check_definition(
     return problems
 
 
-def ensure_publishable(definition: WorkflowDefinition, actions: ActionCatalogue, engine: Engine | None = None) -> None:
+def ensure_publishable(definition: WorkflowDefinition, actions: ActionCatalogue, engine: Engine = DEFAULT) -> None:
     """Refuse a definition that cannot be published.
 
     Args:
@@ -124,7 +122,7 @@ def _check_key(key: str) -> Iterator[Problem]:
 # -- rules ------------------------------------------------------------------------------------------------------------
 
 
-def _check_trigger(definition: WorkflowDefinition, engine: Engine | None) -> Iterator[Problem]:
+def _check_trigger(definition: WorkflowDefinition, engine: Engine) -> Iterator[Problem]:
     trigger = definition.trigger
     if trigger.type not in _RUNNABLE_TRIGGERS:
         yield _not_yet(("trigger", "type"), f"a trigger of type {trigger.type!r}")
@@ -133,20 +131,16 @@ def _check_trigger(definition: WorkflowDefinition, engine: Engine | None) -> Ite
     yield from _check_rule(getattr(trigger, "rule", None), ("trigger", "rule"), engine)
 
 
-def _check_rule(rule: Any, path: Path, engine: Engine | None) -> Iterator[Problem]:
+def _check_rule(rule: Any, path: Path, engine: Engine) -> Iterator[Problem]:
     if rule is None:
         return
-    from automate_core.rules import compile_rule
-
     try:
-        compile_rule(rule) if engine is None else engine.compile_rule(rule)
+        engine.compile_rule(rule)
     except AutomateError as error:
         yield Problem(json_pointer(path) + str(error.context.get("pointer", "")), error.message)
 
 
-def _check_condition(
-    step: StepDefinition, path: Path, graph: Graph, index: int, engine: Engine | None
-) -> Iterator[Problem]:
+def _check_condition(step: StepDefinition, path: Path, graph: Graph, index: int, engine: Engine) -> Iterator[Problem]:
     if step.condition is None:
         return
     problems = list(_check_rule(step.condition, path, engine))

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from automate_core.errors import AutomateError, TemplateError
 from automate_core.payload import json_pointer
+from automate_core.rules.engine import DEFAULT, CompiledRule, Engine
 from automate_core.schema import Problem
 from automate_core.workflow.definition import EventTrigger, StepDefinition, WorkflowDefinition, invalid_definition
 from automate_core.workflow.events import matches
 from automate_core.workflow.templates import Template, ValueTemplate, compile_template
-
-if TYPE_CHECKING:
-    from automate_core.rules import CompiledRule, Engine
 
 __all__ = ["CompiledWorkflow", "PreparedStep", "compile_workflow"]
 
@@ -131,7 +129,7 @@ def _prepare(workflow: CompiledWorkflow) -> dict[str, PreparedStep]:
     return prepared
 
 
-def compile_workflow(definition: WorkflowDefinition, engine: Engine | None = None) -> CompiledWorkflow:
+def compile_workflow(definition: WorkflowDefinition, engine: Engine = DEFAULT) -> CompiledWorkflow:
     """Compile a definition that was published before.
 
     Args:
@@ -165,7 +163,7 @@ def _ensure_order(needs: Mapping[str, tuple[str, ...]]) -> None:
         before.add(step_id)
 
 
-def _compile_conditions(definition: WorkflowDefinition, engine: Engine | None) -> dict[str, Any]:
+def _compile_conditions(definition: WorkflowDefinition, engine: Engine) -> dict[str, Any]:
     return {
         step.id: _compile_rule(step.condition, ("steps", index, "if"), engine)
         for index, step in enumerate(definition.steps)
@@ -180,13 +178,11 @@ def _compile_key(text: str) -> Template:
         raise invalid_definition([Problem("/concurrency/key", error.message)]) from error
 
 
-def _compile_rule(spec: dict[str, Any] | None, path: tuple[str | int, ...], engine: Engine | None) -> Any:
+def _compile_rule(spec: dict[str, Any] | None, path: tuple[str | int, ...], engine: Engine) -> CompiledRule | None:
     if spec is None:
         return None
-    from automate_core.rules import compile_rule
-
     try:
-        return compile_rule(spec) if engine is None else engine.compile_rule(spec)
+        return engine.compile_rule(spec)
     except AutomateError as error:
         pointer = json_pointer(path) + str(error.context.get("pointer", ""))
         raise invalid_definition([Problem(pointer, error.message)]) from error
