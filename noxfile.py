@@ -60,7 +60,7 @@ class Suite:
 
 
 SUITES = {
-    "automate-core": Suite("automate_core", "core", tools=("jsonschema", "json-logic-qubit")),
+    "automate-core": Suite("automate_core", "core", extras=("regex",), tools=("jsonschema", "json-logic-qubit")),
     "automate-outbox": Suite("automate_outbox", "outbox", extras=("postgres",), databases=True),
     "automate-secrets": Suite("automate_secrets", "secrets", extras=("db",)),
     "automate-connectors": Suite("automate_connectors", "connectors"),

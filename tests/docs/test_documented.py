@@ -139,6 +139,22 @@ def test_every_command_is_documented_with_its_arguments(pages: Path) -> None:
         assert [f"{name} {argument}" for argument in arguments if not documented.get(argument, ("",))[-1]] == []
 
 
+def test_every_operator_of_rules_is_documented(pages: Path) -> None:
+    from automate_core.rules import engine_for
+    from automate_core.rules.extensions import EXTENSIONS
+
+    page = read(pages, "reference/rules")
+    first_cells = [row.findall("entry")[:2] for row in page.iter("row")]
+    named = {"".join(name.itertext()) for cells in first_cells for cell in cells for name in cell.iter("literal")}
+    operators = {
+        *engine_for().operators,
+        *engine_for("community").operators,
+        *engine_for(extensions=EXTENSIONS).operators,
+    }
+    assert len(operators) > 50
+    assert sorted((operators | set(EXTENSIONS)) - named) == []
+
+
 def every_error(base: type[errors.AutomateError]) -> Iterator[type[errors.AutomateError]]:
     yield base
     for derived in base.__subclasses__():

@@ -173,6 +173,57 @@ class TestEffects:
         work()
         assert sorted(Decision.objects.values_list("matched", flat=True)) == [False, True]
 
+    def test_rules_extensions(self, configured: Any, work: Any) -> None:
+        from automate.errors import InvalidDefinitionError
+        from automate.rules import compile_rule, evaluate, explain
+
+        rule = {"starts_with": [{"var": "name"}, "Dr"]}
+        definition = {
+            "slug": "w",
+            "trigger": {"type": "event", "event": "a.b", "rule": rule},
+            "steps": [LOG | {"if": {"ends_with": [{"var": "event.payload.name"}, "Who"]}}],
+        }
+        with pytest.raises(InvalidDefinitionError) as caught:
+            publish(definition)
+        assert [problem["pointer"] for problem in caught.value.context["problems"]] == ["/trigger/rule", "/steps/0/if"]
+        configured(RULES={"extensions": ["text"]})
+        publish(definition)
+        for name in ("Mr Who", "Dr Who", "Dr No"):
+            emit_event("a.b", {"name": name})
+            work()
+        decisions = list(Decision.objects.order_by("pk").values_list("matched", flat=True))
+        assert sorted(decisions) == [False, True, True]
+        outcomes = [run.steps.get().status for run in ExecutionRun.objects.all()]
+        assert sorted(outcomes) == ["SKIPPED", "SUCCESS"]
+        assert evaluate(rule, {"name": "Dr Who"}) is compile_rule(rule).evaluate({"name": "Dr Who"}) is True
+        assert explain(rule, {"name": "Mr"})["reason"] == 'name is "Mr", needs to start with "Dr"'
+        # Without them the version is broken, which its decisions tell; it does not match.
+        configured(RULES={})
+        emit_event("a.b", {"name": "Dr Who"})
+        work()
+        assert "starts_with" in Decision.objects.exclude(error="").get().error
+
+    def test_rules_dialect(self, configured: Any, work: Any) -> None:
+        rule = {"if": [{"==": [{"val": "x"}, 0]}, True, {"throw": "not zero"}]}
+        configured(RULES={"dialect": "community"})
+        publish({"slug": "w", "trigger": {"type": "event", "event": "a.b", "rule": rule}, "steps": [LOG]})
+        emit_event("a.b", {})  # what is missing is 0 in this dialect
+        work()
+        assert Decision.objects.get().matched is True
+        emit_event("a.b", {"x": 1})
+        work()
+        failed = Decision.objects.get(matched=False)
+        assert "not zero" in failed.error
+        assert "/if/2" in failed.error
+
+    def test_rules_extension_that_is_not_installed(self, configured: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        configured(RULES={"extensions": ["regex"]})
+        monkeypatch.setattr("automate.checks._importable", lambda module: True)
+        assert [message for message in run_checks() if message.id == "automate.E006"] == []
+        monkeypatch.setattr("automate.checks._importable", lambda module: module != "re2")
+        (found,) = [message for message in run_checks() if message.id == "automate.E006"]
+        assert found.hint == "pip install 'automate-core[regex]'"
+
     def test_metrics_export(self, configured: Any) -> None:
         assert Client().get("/automate/metrics").status_code == 404
         configured(METRICS_EXPORT=True, OUTBOX={"metrics_cache_seconds": 0})

@@ -352,7 +352,7 @@ class RuleLimitExceeded(RuleError):
 
 
 class RuleEvaluationError(RuleError):
-    """A custom operator failed."""
+    """A rule failed on its data: a custom operator raised, or an operator of the community dialect failed."""
 
     default_code = ErrorCodes.RULE_EVALUATION
 

@@ -27,6 +27,7 @@ __all__ = [
     "ProviderSettings",
     "RagSettings",
     "RetentionSettings",
+    "RulesSettings",
     "SecretSettings",
     "Settings",
     "WorkerSettings",
@@ -115,6 +116,29 @@ class EventSettings(_Section):
     partition: bool = Field(
         False, description="Let 'automate partition events' keep events in a partition per month; PostgreSQL alone."
     )
+
+
+class RulesSettings(_Section):
+    """The rules of triggers and conditions. A change here changes what published rules mean."""
+
+    dialect: Literal["classic", "community"] = Field(
+        "classic", description="Semantics of rules: those of json-logic-js, or those of the community's compat-tables."
+    )
+    extensions: tuple[str, ...] = Field(
+        (), description='Groups of further operators: "dates", "ranges", "regex", "text".'
+    )
+
+    @field_validator("extensions")
+    @classmethod
+    def _extensions_exist(cls, extensions: tuple[str, ...]) -> tuple[str, ...]:
+        from automate_core.rules.extensions import find_extension
+
+        try:
+            for name in extensions:
+                find_extension(name)
+        except ConfigurationError as error:
+            raise ValueError(error.message) from None
+        return extensions
 
 
 class DecisionSettings(_Section):
@@ -262,6 +286,7 @@ class Settings(_Section):
     outbox: OutboxSettings = Field(default_factory=OutboxSettings, alias="OUTBOX")
     worker: WorkerSettings = Field(default_factory=WorkerSettings, alias="WORKER")
     events: EventSettings = Field(default_factory=EventSettings, alias="EVENTS")
+    rules: RulesSettings = Field(default_factory=RulesSettings, alias="RULES")
     decisions: DecisionSettings = Field(default_factory=DecisionSettings, alias="DECISIONS")
     retention: RetentionSettings = Field(default_factory=RetentionSettings, alias="RETENTION")
     artifacts: ArtifactSettings = Field(default_factory=ArtifactSettings, alias="ARTIFACTS")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+import marshal
 import subprocess
 import sys
 import uuid
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from automate_core.errors import ConfigurationError, RuleEvaluationError, UnknownOperationError
 from automate_core.redaction import REDACTED
-from automate_core.rules import Engine, compile_rule, custom_operator, evaluate, explain
+from automate_core.rules import Engine, Operator, compile_rule, custom_operator, evaluate, explain
 from automate_core.rules.operators import CLASSIC
 
 
@@ -127,3 +128,137 @@ def test_the_import_is_light() -> None:
     code = "import sys, automate_core.rules; print(sorted({'django', 'pydantic', 'jinja2'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def counting() -> tuple[Engine, list[Any]]:
+    """Make an engine with an operator that tells how often it is compiled."""
+    compiled: list[Any] = []
+
+    def fix(given: list[Any]) -> Any:
+        compiled.append(given)
+        return lambda _budget, value: value
+
+    return Engine().with_operators(Operator("same", 1, 1, fix=fix)), compiled
+
+
+def test_a_rule_that_comes_again_is_not_compiled_again() -> None:
+    engine, compiled = counting()
+    rule = {"==": [{"same": {"var": "a"}}, 1]}
+    for a in (1, 2, 1, 2):
+        assert engine.evaluate(rule, {"a": a}) is (a == 1)
+        assert engine.evaluate({"==": [{"same": {"var": "a"}}, 1]}, {"a": a}) is (a == 1)
+        assert engine.explain(rule, {"a": a})["result"] is (a == 1)
+    # Once for the first time, once for the second, once to be explained.
+    assert len(compiled) == 3
+
+
+def test_a_rule_that_was_changed_is_another_rule() -> None:
+    rule: dict[str, Any] = {"in": [{"var": "a"}, [1]]}
+    for _ in range(4):
+        assert evaluate(rule, {"a": 1}) is True
+        rule["in"][1][0] = 2
+        assert evaluate(rule, {"a": 1}) is False
+        assert explain(rule, {"a": 2})["result"] is True
+        rule["in"][1][0] = 1
+
+
+@pytest.mark.parametrize(
+    "likes",
+    [
+        [{"===": [{"var": "a"}, like]} for like in (1, True, "1", [1])],
+        [{"===": [{"var": "a"}, like]} for like in (0, False, "", None)],
+        [{"cat": [like]} for like in (1, 1.5, "1", [1], [[1]], (1,), "1,1")],
+        [{"var": like} for like in ("a", ["a"], ["a", 1], ["b", 1], [])],
+    ],
+)
+def test_rules_that_are_alike_are_not_mixed_up(likes: list[Any]) -> None:
+    for _ in range(3):
+        for rule in likes:
+            for a in (1, 0, "1", True):
+                assert evaluate(rule, {"a": a}) is compile_rule(rule).evaluate({"a": a})
+
+
+def test_what_cannot_be_known_again_is_compiled_each_time() -> None:
+    class Mine(dict[str, Any]):
+        pass
+
+    engine, compiled = counting()
+    rule = Mine(same=[1])
+    for _ in range(3):
+        assert engine.evaluate(rule, {}) is True
+    rule["same"] = [0]
+    assert engine.evaluate(rule, {}) is False
+    assert len(compiled) == 4
+    large = {"or": [{"same": 0}, {"in": [1, list(range(5_000))]}]}
+    for _ in range(3):
+        assert engine.evaluate(large, {}) is True
+    assert len(compiled) == 7
+
+
+def test_few_rules_are_kept() -> None:
+    engine = Engine()
+    for number in range(3_000):
+        for _ in range(2):
+            assert engine.evaluate({"==": [{"var": "a"}, number]}, {"a": number}) is True
+    assert len(engine._kept) <= 128
+    assert len(engine._seen) <= 1_024
+
+
+def test_what_is_kept_is_what_the_key_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread changes the rule right after its key was made."""
+    rule: dict[str, Any] = {"==": [{"var": "a"}, 1]}
+
+    class Racing:
+        loads = staticmethod(marshal.loads)
+
+        @staticmethod
+        def dumps(spec: Any) -> bytes:
+            key = marshal.dumps(spec)
+            rule["=="][1] = 2
+            return key
+
+    engine = Engine()
+    engine.evaluate(rule, {"a": 1})
+    rule["=="][1] = 1
+    monkeypatch.setattr("automate_core.rules.engine.marshal", Racing)
+    engine.evaluate(rule, {"a": 1})
+    monkeypatch.undo()
+    assert engine.evaluate({"==": [{"var": "a"}, 1]}, {"a": 1}) is True
+
+
+def test_rules_that_change_in_other_threads_are_never_mixed_up() -> None:
+    engine = Engine()
+    rule: dict[str, Any] = {"==": [{"var": "a"}, 0]}
+
+    def change(number: int) -> None:
+        rule["=="][1] = number % 7
+        engine.evaluate(rule, {"a": 0})
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(change, range(5_000)))
+    for number in range(7):
+        for a in range(7):
+            assert engine.evaluate({"==": [{"var": "a"}, number]}, {"a": a}) is (a == number)
+
+
+@pytest.mark.parametrize(
+    "raised", [ValueError("no"), RecursionError("deep"), MemoryError(), RuleEvaluationError("own")]
+)
+def test_a_failing_operator_is_named_with_its_place_wherever_it_stands(raised: Exception) -> None:
+    def fail(_value: Any) -> Any:
+        raise raised
+
+    engine = Engine().with_operators(custom_operator("fail/", fail))
+    for rule, pointer in (
+        ({"fail/": 1}, ""),
+        ({"!": {"fail/": 1}}, "/!"),
+        ({"map": [[1], {"+": [1, {"fail/": [{"var": ""}]}]}]}, "/map/1/+/1"),
+        ({"some": [[1], {"fail/": [1]}]}, "/some/1"),
+        ({"fail/": [{"fail/": 1}]}, "/fail~1/0"),
+    ):
+        compiled = engine.compile_rule(rule)
+        for run in (compiled.evaluate, compiled.value, compiled.explain):
+            with pytest.raises(RuleEvaluationError) as caught:
+                run({})
+            assert caught.value.context == {"pointer": pointer}
+            assert caught.value.__cause__ is not None

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from automate_core import settings
-from automate_core.errors import RuleError
+from automate_core.errors import RuleError, RuleSyntaxError
 from automate_core.redaction import REDACTED, forget, redact, redact_text, remember
-from automate_core.rules import Engine, compile_rule, custom_operator, explain
+from automate_core.rules import Engine, compile_rule, custom_operator, engine_for, explain
 from automate_core.rules.engine import DEFAULT
+from automate_core.rules.extensions import EXTENSIONS
 from automate_core.rules.ledger import Ledger
 from automate_core.rules.syntax import check
 from hypothesis import given
@@ -139,6 +140,30 @@ def test_suspects_wherever_they_are(place: str) -> None:
 @given(rule=rules, context=contexts | values)
 def test_redacted_as_made_is_redacted_when_finished(rule: Any, context: Any) -> None:
     same(rule, context)
+
+
+EXTENDED = engine_for("community", EXTENSIONS)
+READ = ({"val": "a"}, {"val": ["user", "password"]}, {"val": ["items", 0]}, {"val": "name"}, {"val": [[2], "b"]})
+
+
+@given(
+    first=st.sampled_from(READ),
+    second=st.sampled_from(READ) | plain | suspects.filter(lambda value: not isinstance(value, float)),
+    inside=st.booleans(),
+    context=contexts,
+)
+def test_other_dialects_and_extensions_are_redacted_alike(first: Any, second: Any, inside: bool, context: Any) -> None:
+    for rule in (
+        {"==": [first, second]}, {"<": [1, first, second]}, {"cat": [first, second]}, {"??": [first, second]},
+        {"try": [{"throw": first}, {"val": "type"}]}, {"try": [{"+": [first, second]}, second]}, {"exists": [second]},
+        {"lower": [first]}, {"starts_with": [first, second]}, {"ends_with": [second, first]},
+        {"between": [first, 0, second]}, {"length": first}, {"date": first}, {"date_diff": [first, second, "days"]},
+        {"date_add": [first, "P1D"]}, {"matches": [first, "^[a-z]"]}, {"preserve": second},
+    ):  # fmt: skip
+        try:
+            same({"some": [[1], rule]} if inside else rule, context, EXTENDED)
+        except RuleSyntaxError:
+            assert "date_diff" in rule
 
 
 @given(rule=leaves, value=values)

@@ -6,6 +6,7 @@ import pytest
 from automate_core.connectors import ActionSpec, Connector
 from automate_core.errors import InvalidDefinitionError
 from automate_core.registry import Registry
+from automate_core.rules import engine_for
 from automate_core.workflow import RegistryCatalogue, check_definition, compile_workflow, ensure_publishable, parse
 from pydantic import BaseModel
 
@@ -189,3 +190,25 @@ def test_all_problems_are_reported_at_once(catalogue: Any) -> None:
 def test_what_cannot_be_published_cannot_be_compiled(wrong: Any) -> None:
     with pytest.raises(InvalidDefinitionError):
         compile_workflow(wrong)
+
+
+def test_rules_are_those_of_the_engine_that_is_given(catalogue: Any) -> None:
+    engine = engine_for("community", ["text"])
+    rule = {"starts_with": [{"val": ["name"]}, "Dr"]}
+    definition = define(
+        {},
+        {"if": {"and": [{"val": ["steps", "s0", "output", 0]}, {"preserve": {"var": "nowhere"}}, {"val": [[1], "x"]}]}},
+        trigger={"type": "event", "event": "a.b", "rule": rule},
+    )
+    assert check_definition(definition, catalogue, engine) == []
+    ensure_publishable(definition, catalogue, engine)
+    compiled = compile_workflow(definition, engine)
+    assert compiled.rule is not None
+    assert compiled.rule.evaluate({"name": "Dr Who"}) is True
+    assert compiled.conditions["s1"].evaluate({"steps": {"s0": {"output": [1]}}}) is False
+    assert [pointer for pointer, _ in problems_of(definition, catalogue)] == ["/trigger/rule", "/steps/1/if/and/2"]
+    with pytest.raises(InvalidDefinitionError):
+        compile_workflow(definition)
+    unknown = define({"if": {"or": [{"val": ["step", "s0"]}, {"val": "payload"}]}})
+    found = check_definition(unknown, catalogue, engine)
+    assert [problem.pointer for problem in found] == ["/steps/0/if/or/0/val", "/steps/0/if/or/1/val"]

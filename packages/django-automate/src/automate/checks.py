@@ -34,6 +34,14 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
                 id="automate.E002",
             )
         )
+    if "regex" in settings.rules.extensions and not _importable("re2"):
+        problems.append(
+            Error(
+                "DJANGO_AUTOMATE: RULES.extensions has 'regex', but google-re2 is not installed.",
+                hint="pip install 'automate-core[regex]'",
+                id="automate.E006",
+            )
+        )
     return problems
 
 

@@ -13,6 +13,7 @@ from automate_core.workflow.definition import MAX_DEFINITION_BYTES, WorkflowDefi
 from django.db import transaction
 
 from automate.payloads import ensure_storable
+from automate.rules import current_engine
 
 if TYPE_CHECKING:
     from automate.models import WorkflowVersion
@@ -46,7 +47,7 @@ def publish(
 
     if not isinstance(definition, WorkflowDefinition):
         definition = parse(definition)
-    ensure_publishable(definition, RegistryCatalogue(registry))
+    ensure_publishable(definition, RegistryCatalogue(registry), current_engine())
     data, digest = definition.to_json(), definition.hash()
     ensure_storable(data, max_bytes=MAX_DEFINITION_BYTES, what="workflow definition")
     with transaction.atomic():

@@ -5,6 +5,7 @@ evaluated as code: there are no attributes, no method calls, and no operator tha
 """
 
 from automate_core.rules.engine import CompiledRule, Engine, compile_rule, evaluate, explain
+from automate_core.rules.engines import engine_for
 from automate_core.rules.formatting import format_explanation
 from automate_core.rules.operators import Operator, custom_operator
 
@@ -14,6 +15,7 @@ __all__ = [
     "Operator",
     "compile_rule",
     "custom_operator",
+    "engine_for",
     "evaluate",
     "explain",
     "format_explanation",

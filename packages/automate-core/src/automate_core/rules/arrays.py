@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from automate_core.rules.arithmetic import add
 from automate_core.rules.coercion import MAX_EXACT, list_items, to_double
 from automate_core.rules.leaves import Closure
 from automate_core.rules.limits import Budget, Where
-from automate_core.rules.operators import add
 
 __all__ = ["all_items", "filter_items", "map_items", "no_item", "reduce_items", "some_item", "sum_items", "weight"]
 

@@ -1,4 +1,4 @@
-"""How JavaScript turns values into numbers, texts and truth, and how it compares them.
+"""How JavaScript turns values into numbers, texts and truth.
 
 Every function takes any value and always gives one: data never raises. A value that is not JSON but common in Python
 is read as what its JSON form would be: a tuple as a list, a :class:`~decimal.Decimal` as a number, a date, a time or a
@@ -18,7 +18,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
-from automate_core.rules.limits import MAX_PRODUCED, Budget
+from automate_core.rules.limits import Budget
 
 __all__ = [
     "INFINITY",
@@ -26,15 +26,12 @@ __all__ = [
     "MAX_EXACT",
     "NAN",
     "Number",
-    "comparable",
     "is_number",
     "json_number",
     "list_items",
-    "loose_equal",
     "number_text",
     "parse_number",
     "plain",
-    "strict_equal",
     "to_double",
     "to_number",
     "to_text",
@@ -366,79 +363,3 @@ def _leaves(value: list[Any], budget: Budget | None) -> Iterator[Any]:
         if budget is not None and steps >= _STEPS_PER_VISIT:
             budget.visit(steps // _STEPS_PER_VISIT)
             steps = 0
-
-
-def loose_equal(first: Any, second: Any, budget: Budget | None = None) -> bool:
-    """Compare as ``first == second`` does.
-
-    Args:
-        first: Any value.
-        second: Any value.
-        budget: Pays for long lists and texts.
-
-    Returns:
-        Whether they are equal after coercion; lists and objects equal only themselves.
-    """
-    if first is None or second is None:
-        return first is second
-    kind, other = type(first), type(second)
-    if kind not in _SCALARS or other not in _SCALARS:
-        first, second = plain(first), plain(second)
-        kind, other = type(first), type(second)
-    if kind in _SCALARS and other in _SCALARS:
-        if kind is not other:
-            return to_number(first, budget) == to_number(second, budget)
-        if kind is str and budget is not None:
-            budget.read_text(len(first))
-        return bool(first == second)
-    if kind not in _SCALARS and other not in _SCALARS:
-        return first is second
-    if kind is str or other is str:
-        text, composite = (first, second) if kind is str else (second, first)
-        return bool(text == to_text(composite, budget, len(text) + 1))
-    return to_number(first, budget) == to_number(second, budget)
-
-
-_SCALARS = frozenset({bool, int, float, str})
-
-
-def strict_equal(first: Any, second: Any, budget: Budget | None = None) -> bool:
-    """Compare as ``first === second`` does.
-
-    Args:
-        first: Any value.
-        second: Any value.
-        budget: Unused; every comparison takes one.
-
-    Returns:
-        Whether type and value are equal; lists and objects equal only themselves.
-    """
-    first, second = plain(first), plain(second)
-    kind, other = type(first), type(second)
-    if kind is other:
-        return bool(first == second) if kind in _SCALARS else first is second
-    return first == second if is_number(first) and is_number(second) else False
-
-
-def comparable(first: Any, second: Any, budget: Budget | None = None) -> tuple[Any, Any]:
-    """Coerce two values as ``<`` and ``>`` do.
-
-    Args:
-        first: Any value.
-        second: Any value.
-        budget: Pays for long lists and texts.
-
-    Returns:
-        Two texts where both values read as text, otherwise two numbers.
-    """
-    first, second = plain(first), plain(second)
-    if type(first) in _NUMERIC or type(second) in _NUMERIC:
-        return to_number(first, budget), to_number(second, budget)
-    # Where texts differ in length, the order is clear one character after the shorter one's end.
-    limit = min(len(value) + 1 if type(value) is str else MAX_PRODUCED for value in (first, second))
-    if budget is not None:
-        budget.read_text(limit)
-    return to_text(first, budget, limit), to_text(second, budget, limit)
-
-
-_NUMERIC = frozenset({bool, int, float, type(None)})

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from automate_core.rules import arrays, conditions, leaves
+from automate_core.errors import ConfigurationError
+from automate_core.rules import arrays, comparison_leaves, conditions, leaves
 from automate_core.rules.coercion import truthy
 from automate_core.rules.display import log_value
 from automate_core.rules.leaves import Closure
 from automate_core.rules.limits import MAX_DEPTH, Budget, Where
 from automate_core.rules.lookups import missing, missing_some
-from automate_core.rules.operators import Form, Operator
+from automate_core.rules.operators import Form, OperandError, Operator
 from automate_core.rules.paths import MISSING, lookup, split
 
 __all__ = ["Compiler", "constant_path"]
@@ -80,6 +81,8 @@ class Compiler:
         self._forms: dict[Form, Callable[[Operator, list[Any], bool, Where], _Part]] = {
             Form.EAGER: self._eager,
             Form.COMPARISON: self._comparison,
+            Form.TEST: self._eager,
+            Form.OWN: self._own,
             Form.NEGATION: self._negation,
             Form.AND: self._junction,
             Form.OR: self._junction,
@@ -130,7 +133,15 @@ class Compiler:
         part, boolean = self.compile(rule, where)
         return part if boolean else _truth(part)
 
-    def _parts(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> list[Closure]:
+    def parts(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> list[Closure]:
+        """Compile the operands that an operation looks at.
+
+        Args:
+            operator: The operator.
+            given: Its operands.
+            listed: Whether they are written as a list.
+            where: The place of the operation.
+        """
         name = operator.name
         used = given if operator.used is None else given[: operator.used]
         return [self.compile(item, (where, name, at if listed else None))[0] for at, item in enumerate(used)]
@@ -147,12 +158,24 @@ class Compiler:
         return build
 
     def _eager(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> _Part:
-        function = operator.exact(where)
-        parts = self._parts(operator, given, listed, where)
+        function = operator.exact(where, given, listed)
+        parts = self.parts(operator, given, listed, where)
         if len(parts) != 2:
             return _variadic(function, parts), operator.boolean
-        leaf = leaves.arithmetic_leaf(operator.name, constant_path(given[0]), parts[0], given[1])
+        leaf = None
+        if not operator.fails:
+            leaf = leaves.arithmetic_leaf(operator.name, constant_path(given[0]), parts[0], given[1])
         return leaf or _binary(function, *parts), operator.boolean
+
+    def _own(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> _Part:
+        shape = operator.shape
+        if shape is None:
+            raise ConfigurationError(f"The operator {operator.name!r} has no shape of its own.")
+        try:
+            part: _Part = shape.compile(self, operator, given, listed, where)
+        except OperandError as error:
+            raise operator.refused(error, where, listed) from error
+        return part
 
     def _comparison(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> _Part:
         name = operator.name
@@ -166,11 +189,11 @@ class Compiler:
             if type(first) is dict:
                 leaf = self._leaf(name, first, second, where)
             elif type(second) is dict:
-                leaf = self._leaf(leaves.MIRRORED[name], second, first, where)
+                leaf = self._leaf(comparison_leaves.MIRRORED[name], second, first, where)
             if leaf is not None:
                 return leaf, True
-        parts = self._parts(operator, given, listed, where)
-        function = operator.exact(where)
+        parts = self.parts(operator, given, listed, where)
+        function = operator.exact(where, given, listed)
         return _binary(function, *parts) if len(parts) == 2 else _variadic(function, parts), True
 
     def _leaf(self, name: str, operation: Any, constant: Any, where: Where) -> Closure | None:
@@ -180,13 +203,13 @@ class Compiler:
             return None
         path = constant_path(operation)
         if path:
-            return leaves.comparison_leaf(name, path, constant)
+            return comparison_leaves.comparison_leaf(name, path, constant)
         if kind is not int and kind is not float:
             return None
         return (
-            leaves.item_leaf(name, constant)
+            comparison_leaves.item_leaf(name, constant)
             if path is not None
-            else leaves.number_leaf(name, self.compile(operation, where)[0], constant)
+            else comparison_leaves.number_leaf(name, self.compile(operation, where)[0], constant)
         )
 
     def _negation(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> _Part:
@@ -229,7 +252,7 @@ class Compiler:
         path = constant_path({"var": given[:1]})
         if path is not None and len(given) < 2:
             return leaves.read(path), False
-        parts = self._parts(operator, given, listed, where)
+        parts = self.parts(operator, given, listed, where)
         default = parts[1] if len(parts) == 2 else _constant(None)
         if path is not None:
             return leaves.read_or(path, default), False
@@ -242,7 +265,7 @@ class Compiler:
         return computed, False
 
     def _missing(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> _Part:
-        parts = self._parts(operator, given, listed, where)
+        parts = self.parts(operator, given, listed, where)
 
         def find(context: Any, budget: Budget | None = None) -> Any:
             return missing(context, [part(context, budget) for part in parts], budget)
@@ -250,7 +273,7 @@ class Compiler:
         return find, False
 
     def _missing_some(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> _Part:
-        needed, keys = self._parts(operator, given, listed, where)
+        needed, keys = self.parts(operator, given, listed, where)
 
         def find(context: Any, budget: Budget | None = None) -> Any:
             return missing_some(context, needed(context, budget), keys(context, budget), budget)

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from automate_core.rules.coercion import truthy
-from automate_core.rules.leaves import COMPARE, Closure, exact_comparison
+from automate_core.rules.comparison_leaves import COMPARE, exact_comparison
+from automate_core.rules.leaves import Closure
 from automate_core.rules.limits import Budget
 from automate_core.rules.paths import step
 

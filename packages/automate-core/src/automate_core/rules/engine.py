@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NoReturn, Protocol
@@ -10,6 +11,7 @@ from automate_core.errors import ConfigurationError, RuleLimitExceeded
 from automate_core.rules.coercion import is_number, json_number, plain, verdict
 from automate_core.rules.compiler import Compiler
 from automate_core.rules.explain import Explainer, Prepared
+from automate_core.rules.failures import Failure, ScopedBudget
 from automate_core.rules.leaves import Closure
 from automate_core.rules.limits import Budget
 from automate_core.rules.operators import CLASSIC, Operator
@@ -18,6 +20,9 @@ from automate_core.rules.syntax import check, copy_spec
 __all__ = ["DEFAULT", "CompiledRule", "Engine", "compile_rule", "evaluate", "explain"]
 
 _BUDGET_FROM_NODES = 200
+_MAX_KEY = 8_192
+_MAX_KEPT = 128
+_MAX_SEEN = 1_024
 _MAX_RESULT_PARTS = 250_000
 _MAX_RESULT_DEPTH = 500
 _set = object.__setattr__
@@ -105,23 +110,29 @@ class Engine:
 
     Args:
         operators: The operators by name; the 35 classic ones by default. Extend them with
-            :meth:`with_operators`.
+            :meth:`with_operators`; :func:`~automate_core.rules.engine_for` gives the engines of other dialects.
 
     Raises:
-        ConfigurationError: If an operator is filed under another name than its own, or replaces a classic one.
+        ConfigurationError: If an operator is filed under another name than its own, or replaces one of JSONLogic.
     """
 
-    __slots__ = ("_compiler", "_explainer", "_operators")
+    __slots__ = ("_compiler", "_explainer", "_fails", "_kept", "_operators", "_seen")
 
     def __init__(self, operators: Mapping[str, Operator] = CLASSIC) -> None:
         for name, operator in operators.items():
             if name != operator.name or not name:
                 raise ConfigurationError(f"The operator {operator.name!r} cannot be filed under {name!r}.")
-            if CLASSIC.get(name, operator) is not operator:
+            if CLASSIC.get(name, operator) is not operator and not operator.trusted:
                 raise ConfigurationError(f"The operator {name!r} of JSONLogic cannot be replaced: choose another name.")
         self._operators = dict(operators)
+        self._fails = any(operator.fails for operator in operators.values())
+        self._kept: dict[bytes, CompiledRule] = {}
+        self._seen: dict[int, None] = {}
         self._compiler = Compiler(self._operators)
         self._explainer = Explainer(self._operators, self._compiler)
+
+    def __repr__(self) -> str:
+        return f"<Engine of {len(self._operators)} operators>"
 
     @property
     def operators(self) -> Mapping[str, Operator]:
@@ -153,22 +164,59 @@ class Engine:
 
     def _compiled(self, spec: Any, nodes: int, budgeted: bool) -> CompiledRule:
         value, boolean = self._compiler.compile(spec)
+        if self._fails:
+            value = _placed(value)
+            return CompiledRule(self, spec, _unbudgeted(value), value)
         if not budgeted and nodes <= _BUDGET_FROM_NODES:
             return CompiledRule(self, spec, value if boolean else _unbudgeted(value), value)
         return CompiledRule(self, spec, _budgeted_verdict(value), _budgeted(value))
 
     def evaluate(self, rule_spec: Any, context: Any) -> bool:
-        """Compile a rule and evaluate it once; see :func:`evaluate`."""
-        return self.compile_rule(rule_spec).evaluate(context)
+        """Evaluate a rule; see :func:`evaluate`."""
+        found = self._known(rule_spec)
+        return (self.compile_rule(rule_spec) if found is None else found).evaluate(context)
 
     def explain(self, rule_spec: Any, context: Any) -> dict[str, Any]:
         """Explain what :meth:`evaluate` gives; see :func:`explain`."""
+        found = self._known(rule_spec)
+        if found is not None:
+            return found.explain(context)
         spec, nodes, budgeted = check(rule_spec, self._operators)
         prepared = self._explainer.prepare(spec)
-        if budgeted or nodes > _BUDGET_FROM_NODES or not prepared.is_pure:
+        if self._fails or budgeted or nodes > _BUDGET_FROM_NODES or not prepared.is_pure:
             # First of all, so that whatever evaluation refuses is refused here in the same way.
             self._compiled(spec, nodes, budgeted).evaluate(context)
         return prepared.explain(context)
+
+    def _known(self, rule_spec: Any) -> CompiledRule | None:
+        """Find the compiled form of a rule that comes again; None for one that is new.
+
+        A rule is known by its serialised form, so one that was changed is another one. ``marshal`` takes a tenth of
+        the time that compiling does, writes nothing but plain types, and writes once what is there many times. Only
+        what comes a second time is kept: keeping a rule costs as much as compiling it.
+        """
+        try:
+            key = marshal.dumps(rule_spec)
+        except ValueError:  # a subclass or an object, or nested too deep: the compiler tells what is no rule
+            return None
+        found = self._kept.get(key)
+        if found is not None or len(key) > _MAX_KEY:
+            return found
+        digest = hash(key)
+        if digest not in self._seen:
+            _make_room(self._seen, _MAX_SEEN)
+            self._seen[digest] = None
+            return None
+        _make_room(self._kept, _MAX_KEPT)
+        # What the key says is compiled, not what another thread may have made of the rule by now.
+        found = self._kept[key] = self.compile_rule(marshal.loads(key))  # noqa: S302 - we have just written it
+        return found
+
+
+def _make_room(kept: dict[Any, Any], most: int) -> None:
+    """Forget everything rather than keep a list of what was used when: that would cost every call."""
+    if len(kept) >= most:
+        kept.clear()
 
 
 def _unbudgeted(value: Closure) -> Closure:
@@ -188,6 +236,18 @@ def _budgeted_verdict(value: Closure) -> Closure:
 def _budgeted(value: Closure) -> Closure:
     def compute(context: Any) -> Any:
         return value(context, Budget())
+
+    return compute
+
+
+def _placed(value: Closure) -> Closure:
+    """Turn the failures of a dialect that has them into errors."""
+
+    def compute(context: Any) -> Any:
+        try:
+            return value(context, ScopedBudget())
+        except Failure as failure:
+            raise failure.error() from None
 
     return compute
 
@@ -242,7 +302,7 @@ def evaluate(rule_spec: Any, context: Any) -> bool:
         UnknownOperationError: If it uses an operator that does not exist.
         RuleLimitExceeded: If it is too large, too deep, or does too much work.
     """
-    return DEFAULT.compile_rule(rule_spec).evaluate(context)
+    return DEFAULT.evaluate(rule_spec, context)
 
 
 def compile_rule(rule_spec: Any) -> CompiledRule:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from automate_core.errors import ConfigurationError
 from automate_core.rules import sentences
 from automate_core.rules.coercion import list_items, truthy
 from automate_core.rules.compiler import constant_path
 from automate_core.rules.display import REDACTED
+from automate_core.rules.failures import entered
 from automate_core.rules.ledger import (
     Ledger,
     Node,
@@ -22,7 +24,6 @@ from automate_core.rules.ledger import (
     node_of,
     skipped,
 )
-from automate_core.rules.limits import Budget
 from automate_core.rules.lookups import missing, missing_some
 from automate_core.rules.operators import Form, Operator
 from automate_core.rules.paths import MISSING, lookup, walk
@@ -31,10 +32,11 @@ from automate_core.rules.syntax import operands
 if TYPE_CHECKING:
     from automate_core.rules.parts import PartMaker
 
-__all__ = ["FORMS", "Operation"]
+__all__ = ["FORMS", "Operation", "explain_first", "explain_search", "explain_transform", "passed_on"]
 
 _MAX_ITEM_NESTING = 8
-_SEARCHES = {Form.ALL: False, Form.SOME: True, Form.NONE: True}
+_READERS: dict[str, int | None] = {"var": 1, "val": None}
+_SEARCHES = {"all": False, "some": True, "none": True}
 
 
 class Operation(NamedTuple):
@@ -56,7 +58,8 @@ class Operation(NamedTuple):
 def _eager(maker: PartMaker, operation: Operation) -> Part:
     parts = maker.operands(operation)
     name, path, given = operation.operator.name, operation.path, operation.given
-    function, look = operation.operator.exact(path), maker.look
+    function, look = operation.operator.exact(path, given, operation.listed), maker.look
+    says = operation.operator.says
     compares = operation.operator.form is Form.COMPARISON
 
     def explain(context: Any, hidden: bool, ledger: Ledger) -> Seen:
@@ -67,16 +70,24 @@ def _eager(maker: PartMaker, operation: Operation) -> Part:
         if secret:
             for node in nodes:
                 hide(ledger, node)
-        if compares:
-            reason = sentences.comparison(name, given, nodes, value)
+        if compares or len(says) == 2:
+            reason = sentences.test(says, nodes, value) if says else sentences.comparison(name, given, nodes, value)
             return computed(ledger, name, path, value, seen, reason, look)
         clean, redacted = (REDACTED, True) if secret else look(ledger, value)
-        reason = sentences.computed(name, clean)
+        reason = sentences.phrased(says[0], nodes, clean) if says else sentences.computed(name, clean)
         if isinstance(value, bool):
             clean, redacted = value, False
         return value, node_of(ledger, name, path, clean, truthy(value), nodes, reason), redacted
 
     return explain
+
+
+def _own(maker: PartMaker, operation: Operation) -> Part:
+    shape = operation.operator.shape
+    if shape is None:
+        raise ConfigurationError(f"The operator {operation.operator.name!r} has no shape of its own.")
+    part: Part = shape.explain(maker, operation)
+    return part
 
 
 def _negation(maker: PartMaker, operation: Operation) -> Part:
@@ -92,9 +103,10 @@ def _negation(maker: PartMaker, operation: Operation) -> Part:
     return explain
 
 
-def _first(maker: PartMaker, operation: Operation) -> Part:
+def explain_first(maker: PartMaker, operation: Operation) -> Part:
+    """Explain ``and`` and ``or``: what decides, and what is not reached."""
     parts, given = maker.operands(operation), operation.given
-    stop = operation.operator.form is Form.OR
+    stop = operation.operator.name == "or"
 
     def explain(context: Any, hidden: bool, ledger: Ledger) -> Seen:
         nodes: list[Node] = []
@@ -107,7 +119,7 @@ def _first(maker: PartMaker, operation: Operation) -> Part:
         reason = sentences.junction(stop, nodes, len(given))
         for at in range(len(nodes), len(given)):
             nodes.append(skipped(ledger, given[at], operation.place(at)))
-        return _passed_on(ledger, operation, last, nodes, reason)
+        return passed_on(ledger, operation, last, nodes, reason)
 
     return explain
 
@@ -130,7 +142,7 @@ def _if(maker: PartMaker, operation: Operation) -> Part:
             for at, item in enumerate(given)
         ]
         result = None if chosen is None else reached[chosen]
-        return _passed_on(ledger, operation, result, nodes, sentences.branch(nodes, chosen))
+        return passed_on(ledger, operation, result, nodes, sentences.branch(nodes, chosen))
 
     return explain
 
@@ -154,7 +166,7 @@ def _var(maker: PartMaker, operation: Operation) -> Part:
                 return None, node_of(ledger, "var", operation.path, None, False, nodes, reason), False
             default = parts[1](context, hidden, ledger)
             reason = sentences.variable_missing(name, default[1]["value"], has_default=True)
-            return _passed_on(ledger, operation, default, [*nodes, default[1]], reason)
+            return passed_on(ledger, operation, default, [*nodes, default[1]], reason)
         nodes += [skipped(ledger, item, operation.place(1)) for item in given[1:2]]
         clean, redacted = maker.look(ledger, found, scope_path + _computed_path(path) if fixed is None else keys)
         redacted = redacted or hidden or is_redacted(seen)
@@ -188,12 +200,14 @@ def _log(maker: PartMaker, operation: Operation) -> Part:
     def explain(context: Any, hidden: bool, ledger: Ledger) -> Seen:
         seen = parts[0](context, hidden, ledger) if parts else None
         reason = seen[1]["reason"] if seen else sentences.constant(None)
-        return _passed_on(ledger, operation, seen, [seen[1]] if seen else [], reason)
+        return passed_on(ledger, operation, seen, [seen[1]] if seen else [], reason)
 
     return explain
 
 
-def _transform(maker: PartMaker, operation: Operation) -> Part:
+def explain_transform(
+    maker: PartMaker, operation: Operation, items_of: Callable[[Any], list[Any]] = list_items
+) -> Part:
     """Explain what goes through a whole list: the body is not shown, what comes out is."""
     name, path, given, look = operation.operator.name, operation.path, operation.given, maker.look
     operands = [(at, item) for at, item in enumerate(given) if at != 1]
@@ -205,8 +219,9 @@ def _transform(maker: PartMaker, operation: Operation) -> Part:
 
     def explain(context: Any, hidden: bool, ledger: Ledger) -> Seen:
         seen = [part(context, hidden, ledger) for part in parts]
-        value = compute(context, Budget())
-        reason = sentences.transformed(name, len(list_items(seen[0][0])), len(value) if name == "filter" else None)
+        count = len(items_of(seen[0][0]))
+        value = compute(context, ledger.budget())
+        reason = sentences.transformed(name, count, len(value) if name == "filter" else None)
         if hidden or secret or is_redacted(seen):
             clean, redacted = REDACTED, True
             ledger.texts.append(clean)
@@ -218,9 +233,10 @@ def _transform(maker: PartMaker, operation: Operation) -> Part:
     return explain
 
 
-def _search(maker: PartMaker, operation: Operation) -> Part:
-    form, name, given, scope = operation.operator.form, operation.operator.name, operation.given, operation.scope
-    wanted = _SEARCHES[form]
+def explain_search(maker: PartMaker, operation: Operation, items_of: Callable[[Any], list[Any]] = list_items) -> Part:
+    """Explain what looks for an item: the item that decides is shown."""
+    name, given, scope = operation.operator.name, operation.given, operation.scope
+    wanted = _SEARCHES[name]
     source_of = maker.prepare(given[0], operation.place(0), scope)
     test = maker.compiler.test(given[1], operation.place(1))
     shows_item = scope.nesting < _MAX_ITEM_NESTING
@@ -232,15 +248,21 @@ def _search(maker: PartMaker, operation: Operation) -> Part:
 
     def explain(context: Any, hidden: bool, ledger: Ledger) -> Seen:
         source = source_of(context, hidden, ledger)
-        items = list_items(source[0])
-        budget = Budget()
-        decisive = next((at for at, item in enumerate(items) if test(item, budget) is wanted), None)
-        value = (decisive is not None) is (form is Form.SOME) and (form is not Form.ALL or bool(items))
-        detail: Node | None = None
-        if items and shows_item:
-            at = decisive or 0
-            detail = body(items[at], hidden or source[2], ledger)[1]
-            detail["item"] = at
+        items = items_of(source[0])
+        budget, scopes = ledger.budget(), ledger.scopes
+        decisive, detail = None, None
+        with entered(scopes, context):
+            for at, item in enumerate(items):
+                scopes[-1] = {"index": at}
+                if test(item, budget) is wanted:
+                    decisive = at
+                    break
+            if items and shows_item:
+                at = decisive or 0
+                scopes[-1] = {"index": at}
+                detail = body(items[at], hidden or source[2], ledger)[1]
+                detail["item"] = at
+        value = (decisive is not None) is (name == "some") and (name != "all" or bool(items))
         last = detail or skipped(ledger, given[1], operation.place(1))
         reason = sentences.searched(name, len(items), decisive, detail)
         node = node_of(ledger, name, operation.path, value, value, [source[1], last], reason)
@@ -252,20 +274,22 @@ def _search(maker: PartMaker, operation: Operation) -> Part:
 FORMS: Mapping[Form, Callable[[PartMaker, Operation], Part]] = {
     Form.EAGER: _eager,
     Form.COMPARISON: _eager,
+    Form.TEST: _eager,
+    Form.OWN: _own,
     Form.NEGATION: _negation,
-    Form.AND: _first,
-    Form.OR: _first,
+    Form.AND: explain_first,
+    Form.OR: explain_first,
     Form.IF: _if,
     Form.VAR: _var,
     Form.MISSING: _missing,
     Form.MISSING_SOME: _missing,
     Form.LOG: _log,
-    Form.MAP: _transform,
-    Form.FILTER: _transform,
-    Form.REDUCE: _transform,
-    Form.ALL: _search,
-    Form.SOME: _search,
-    Form.NONE: _search,
+    Form.MAP: explain_transform,
+    Form.FILTER: explain_transform,
+    Form.REDUCE: explain_transform,
+    Form.ALL: explain_search,
+    Form.SOME: explain_search,
+    Form.NONE: explain_search,
 }
 """What prepares each form."""
 
@@ -278,8 +302,10 @@ def _body_names_secret(body: Any, secret_names: tuple[str, ...]) -> bool:
         return any(_body_names_secret(item, secret_names) for item in body)
     if type(body) is not dict or not body:
         return False
+    if len(body) > 1:  # data that is preserved
+        return any(_body_names_secret(list(item), secret_names) for item in body.items())
     name, given, _ = operands(body)
-    computed = name == "var" and bool(given) and type(given[0]) is dict
+    computed = name in _READERS and any(type(item) is dict for item in given[: _READERS[name]])
     return computed or any(_body_names_secret(item, secret_names) for item in given)
 
 
@@ -287,8 +313,16 @@ def _computed_path(path: Any) -> tuple[str, ...]:
     return tuple(path.split(".")) if isinstance(path, str) else ()
 
 
-def _passed_on(ledger: Ledger, operation: Operation, origin: Seen | None, children: list[Node], reason: str) -> Seen:
-    """Make the node of a value that is one of its operands."""
+def passed_on(ledger: Ledger, operation: Operation, origin: Seen | None, children: list[Node], reason: str) -> Seen:
+    """Make the node of a value that is one of its operands.
+
+    Args:
+        ledger: What is written down.
+        operation: The operation.
+        origin: What was seen of that operand; None where the value is null.
+        children: The nodes of the operands.
+        reason: The sentence.
+    """
     value, clean, hidden = (None, None, False) if origin is None else (origin[0], origin[1]["value"], origin[2])
     name = operation.operator.name
     return value, node_of(ledger, name, operation.path, clean, truthy(value), children, reason), hidden

@@ -6,13 +6,13 @@ Each is one closure that knows its texts but for the value.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from automate_core.rules import sentences
 from automate_core.rules.coercion import truthy
+from automate_core.rules.comparison_leaves import MIRRORED, exact_comparison
 from automate_core.rules.compiler import constant_path
 from automate_core.rules.display import MAX_ITEMS, REDACTED
-from automate_core.rules.leaves import MIRRORED, exact_comparison
 from automate_core.rules.ledger import Ledger, Node, Part, Scope, Seen, look, names_secret, note
 from automate_core.rules.paths import MISSING, walk
 
@@ -28,6 +28,19 @@ def _fixed(value: Any) -> tuple[str, list[str], list[int]] | None:
     reason = sentences.constant(value)
     texts.append(reason)
     return reason, texts, numbers
+
+
+def _node(operator: str, path: str, value: Any, truth: bool, children: list[Node], reason: str) -> Node:
+    """Make a node whose sentence has been written down."""
+    return {
+        "operator": operator,
+        "path": path,
+        "value": value,
+        "result": truth,
+        "children": children,
+        "skipped": False,
+        "reason": reason,
+    }
 
 
 def constant(value: Any, path: str) -> Part | None:
@@ -49,16 +62,7 @@ def constant(value: Any, path: str) -> Part | None:
     def explain(_context: Any, _hidden: bool, ledger: Ledger) -> Seen:
         ledger.texts += texts
         ledger.numbers += numbers
-        node: Node = {
-            "operator": "constant",
-            "path": path,
-            "value": value,
-            "result": truth,
-            "children": [],
-            "skipped": False,
-            "reason": reason,
-        }
-        return value, node, False
+        return value, _node("constant", path, value, truth, [], reason), False
 
     return explain
 
@@ -80,28 +84,8 @@ def constants(values: list[Any], path: str) -> Part | None:
     def explain(_context: Any, _hidden: bool, ledger: Ledger) -> Seen:
         ledger.texts += texts
         ledger.numbers += numbers
-        children = [
-            {
-                "operator": "constant",
-                "path": item_path,
-                "value": value,
-                "result": truth,
-                "children": [],
-                "skipped": False,
-                "reason": item_reason,
-            }
-            for item_path, value, truth, item_reason in items
-        ]
-        node: Node = {
-            "operator": "list",
-            "path": path,
-            "value": values.copy(),
-            "result": True,
-            "children": children,
-            "skipped": False,
-            "reason": reason,
-        }
-        return values.copy(), node, False
+        children = [_node("constant", place, value, truth, [], why) for place, value, truth, why in items]
+        return values.copy(), _node("list", path, values.copy(), True, children, reason), False
 
     return explain
 
@@ -119,12 +103,8 @@ def variable(rule: Any, path: str, scope: Scope, secret_names: tuple[str, ...]) 
         What explains it; None for one with a default, with a computed path, or with one that is not shown as it is.
     """
     parts = constant_path(rule)
-    written, written_path = rule["var"], f"{path}/var"
-    if type(written) is list:
-        if not written:
-            return None
-        written, written_path = written[0], f"{written_path}/0"
-    fixed = _fixed(written)
+    written, written_path = _written(rule, path)
+    fixed = None if rule["var"] == [] else _fixed(written)
     if parts is None or fixed is None:
         return None
     written_reason, texts, numbers = fixed
@@ -150,28 +130,53 @@ def variable(rule: Any, path: str, scope: Scope, secret_names: tuple[str, ...]) 
         ledger.texts.append(reason)
         ledger.texts += texts
         ledger.numbers += numbers
-        node: Node = {
-            "operator": "var",
-            "path": path,
-            "value": clean,
-            "result": truthy(found),
-            "children": [
-                {
-                    "operator": "constant",
-                    "path": written_path,
-                    "value": written,
-                    "result": written_truth,
-                    "children": [],
-                    "skipped": False,
-                    "reason": written_reason,
-                }
-            ],
-            "skipped": False,
-            "reason": reason,
-        }
-        return found, node, redacted
+        children = [_node("constant", written_path, written, written_truth, [], written_reason)]
+        return found, _node("var", path, clean, truthy(found), children, reason), redacted
 
     return explain
+
+
+def _written(rule: Any, path: str) -> tuple[Any, str]:
+    """Return the path of a variable as it is written, and where."""
+    written = rule["var"]
+    if type(written) is not list:
+        return written, f"{path}/var"
+    return (written[0] if written else None), f"{path}/var/0"
+
+
+class _Comparison(NamedTuple):
+    """A variable and a constant that are compared, and all that can be said before the value is known."""
+
+    parts: tuple[str, ...]
+    key: Any
+    key_path: str
+    read_path: str
+    wanted: Any
+    wanted_path: str
+    numbers: list[int]
+    meaning: str
+    mirrored: bool
+
+
+def _read_comparison(operator: str, given: list[Any], path: str) -> _Comparison | None:
+    """Take a comparison apart; None where it is any other, or shows its texts in another form than they have."""
+    read, wanted = given
+    read_path, wanted_path = f"{path}/{operator}/0", f"{path}/{operator}/1"
+    mirrored, meaning = type(read) is not dict, operator
+    if mirrored:
+        wanted, read = given
+        read_path, wanted_path = wanted_path, read_path
+        meaning = MIRRORED[operator]
+    parts = constant_path(read)
+    if not parts:
+        return None
+    key, key_path = _written(read, read_path)
+    numbers: list[int] = []
+    quote = sentences.quote
+    is_shown = quote(wanted)[1:-1] == wanted if type(wanted) is str else note(wanted, [], numbers)
+    if not is_shown or quote(key)[1:-1] != key:
+        return None
+    return _Comparison(parts, key, key_path, read_path, wanted, wanted_path, numbers, meaning, mirrored)
 
 
 def comparison(
@@ -196,28 +201,14 @@ def comparison(
         What explains it; None where it is any other comparison, reads a secret, or has a constant that is not shown as
         it is.
     """
-    read, wanted = given
-    read_path, wanted_path = f"{path}/{operator}/0", f"{path}/{operator}/1"
-    mirrored, meaning = type(read) is not dict, operator
-    if mirrored:
-        wanted, read = given
-        read_path, wanted_path = wanted_path, read_path
-        meaning = MIRRORED[operator]
-    parts = constant_path(read)
-    if not parts or names_secret(scope.path + parts, secret_names):
+    compared = _read_comparison(operator, given, path)
+    if compared is None or names_secret(scope.path + compared.parts, secret_names):
         return None
-    key, key_path = read["var"], f"{read_path}/var"
-    if type(key) is list:
-        key, key_path = key[0], f"{key_path}/0"
+    parts, key, key_path, read_path, wanted, wanted_path, numbers, meaning, mirrored = compared
     quote = sentences.quote
-    quoted, quoted_key = quote(wanted), quote(key)
-    numbers: list[int] = []
-    is_shown = quoted[1:-1] == wanted if type(wanted) is str else note(wanted, [], numbers)
-    if not is_shown or quoted_key[1:-1] != key:
-        return None
-    wanted_reason, key_reason = f"the constant {quoted}", f"the constant {quoted_key}"
+    wanted_reason, key_reason = sentences.constant(wanted), sentences.constant(key)
     compare = exact_comparison(meaning, wanted)
-    holds, fails = sentences.requirement(meaning, quoted)
+    holds, fails = sentences.requirement(meaning, quote(wanted))
     wanted_truth = truthy(wanted)
 
     def explain(context: Any, hidden: bool, ledger: Ledger) -> Seen:
@@ -234,47 +225,14 @@ def comparison(
         sentence = reason + (holds if result else fails)
         ledger.texts.append(sentence)
         ledger.numbers += numbers
-        children: list[Node] = [
-            {
-                "operator": "var",
-                "path": read_path,
-                "value": value,
-                "result": bool(value),
-                "children": [
-                    {
-                        "operator": "constant",
-                        "path": key_path,
-                        "value": key,
-                        "result": True,
-                        "children": [],
-                        "skipped": False,
-                        "reason": key_reason,
-                    }
-                ],
-                "skipped": False,
-                "reason": reason,
-            },
-            {
-                "operator": "constant",
-                "path": wanted_path,
-                "value": wanted,
-                "result": wanted_truth,
-                "children": [],
-                "skipped": False,
-                "reason": wanted_reason,
-            },
+        children = [
+            _node(
+                "var", read_path, value, bool(value), [_node("constant", key_path, key, True, [], key_reason)], reason
+            ),
+            _node("constant", wanted_path, wanted, wanted_truth, [], wanted_reason),
         ]
         if mirrored:
             children.reverse()
-        node: Node = {
-            "operator": operator,
-            "path": path,
-            "value": result,
-            "result": result,
-            "children": children,
-            "skipped": False,
-            "reason": sentence,
-        }
-        return result, node, False
+        return result, _node(operator, path, result, result, children, sentence), False
 
     return explain

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 from automate_core.redaction import is_secret_key, redact, redact_text
 from automate_core.rules.coercion import truthy
 from automate_core.rules.display import MAX_ITEMS, MAX_TEXT, REDACTED, examine
+from automate_core.rules.failures import ScopedBudget
+from automate_core.rules.limits import Budget
 
 __all__ = [
     "Ledger",
@@ -64,13 +66,19 @@ class Ledger:
     Places in the rule and names of operators are not written down: they hold nothing that anybody chose.
     """
 
-    __slots__ = ("numbers", "texts", "unsettled")
+    __slots__ = ("numbers", "scopes", "texts", "unsettled")
 
     def __init__(self) -> None:
         self.texts: list[str] = []
         self.numbers: list[int] = []
+        self.scopes: list[Any] = []
+        """The scopes around the current one, the outermost first."""
         self.unsettled = False
         """Whether there is a value that the redactor may change again where it stands in the tree."""
+
+    def budget(self) -> Budget:
+        """Return a budget for what is evaluated rather than explained, in the same scopes."""
+        return ScopedBudget(self.scopes)
 
     def is_clean(self) -> bool:
         """Tell whether nothing that was written has to be redacted."""

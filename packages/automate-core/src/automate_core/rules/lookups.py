@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from automate_core.rules.coercion import NAN, plain
+from automate_core.rules.comparisons import at_least
 from automate_core.rules.limits import Budget
-from automate_core.rules.operators import at_least
 from automate_core.rules.paths import MISSING, lookup
 
 __all__ = ["missing", "missing_some"]

@@ -1,4 +1,4 @@
-"""The operators: what each takes, and the exact function behind it.
+"""The operators: what each takes, and which exact function is behind it.
 
 The compiler replaces the hot shapes by closures of their own; whatever those do not expect, and every explanation,
 comes here. A function takes the budget of the evaluation (or None) and the values of the operands.
@@ -6,33 +6,21 @@ comes here. A function takes the budget of the evaluation (or None) and the valu
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
-from automate_core.errors import ConfigurationError, RuleEvaluationError
-from automate_core.rules.coercion import (
-    INFINITY,
-    JSON_TYPES,
-    MAX_EXACT,
-    NAN,
-    Number,
-    comparable,
-    is_number,
-    loose_equal,
-    parse_number,
-    plain,
-    strict_equal,
-    to_double,
-    to_number,
-    to_text,
-)
+from automate_core.errors import ConfigurationError, RuleEvaluationError, RuleSyntaxError
+from automate_core.rules.arithmetic import add, divide, largest, modulo, multiply, smallest, subtract
+from automate_core.rules.coercion import plain
+from automate_core.rules.comparisons import PAIRS, contains
+from automate_core.rules.failures import Failure
 from automate_core.rules.limits import Budget, Where, pointer
+from automate_core.rules.texts import concatenate, merge, substring
 
-__all__ = ["CLASSIC", "PAIRS", "Form", "Operator", "custom_operator"]
+__all__ = ["CLASSIC", "Form", "OperandError", "Operator", "Shape", "custom_operator"]
 
 
 class Form(StrEnum):
@@ -40,6 +28,8 @@ class Form(StrEnum):
 
     EAGER = "eager"
     COMPARISON = "comparison"
+    TEST = "test"
+    OWN = "own"
     NEGATION = "negation"
     AND = "and"
     OR = "or"
@@ -54,6 +44,26 @@ class Form(StrEnum):
     ALL = "all"
     SOME = "some"
     NONE = "none"
+
+
+class Shape(NamedTuple):
+    """How an operator is compiled and explained whose form is its own; see the functions of the compiler."""
+
+    compile: Callable[..., Any]
+    explain: Callable[..., Any]
+
+
+class OperandError(Exception):
+    """A constant among the operands of an operator is wrong.
+
+    Args:
+        position: Which one.
+        problem: What is wrong with it, as the end of a sentence.
+    """
+
+    def __init__(self, position: int, problem: str) -> None:
+        super().__init__(problem)
+        self.position = position
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +81,15 @@ class Operator:
         budgeted: Whether it multiplies work or produces texts and lists.
         trusted: Whether its function takes any value without raising; what another one raises becomes a
             :class:`~automate_core.errors.RuleEvaluationError`.
+        fix: Makes the function for one operation from its operands as they are written, where constants among them
+            are prepared or checked; raises :class:`OperandError`. None where ``function`` serves all.
+        says: How explanations name it, with the operands in braces: one phrase for a value (``the length of {0}``),
+            two for a test (``starts with {1}`` where it holds, ``start with {1}`` for what it needs to do).
+        fails: Whether it may raise a :class:`~automate_core.rules.failures.Failure`, in a dialect that has errors.
+        spread: Whether a single operand without a list stands for all operands where it gives a list.
+        listed: Whether its operands must be written as a list.
+        quoted: Whether its operand is data, in which nothing is an operation.
+        shape: How it is compiled and explained where its form is its own.
     """
 
     name: str
@@ -82,20 +101,75 @@ class Operator:
     boolean: bool = False
     budgeted: bool = False
     trusted: bool = False
+    fix: Callable[[list[Any]], Callable[..., Any]] | None = None
+    says: tuple[str, ...] = ()
+    fails: bool = False
+    spread: bool = False
+    listed: bool = False
+    quoted: bool = False
+    shape: Shape | None = None
 
-    def exact(self, where: Where) -> Callable[..., Any]:
-        """Return the function, guarded where it is not one of ours.
+    def exact(self, where: Where, given: list[Any], listed: bool) -> Callable[..., Any]:
+        """Return the function of one operation, guarded where it is not one of ours.
 
         Args:
             where: The place of the operation, for errors.
+            given: Its operands, checked.
+            listed: Whether they are written as a list.
 
         Returns:
             Takes the budget and the values of the operands.
+
+        Raises:
+            RuleSyntaxError: If a constant among the operands is not one that the operator understands.
         """
         function = self.function
+        if self.fix is not None:
+            try:
+                function = self.fix(given)
+            except OperandError as error:
+                raise self.refused(error, where, listed) from error
         if function is None:
             raise ConfigurationError(f"The operator {self.name!r} has neither a function nor a form of its own.")
-        return function if self.trusted else _guarded(self.name, function, where)
+        if not self.trusted:
+            function = _guarded(self.name, function, where)
+        elif self.fails:
+            function = _placed(function, where)
+        return _spread(function) if self.spread and not listed else function
+
+    def refused(self, error: OperandError, where: Where, listed: bool) -> RuleSyntaxError:
+        """Make the error for an operand that cannot be meant.
+
+        Args:
+            error: What is wrong with it.
+            where: The place of the operation.
+            listed: Whether the operands are written as a list.
+        """
+        at = pointer((where, self.name, error.position if listed else None))
+        message = f"The operator {self.name!r} cannot use its operand at {at!r}: {error}."
+        return RuleSyntaxError(message, context={"pointer": at})
+
+
+def _placed(function: Callable[..., Any], where: Where) -> Callable[..., Any]:
+    def call(budget: Budget | None, *values: Any) -> Any:
+        try:
+            return function(budget, *values)
+        except Failure as failure:
+            raise failure.place(where) from None
+
+    return call
+
+
+def _spread(function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(budget: Budget | None, value: Any) -> Any:
+        items = plain(value)
+        if not isinstance(items, list):
+            return function(budget, value)
+        if budget is not None:
+            budget.read_items(len(items))
+        return function(budget, *items)
+
+    return call
 
 
 def _guarded(name: str, function: Callable[..., Any], where: Where) -> Callable[..., Any]:
@@ -133,40 +207,6 @@ def custom_operator(
     return Operator(name, minimum, maximum, function=call)
 
 
-def not_equal(first: Any, second: Any, budget: Budget | None = None) -> bool:
-    """Compare as ``first != second`` does."""
-    return not loose_equal(first, second, budget)
-
-
-def not_identical(first: Any, second: Any, budget: Budget | None = None) -> bool:
-    """Compare as ``first !== second`` does."""
-    return not strict_equal(first, second, budget)
-
-
-def greater(first: Any, second: Any, budget: Budget | None = None) -> bool:
-    """Compare as ``first > second`` does."""
-    left, right = comparable(first, second, budget)
-    return bool(left > right)
-
-
-def at_least(first: Any, second: Any, budget: Budget | None = None) -> bool:
-    """Compare as ``first >= second`` does."""
-    left, right = comparable(first, second, budget)
-    return bool(left >= right)
-
-
-def less(first: Any, second: Any, budget: Budget | None = None) -> bool:
-    """Compare as ``first < second`` does."""
-    left, right = comparable(first, second, budget)
-    return bool(left < right)
-
-
-def at_most(first: Any, second: Any, budget: Budget | None = None) -> bool:
-    """Compare as ``first <= second`` does."""
-    left, right = comparable(first, second, budget)
-    return bool(left <= right)
-
-
 def _pair(compare: Callable[..., bool]) -> Callable[..., bool]:
     def function(budget: Budget | None, first: Any, second: Any) -> bool:
         return compare(first, second, budget)
@@ -181,148 +221,6 @@ def _between(compare: Callable[..., bool]) -> Callable[..., bool]:
     return function
 
 
-def _settle(number: Number) -> Number:
-    """Keep integers only as far as JavaScript knows them."""
-    return to_double(number) if type(number) is int else number
-
-
-def add(budget: Budget | None, *values: Any) -> Number:
-    """Add the numbers at the beginning of the texts of the values."""
-    total: Number = 0
-    for value in values:
-        total = _settle(total + parse_number(value, budget))
-    return total
-
-
-def multiply(budget: Budget | None, *values: Any) -> Any:
-    """Multiply as ``*`` of json-logic-js: one value comes back unchanged; none gives null."""
-    if len(values) < 2:
-        return values[0] if values else None
-    product = parse_number(values[0], budget)
-    for value in values[1:]:
-        factor = parse_number(value, budget)
-        # Only floats have the negative zero that JavaScript gives here.
-        product = _settle(product * factor) if product and factor else float(product) * float(factor)
-    return product
-
-
-def subtract(budget: Budget | None, first: Any, *second: Any) -> Number:
-    """Subtract, or negate a single value."""
-    left = to_double(to_number(first, budget))
-    if not second:
-        return -left if left else -float(left)
-    return _settle(left - to_double(to_number(second[0], budget)))
-
-
-def divide(budget: Budget | None, first: Any, *second: Any) -> Number:
-    """Divide; by zero gives an infinity or NaN, a single value gives NaN."""
-    if not second:
-        return NAN
-    left, right = to_double(to_number(first, budget)), to_double(to_number(second[0], budget))
-    if right == 0:
-        if left == 0 or left != left:
-            return NAN
-        return math.copysign(INFINITY, left) * math.copysign(1, right)
-    quotient = left / right
-    exact = quotient.is_integer() and quotient != 0 and -MAX_EXACT <= quotient <= MAX_EXACT
-    return int(quotient) if exact else quotient
-
-
-def modulo(budget: Budget | None, first: Any, second: Any) -> Number:
-    """Give the remainder with the sign of the dividend."""
-    left, right = to_double(to_number(first, budget)), to_double(to_number(second, budget))
-    if right == 0 or left != left or left in (INFINITY, -INFINITY):
-        return NAN
-    remainder = math.fmod(left, right)
-    return int(remainder) if remainder and remainder.is_integer() else remainder
-
-
-def largest(budget: Budget | None, *values: Any) -> Number:
-    """Give the largest number; NaN as soon as one value is none."""
-    numbers = [to_number(value, budget) for value in values]
-    return NAN if any(number != number for number in numbers) else max(numbers, default=-INFINITY)
-
-
-def smallest(budget: Budget | None, *values: Any) -> Number:
-    """Give the smallest number; NaN as soon as one value is none."""
-    numbers = [to_number(value, budget) for value in values]
-    return NAN if any(number != number for number in numbers) else min(numbers, default=INFINITY)
-
-
-def concatenate(budget: Budget | None, *values: Any) -> str:
-    """Join the texts of the values; null is empty."""
-    parts: list[str] = []
-    for value in values:
-        limit = None if budget is None else budget.produced + 1
-        part = "" if value is None else to_text(value, budget, limit)
-        if budget is not None:
-            budget.produce(len(part))
-        parts.append(part)
-    return "".join(parts)
-
-
-def merge(budget: Budget | None, *values: Any) -> list[Any]:
-    """Join lists; what is not a list counts as a list of one."""
-    merged: list[Any] = []
-    for value in values:
-        items = plain(value)
-        items = items if isinstance(items, list) else [items]
-        if budget is not None:
-            budget.produce(len(items))
-            budget.read_items(len(items))
-        merged.extend(items)
-    return merged
-
-
-def contains(budget: Budget | None, needle: Any, haystack: Any) -> bool:
-    """Look for a text in a text, or strictly for a value in a list."""
-    haystack = plain(haystack)
-    if isinstance(haystack, str):
-        return bool(haystack) and _text_contains(budget, haystack, needle)
-    if not isinstance(haystack, list):
-        return False
-    if budget is not None:
-        budget.read_items(len(haystack))
-    if JSON_TYPES.issuperset(map(type, haystack)) and needle not in haystack:
-        # Python's equality is wider than the strict one: what it does not find is not there.
-        return False
-    return any(strict_equal(item, needle) for item in haystack)
-
-
-def _text_contains(budget: Budget | None, haystack: str, needle: Any) -> bool:
-    if budget is not None:
-        budget.read_text(len(haystack))
-    return to_text(needle, budget, len(haystack) + 1) in haystack
-
-
-def substring(budget: Budget | None, source: Any, start: Any, *length: Any) -> str:
-    """Cut a piece out of a text; a negative length leaves that many characters out at the end."""
-    limit = None if budget is None else budget.produced + 1
-    text = to_text(source, budget, limit)
-    begin = _position(to_number(start, budget), len(text))
-    piece = text[max(len(text) + begin, 0) if begin < 0 else begin :]
-    if length:
-        piece = _shorten(budget, piece, length[0])
-    if budget is not None:
-        budget.produce(len(piece))
-    return piece
-
-
-def _shorten(budget: Budget | None, piece: str, length: Any) -> str:
-    if not less(length, 0, budget):
-        return piece[: max(_position(to_number(length, budget), len(piece)), 0)]
-    if not is_number(length):
-        # JavaScript joins the two texts here and gets a length that is not a number.
-        return ""
-    return piece[: max(_position(len(piece) + length, len(piece)), 0)]
-
-
-def _position(number: Number, bound: int) -> int:
-    if number != number:
-        return 0
-    return int(max(-bound, min(number, bound)))
-
-
 def _classic(
     name: str,
     minimum: int = 0,
@@ -334,21 +232,6 @@ def _classic(
     budgeted: bool = False,
 ) -> Operator:
     return Operator(name, minimum, maximum, used, form, function, boolean, budgeted, trusted=True)
-
-
-PAIRS: Mapping[str, Callable[..., bool]] = MappingProxyType(
-    {
-        "==": loose_equal,
-        "===": strict_equal,
-        "!=": not_equal,
-        "!==": not_identical,
-        ">": greater,
-        ">=": at_least,
-        "<": less,
-        "<=": at_most,
-    }
-)
-"""The comparisons of two values; each takes both and the budget."""
 
 
 def _comparison(name: str, used: int = 2) -> Operator:

@@ -8,12 +8,12 @@ from typing import Any
 from automate_core.redaction import redact
 from automate_core.rules import leaf_parts, sentences
 from automate_core.rules.coercion import truthy
+from automate_core.rules.comparison_leaves import MIRRORED
 from automate_core.rules.compiler import Compiler
 from automate_core.rules.form_parts import FORMS, Operation
-from automate_core.rules.leaves import MIRRORED
 from automate_core.rules.ledger import Ledger, Look, Part, Scope, Seen, computed, examine_value, look, node_of
 from automate_core.rules.limits import escape
-from automate_core.rules.operators import Operator
+from automate_core.rules.operators import Form, Operator
 
 __all__ = ["PartMaker"]
 
@@ -72,7 +72,7 @@ class PartMaker:
             for name, given in rule.items():
                 if name == "var":
                     part = leaf_parts.variable(rule, path, scope, self.secret_names)
-                elif name in MIRRORED and type(given) is list and len(given) == 2:
+                elif name in MIRRORED and type(given) is list and len(given) == 2 and self._is_classic(name):
 
                     def otherwise() -> Part:
                         return self._general(rule, path, scope)
@@ -83,6 +83,9 @@ class PartMaker:
         else:
             part = leaf_parts.constant(rule, path)
         return part or self._general(rule, path, scope)
+
+    def _is_classic(self, name: str) -> bool:
+        return self._operators[name].form is Form.COMPARISON
 
     def _general(self, rule: Any, path: str, scope: Scope) -> Part:
         if len(path) > 2 * _MAX_SEGMENTS and path.count("/") > _MAX_SEGMENTS:

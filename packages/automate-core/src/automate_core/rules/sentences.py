@@ -8,14 +8,20 @@ from typing import Any
 __all__ = [
     "absent",
     "branch",
+    "chain",
     "comparison",
     "computed",
     "constant",
+    "existence",
+    "failed",
+    "first_known",
     "junction",
     "negation",
+    "phrased",
     "quote",
     "requirement",
     "searched",
+    "test",
     "transformed",
     "variable",
     "variable_is",
@@ -67,6 +73,39 @@ def constant(value: Any) -> str:
 def computed(operator: str, value: Any) -> str:
     """Say what an operator gave."""
     return f"{operator} gives {quote(value)}"
+
+
+def phrased(phrase: str, nodes: list[dict[str, Any]], value: Any) -> str:
+    """Say what an operator gave that has a phrase of its own.
+
+    Args:
+        phrase: The phrase, with operands in braces.
+        nodes: The explained nodes of the operands.
+        value: The value.
+    """
+    return _cut(f"{phrase.format(*[_name(node) for node in nodes])} is {quote(value)}")
+
+
+def test(phrases: tuple[str, ...], nodes: list[dict[str, Any]], holds: bool) -> str:
+    """Say what the first operand is, and what it does or needs to do.
+
+    Args:
+        phrases: What it does, and what it needs to do, with operands in braces.
+        nodes: The explained nodes of the operands.
+        holds: Whether the test holds.
+    """
+    doing, needed = phrases
+    rest = f"which {doing}" if holds else f"needs to {needed}"
+    return _cut(f"{_subject(nodes[0])}, {rest.format(*[_object(node) for node in nodes])}")
+
+
+def _name(node: dict[str, Any]) -> str:
+    """Name an operand: a constant by its value, a word without quotes; everything else by what its reason is about."""
+    value = node["value"]
+    if node["operator"] in ("constant", "list"):
+        return value if isinstance(value, str) and value.isalpha() else quote(value)
+    name, link, _ = str(node["reason"]).partition(" is ")
+    return name if link else quote(value)
 
 
 def variable(path: tuple[str, ...] | None, scope: tuple[str, ...] = ()) -> str:
@@ -149,6 +188,39 @@ def requirement(operator: str, quoted: str) -> tuple[str, str]:
     """
     phrase = _PHRASES[operator]
     return f", which is {phrase}{quoted}", f", needs to be {phrase}{quoted}"
+
+
+def chain(operator: str, count: int) -> str:
+    """Say that a comparison holds from each value to the next.
+
+    Args:
+        operator: The comparison.
+        count: The number of values.
+    """
+    return f"each of {count} values is {_PHRASES[operator] or 'equal to '}the next"
+
+
+def first_known(reached: list[dict[str, Any]], total: int, found: bool) -> str:
+    """Say which value is the first that is not null.
+
+    Args:
+        reached: The explained nodes of the values that were looked at.
+        total: The number of values.
+        found: Whether the last of them is not null.
+    """
+    if not found:
+        return f"all of {_count(total, 'value')} are null" if total else "there are no values"
+    return _cut(f"value {len(reached)} of {total} is the first that is not null: {reached[-1]['reason']}")
+
+
+def existence(name: str, there: bool) -> str:
+    """Say whether anything is at a path."""
+    return f"{name} is there" if there else f"{name} is missing"
+
+
+def failed(what: str | None) -> str:
+    """Say that an operand failed; None for what is not named."""
+    return "it fails" if what is None else f"it fails with {quote(what)}"
 
 
 def negation(negate: bool, node: dict[str, Any] | None) -> str:

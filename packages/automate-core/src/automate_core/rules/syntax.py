@@ -72,6 +72,11 @@ def check(rule: Any, operators: Mapping[str, Operator]) -> tuple[Any, int, bool]
             operator, items = _operation(value, where, operators)
             name = operator.name
             budgeted = budgeted or operator.budgeted
+            if operator.quoted:
+                data, quoted = _quote(value[operator.name], depth + 1, (where, name, None), MAX_NODES - nodes)
+                nodes += quoted
+                target[key] = {name: data}
+                continue
             if items is None:
                 nodes += 1
                 _place_single(name, frame, stack)
@@ -94,6 +99,29 @@ def check(rule: Any, operators: Mapping[str, Operator]) -> tuple[Any, int, bool]
                 copy.append(None)
                 _place(item, depth + 1, (where, name, len(copy) - 1), frame, copy, len(copy) - 1, stack)
     return root[0], nodes, budgeted
+
+
+def _quote(value: Any, depth: int, where: Where, most: int) -> tuple[Any, int]:
+    """Copy data in which nothing is an operation; give the copy and the number of its parts."""
+    count = 0
+
+    def copy(value: Any, depth: int, where: Where) -> Any:
+        nonlocal count
+        count += 1
+        if count > most:
+            raise _refusal(RuleLimitExceeded, f"has more than {MAX_NODES:,} nodes: split it", where)
+        if not isinstance(value, _CONTAINERS):
+            return _constant(value, where)
+        if depth > MAX_DEPTH:
+            raise _refusal(RuleLimitExceeded, f"is nested more than {MAX_DEPTH} levels deep: split it", where)
+        if not isinstance(value, dict):
+            return [copy(item, depth + 1, (where, "", at)) for at, item in enumerate(value)]
+        for name in value:
+            if not isinstance(name, str):
+                raise _refusal(RuleSyntaxError, f"has a key that is not text but {type(name).__name__}", where)
+        return {_constant(name, where): copy(item, depth + 1, (where, name, None)) for name, item in value.items()}
+
+    return copy(value, depth, where), count
 
 
 def _variable_path(value: dict[Any, Any]) -> str | None:
@@ -131,6 +159,8 @@ def _operation(value: dict[Any, Any], where: Where, operators: Mapping[str, Oper
     if operator is None:
         raise _unknown(name, where, operators)
     items = written if type(written) is list or isinstance(written, _LISTS) else None
+    if items is None and operator.listed:
+        raise _refusal(RuleSyntaxError, f"gives {operator.name!r} no list of operands", where)
     given = 1 if items is None else len(items)
     if given < operator.minimum or (operator.maximum is not None and given > operator.maximum):
         raise _arity(operator, given, where)

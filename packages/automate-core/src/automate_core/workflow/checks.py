@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from typing import Any
 
 from pydantic.errors import PydanticUserError
@@ -11,6 +12,7 @@ from pydantic.errors import PydanticUserError
 from automate_core.connectors import ActionSpec
 from automate_core.errors import AutomateError, ConfigurationError, SecretError, TemplateError, nearby
 from automate_core.payload import json_pointer
+from automate_core.rules.engine import DEFAULT, Engine
 from automate_core.schema import UNKNOWN, Problem, find_problems
 from automate_core.workflow.catalogue import ActionCatalogue
 from automate_core.workflow.definition import EventTrigger, StepDefinition, WorkflowDefinition, invalid_definition
@@ -30,40 +32,44 @@ _EMBEDDED_SECRET = re.compile(r"\$(secret|env|vault|aws):[^\s{]")
 _SCOPED = frozenset({"all", "filter", "map", "none", "reduce", "some"})
 
 
-def check_definition(definition: WorkflowDefinition, actions: ActionCatalogue) -> list[Problem]:
+def check_definition(
+    definition: WorkflowDefinition, actions: ActionCatalogue, engine: Engine = DEFAULT
+) -> list[Problem]:
     """Find everything that keeps a definition from being published.
 
     Args:
         definition: The definition, its form already checked.
         actions: Where actions are looked up.
+        engine: What compiles its rules; the classic engine by default.
 
     Returns:
         The problems, in the order of the definition; empty where it can be published.
     """
     graph = Graph(definition)
-    problems = [*_check_trigger(definition), *_check_concurrency(definition)]
+    problems = [*_check_trigger(definition, engine), *_check_concurrency(definition)]
     for index, step in enumerate(definition.steps):
         problems += graph.check_step(index)
         problems += _check_supported(step, ("steps", index))
-        problems += _check_condition(step, ("steps", index, "if"), graph, index)
+        problems += _check_condition(step, ("steps", index, "if"), graph, index, engine)
         problems += _check_texts(step.params, ("steps", index, "params"), graph, index)
         problems += _check_action(step, ("steps", index), actions)
     problems += _check_texts(definition.output, ("output",), graph, None)
     return problems
 
 
-def ensure_publishable(definition: WorkflowDefinition, actions: ActionCatalogue) -> None:
+def ensure_publishable(definition: WorkflowDefinition, actions: ActionCatalogue, engine: Engine = DEFAULT) -> None:
     """Refuse a definition that cannot be published.
 
     Args:
         definition: The definition, its form already checked.
         actions: Where actions are looked up.
+        engine: What compiles its rules; the classic engine by default.
 
     Raises:
         InvalidDefinitionError: ``context["problems"]`` lists everything that is wrong, each with ``pointer`` and
             ``message``.
     """
-    problems = check_definition(definition, actions)
+    problems = check_definition(definition, actions, engine)
     if problems:
         raise invalid_definition(problems)
 
@@ -116,30 +122,28 @@ def _check_key(key: str) -> Iterator[Problem]:
 # -- rules ------------------------------------------------------------------------------------------------------------
 
 
-def _check_trigger(definition: WorkflowDefinition) -> Iterator[Problem]:
+def _check_trigger(definition: WorkflowDefinition, engine: Engine) -> Iterator[Problem]:
     trigger = definition.trigger
     if trigger.type not in _RUNNABLE_TRIGGERS:
         yield _not_yet(("trigger", "type"), f"a trigger of type {trigger.type!r}")
     if isinstance(trigger, EventTrigger) and not is_event_pattern(trigger.event):
         yield Problem("/trigger/event", "must be an event type such as 'order.paid', or a pattern: 'order.*' or '*'")
-    yield from _check_rule(getattr(trigger, "rule", None), ("trigger", "rule"))
+    yield from _check_rule(getattr(trigger, "rule", None), ("trigger", "rule"), engine)
 
 
-def _check_rule(rule: Any, path: Path) -> Iterator[Problem]:
+def _check_rule(rule: Any, path: Path, engine: Engine) -> Iterator[Problem]:
     if rule is None:
         return
-    from automate_core.rules import compile_rule
-
     try:
-        compile_rule(rule)
+        engine.compile_rule(rule)
     except AutomateError as error:
         yield Problem(json_pointer(path) + str(error.context.get("pointer", "")), error.message)
 
 
-def _check_condition(step: StepDefinition, path: Path, graph: Graph, index: int) -> Iterator[Problem]:
+def _check_condition(step: StepDefinition, path: Path, graph: Graph, index: int, engine: Engine) -> Iterator[Problem]:
     if step.condition is None:
         return
-    problems = list(_check_rule(step.condition, path))
+    problems = list(_check_rule(step.condition, path, engine))
     yield from problems
     if not problems:
         for where, reference in _rule_references(step.condition, path):
@@ -157,10 +161,19 @@ def _rule_references(rule: Any, path: Path) -> Iterator[tuple[Path, Path]]:
             first = argument[0] if isinstance(argument, list) and argument else argument
             if operation == "var" and isinstance(first, str) and first:
                 yield here, tuple(first.split("."))
+            elif operation == "val" and _is_key(first):
+                keys = argument if isinstance(argument, list) else [argument]
+                yield here, tuple(str(key) for key in takewhile(_is_key, keys))
+            elif operation == "preserve":
+                continue
             elif operation in _SCOPED:
                 yield from _rule_references(first, (*here, 0))
             else:
                 yield from _rule_references(argument, here)
+
+
+def _is_key(value: Any) -> bool:
+    return isinstance(value, str | int)
 
 
 # -- templates and secrets --------------------------------------------------------------------------------------------

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from automate_core.errors import AutomateError, TemplateError
 from automate_core.payload import json_pointer
+from automate_core.rules.engine import DEFAULT, CompiledRule, Engine
 from automate_core.schema import Problem
 from automate_core.workflow.definition import EventTrigger, StepDefinition, WorkflowDefinition, invalid_definition
 from automate_core.workflow.events import matches
 from automate_core.workflow.templates import Template, ValueTemplate, compile_template
-
-if TYPE_CHECKING:
-    from automate_core.rules import CompiledRule
 
 __all__ = ["CompiledWorkflow", "PreparedStep", "compile_workflow"]
 
@@ -131,11 +129,12 @@ def _prepare(workflow: CompiledWorkflow) -> dict[str, PreparedStep]:
     return prepared
 
 
-def compile_workflow(definition: WorkflowDefinition) -> CompiledWorkflow:
+def compile_workflow(definition: WorkflowDefinition, engine: Engine = DEFAULT) -> CompiledWorkflow:
     """Compile a definition that was published before.
 
     Args:
         definition: The definition.
+        engine: What compiles its rules; the classic engine by default.
 
     Raises:
         InvalidDefinitionError: If it could not be published: a rule does not compile, or a step needs one that does
@@ -148,8 +147,8 @@ def compile_workflow(definition: WorkflowDefinition) -> CompiledWorkflow:
         definition=definition,
         steps={step.id: step for step in definition.steps},
         needs=needs,
-        rule=_compile_rule(getattr(definition.trigger, "rule", None), ("trigger", "rule")),
-        conditions=_compile_conditions(definition),
+        rule=_compile_rule(getattr(definition.trigger, "rule", None), ("trigger", "rule"), engine),
+        conditions=_compile_conditions(definition, engine),
         key=None if concurrency is None else _compile_key(concurrency.key),
     )
 
@@ -164,9 +163,9 @@ def _ensure_order(needs: Mapping[str, tuple[str, ...]]) -> None:
         before.add(step_id)
 
 
-def _compile_conditions(definition: WorkflowDefinition) -> dict[str, Any]:
+def _compile_conditions(definition: WorkflowDefinition, engine: Engine) -> dict[str, Any]:
     return {
-        step.id: _compile_rule(step.condition, ("steps", index, "if"))
+        step.id: _compile_rule(step.condition, ("steps", index, "if"), engine)
         for index, step in enumerate(definition.steps)
         if step.condition is not None
     }
@@ -179,13 +178,11 @@ def _compile_key(text: str) -> Template:
         raise invalid_definition([Problem("/concurrency/key", error.message)]) from error
 
 
-def _compile_rule(spec: dict[str, Any] | None, path: tuple[str | int, ...]) -> Any:
+def _compile_rule(spec: dict[str, Any] | None, path: tuple[str | int, ...], engine: Engine) -> CompiledRule | None:
     if spec is None:
         return None
-    from automate_core.rules import compile_rule
-
     try:
-        return compile_rule(spec)
+        return engine.compile_rule(spec)
     except AutomateError as error:
         pointer = json_pointer(path) + str(error.context.get("pointer", ""))
         raise invalid_definition([Problem(pointer, error.message)]) from error

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from automate_core import settings
 from automate_core.workflow.compiled import CompiledWorkflow, compile_workflow
 from automate_core.workflow.definition import parse
+
+from automate.rules import current_engine
 
 if TYPE_CHECKING:
     from automate.models import WorkflowVersion
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["compiled"]
 
 _MOST = 1024
-_cache: dict[str, CompiledWorkflow] = {}
+_cache: dict[tuple[object, ...], CompiledWorkflow] = {}
 
 
 def compiled(version: WorkflowVersion) -> CompiledWorkflow:
@@ -23,11 +26,14 @@ def compiled(version: WorkflowVersion) -> CompiledWorkflow:
         version: The version.
 
     Returns:
-        Its compiled form; versions are immutable, so it is found again by the hash of the definition.
+        Its compiled form; versions are immutable, so it is found again by the hash of the definition, as long as the
+        settings want rules of the same kind.
     """
-    found = _cache.get(version.hash)
+    rules = settings.current().rules
+    key = (version.hash, rules.dialect, rules.extensions)
+    found = _cache.get(key)
     if found is None:
         if len(_cache) >= _MOST:
             _cache.clear()
-        found = _cache[version.hash] = compile_workflow(parse(version.definition))
+        found = _cache[key] = compile_workflow(parse(version.definition), current_engine())
     return found

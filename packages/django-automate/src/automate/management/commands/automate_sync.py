@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from automate.builder import definitions
 from automate.models import WorkflowVersion
 from automate.publish import publish
+from automate.rules import current_engine
 
 
 class Command(BaseCommand):
@@ -46,7 +47,7 @@ class Command(BaseCommand):
         problems = []
         for builder in found:
             try:
-                ensure_publishable(builder.definition(), RegistryCatalogue())
+                ensure_publishable(builder.definition(), RegistryCatalogue(), current_engine())
             except InvalidDefinitionError as error:
                 problems.append(f"{builder.origin}: {error}")
         if problems:

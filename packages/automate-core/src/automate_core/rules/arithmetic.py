@@ -1,0 +1,79 @@
+"""The operators that compute with numbers, as JavaScript does: no number is NaN, and nothing raises."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from automate_core.rules.coercion import INFINITY, MAX_EXACT, NAN, Number, parse_number, to_double, to_number
+from automate_core.rules.limits import Budget
+
+__all__ = ["add", "divide", "largest", "modulo", "multiply", "settle", "smallest", "subtract"]
+
+
+def settle(number: Number) -> Number:
+    """Keep integers only as far as JavaScript knows them."""
+    return to_double(number) if type(number) is int else number
+
+
+def add(budget: Budget | None, *values: Any) -> Number:
+    """Add the numbers at the beginning of the texts of the values."""
+    total: Number = 0
+    for value in values:
+        total = settle(total + parse_number(value, budget))
+    return total
+
+
+def multiply(budget: Budget | None, *values: Any) -> Any:
+    """Multiply as ``*`` of json-logic-js: one value comes back unchanged; none gives null."""
+    if len(values) < 2:
+        return values[0] if values else None
+    product = parse_number(values[0], budget)
+    for value in values[1:]:
+        factor = parse_number(value, budget)
+        # Only floats have the negative zero that JavaScript gives here.
+        product = settle(product * factor) if product and factor else float(product) * float(factor)
+    return product
+
+
+def subtract(budget: Budget | None, first: Any, *second: Any) -> Number:
+    """Subtract, or negate a single value."""
+    left = to_double(to_number(first, budget))
+    if not second:
+        return -left if left else -float(left)
+    return settle(left - to_double(to_number(second[0], budget)))
+
+
+def divide(budget: Budget | None, first: Any, *second: Any) -> Number:
+    """Divide; by zero gives an infinity or NaN, a single value gives NaN."""
+    if not second:
+        return NAN
+    left, right = to_double(to_number(first, budget)), to_double(to_number(second[0], budget))
+    if right == 0:
+        if left == 0 or left != left:
+            return NAN
+        return math.copysign(INFINITY, left) * math.copysign(1, right)
+    quotient = left / right
+    exact = quotient.is_integer() and quotient != 0 and -MAX_EXACT <= quotient <= MAX_EXACT
+    return int(quotient) if exact else quotient
+
+
+def modulo(budget: Budget | None, first: Any, second: Any) -> Number:
+    """Give the remainder with the sign of the dividend."""
+    left, right = to_double(to_number(first, budget)), to_double(to_number(second, budget))
+    if right == 0 or left != left or left in (INFINITY, -INFINITY):
+        return NAN
+    remainder = math.fmod(left, right)
+    return int(remainder) if remainder and remainder.is_integer() else remainder
+
+
+def largest(budget: Budget | None, *values: Any) -> Number:
+    """Give the largest number; NaN as soon as one value is none."""
+    numbers = [to_number(value, budget) for value in values]
+    return NAN if any(number != number for number in numbers) else max(numbers, default=-INFINITY)
+
+
+def smallest(budget: Budget | None, *values: Any) -> Number:
+    """Give the smallest number; NaN as soon as one value is none."""
+    numbers = [to_number(value, budget) for value in values]
+    return NAN if any(number != number for number in numbers) else min(numbers, default=INFINITY)
