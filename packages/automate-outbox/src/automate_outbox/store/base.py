@@ -17,7 +17,7 @@ from automate_outbox.store.endings import MOST
 from automate_outbox.store.lanes import LaneBook
 from automate_outbox.store.leases import new_token
 from automate_outbox.store.rows import check_worker, new_rows, read_items
-from automate_outbox.store.statements import Claim, Filter
+from automate_outbox.store.statements import Along, Claim, Filter
 
 __all__ = ["DatabaseOutboxStore"]
 
@@ -55,7 +55,7 @@ class DatabaseOutboxStore(LaneClaims):
 
     # -- writing items ----------------------------------------------------------------------------------------------
 
-    def add(self, jobs: Sequence[NewJob], *, along: tuple[str, Sequence[Any]] | None = None) -> list[int]:
+    def add(self, jobs: Sequence[NewJob], *, along: Along | None = None) -> list[int]:
         """Write items, in the caller's transaction where there is one.
 
         On PostgreSQL, and unless ``OUTBOX.notify`` is off, the statement that writes an item which is due at once also
@@ -63,8 +63,8 @@ class DatabaseOutboxStore(LaneClaims):
 
         Args:
             jobs: The items; up to 1,000 are one INSERT.
-            along: An INSERT of the caller's and its parameters, for rows that belong to these items: both are written
-                or neither is. On PostgreSQL they are one statement. It takes 1 to 1,000 items.
+            along: An INSERT of the caller's, for rows that belong to these items: both are written or neither is. On
+                PostgreSQL they are one statement. It takes 1 to 1,000 items.
 
         Returns:
             Their ids, in the same order.
