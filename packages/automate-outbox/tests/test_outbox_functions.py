@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from automate_core.outbox import NewJob
 from automate_core.testing.databases import require_database
-from automate_outbox.models import OutboxJob
+from automate_outbox.models import OutboxJob, WorkerBeat
 from automate_outbox.store import DatabaseOutboxStore, get_store
 from automate_outbox.store.functions import FEW
 from django.core.management import call_command
@@ -128,3 +128,13 @@ def test_who_may_not_call_it_writes_by_the_statement(store: DatabaseOutboxStore)
             cursor.execute("GRANT EXECUTE ON FUNCTION automate_outbox_add_v1 TO PUBLIC")
             cursor.execute("DROP OWNED BY automate_weak")
             cursor.execute("DROP ROLE automate_weak")
+
+
+def test_rows_that_go_along_by_a_statement_alone_stay_one_statement(store: DatabaseOutboxStore) -> None:
+    settle(store)
+    beat = "INSERT INTO automate_outbox_worker "
+    beat += "(id, worker_id, host, pid, mode, wake, in_hand, counters, started_at, beat_at) "
+    beat += "VALUES (%s, '', '', 1, '', '', 0, '{}', now(), now())"
+    assert words(store, lambda: store.add([NewJob("test")], along=(beat, ["b"]))) == ["WITH"]
+    assert WorkerBeat.objects.using(store.using).filter(pk="b").delete()[0] == 1
+    assert OutboxJob.objects.using(store.using).count() == 1

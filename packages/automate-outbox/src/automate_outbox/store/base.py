@@ -55,7 +55,7 @@ class DatabaseOutboxStore(LaneClaims):
 
     # -- writing items ----------------------------------------------------------------------------------------------
 
-    def add(self, jobs: Sequence[NewJob], *, along: Along | None = None) -> list[int]:
+    def add(self, jobs: Sequence[NewJob], *, along: Along | tuple[str, Sequence[Any]] | None = None) -> list[int]:
         """Write items, in the caller's transaction where there is one.
 
         On PostgreSQL, and unless ``OUTBOX.notify`` is off, the statement that writes an item which is due at once also
@@ -63,8 +63,8 @@ class DatabaseOutboxStore(LaneClaims):
 
         Args:
             jobs: The items; up to 1,000 are one INSERT.
-            along: An INSERT of the caller's, for rows that belong to these items: both are written or neither is. On
-                PostgreSQL they are one statement. It takes 1 to 1,000 items.
+            along: An INSERT of the caller's and its parameters, for rows that belong to these items: both are written
+                or neither is. On PostgreSQL they are one statement. It takes 1 to 1,000 items.
 
         Returns:
             Their ids, in the same order.
@@ -78,7 +78,8 @@ class DatabaseOutboxStore(LaneClaims):
         if along is None:
             ids = self._insert(rows, lambda part: dialect.insert(part, notify=notify))
         elif 0 < len(rows) <= _ROWS_PER_STATEMENT:
-            ids = dialect.retrying(lambda: dialect.insert_along(along, rows, notify=notify))
+            other = Along(*along)
+            ids = dialect.retrying(lambda: dialect.insert_along(other, rows, notify=notify))
         else:
             raise OutboxError(f"Rows go along with 1 to {_ROWS_PER_STATEMENT} items, not with {len(rows)}: split them.")
         if rows:
