@@ -8,6 +8,8 @@ not work. But a session pays for the first call as much as it saves in some twen
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from itertools import compress
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -67,13 +69,16 @@ def _are_there(functions: Sequence[str], connection: BaseDatabaseWrapper) -> boo
 def call_of(function: str, names: Sequence[str], values: Sequence[Any]) -> tuple[str, list[Any]]:
     """Return a call, without its closing parenthesis, and its parameters.
 
-    Each value costs the client about as much as a line of Python, so that one which is empty is left out: it is the
-    default of its parameter.
+    Each value costs the client time, so that one which is empty is left out: it is the default of its parameter.
 
     Args:
         function: The name.
         names: The names of parameters.
-        values: Their values; there may be more.
+        values: Their values.
     """
-    given = [(name, value) for name, value in zip(names, values, strict=False) if value]
-    return f"{function}({', '.join([f'{name} => %s' for name, _ in given])}", [value for _, value in given]
+    return _opening(function, tuple(compress(names, values))), [value for value in values if value]
+
+
+@cache
+def _opening(function: str, names: Sequence[str]) -> str:
+    return f"{function}({', '.join(f'{name} => %s' for name in names)}"

@@ -166,7 +166,7 @@ class PostgresDialect(LaneDialect):
         return sorted(row[0] for row in self.query(statement, [*params, *values]))
 
     def _call(self, functions: Sequence[str], along: Along | None, row: NewRow, *, notify: bool) -> list[int]:
-        call, params = call_of(_ADD, _ADDED, row)
+        call, params = call_of(_ADD, _ADDED, row[: len(_ADDED)])
         if row.due is not None:
             due, value = self.moment(row.due)
             call, params = f"{call}, due => {due}", [*params, value]
