@@ -45,7 +45,7 @@ _BYTES_PER_CHUNK = 2 * 1024 * 1024
 _TEXTS = {"id": "uuid", "type": "text", "source": "text", "subject": "text", "tenant": "text", "traceparent": "text"}
 _COLUMNS = (*_TEXTS, "payload", "causation_id", "causation_depth", "created_at")
 _INSERT = f"INSERT INTO automate_event ({', '.join(_COLUMNS)}) "
-_FUNCTION = "automate_event_add_v1"
+_FUNCTION = "automate_event_add_v1"  # takes the values of _COLUMNS
 _VALUES = "(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 # Two JSON parameters for any number of rows; the payloads apart, so that their texts are joined and not encoded again.
 _FROM_JSON = (
@@ -297,7 +297,7 @@ def _insert(drafts: Sequence[Draft], origin: Origin, connection: BaseDatabaseWra
     values: list[Any] = []
     for draft in drafts:
         values += (*_texts(draft, as_id(draft.id)), _content(draft, vendor), *shared)
-    return Along(f"{_INSERT}VALUES {', '.join([_VALUES] * len(drafts))}", values, _FUNCTION, _COLUMNS)
+    return Along(f"{_INSERT}VALUES {', '.join([_VALUES] * len(drafts))}", values, _FUNCTION)
 
 
 def _texts(draft: Draft, event_id: str) -> tuple[str, ...]:

@@ -5,9 +5,8 @@ from django.db import migrations
 # A change of it is a function of another name: the release before goes on with this one.
 FUNCTION = """
     CREATE FUNCTION automate_outbox_add_v1(
-        kind text, payload jsonb, queue text, max_attempts int,
-        priority int DEFAULT 0, ordering_key text DEFAULT '', tenant text DEFAULT '', due timestamptz DEFAULT NULL,
-        notify boolean DEFAULT FALSE
+        kind text, payload jsonb, priority int, queue text, ordering_key text, tenant text, max_attempts int,
+        due timestamptz, notify boolean
     ) RETURNS bigint LANGUAGE plpgsql AS $$
     DECLARE
         place timestamptz := COALESCE(due, statement_timestamp());

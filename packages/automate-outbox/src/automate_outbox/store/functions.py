@@ -8,8 +8,6 @@ not work. But a session pays for the first call as much as it saves in some twen
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from itertools import compress
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,6 +18,7 @@ __all__ = ["FEW", "call_of", "forget", "may_call"]
 FEW = 20
 """How often the statement is sent before the function is called."""
 _NEVER = -1
+_EMPTY = {"": "''", 0: "0", None: "NULL"}
 _FIND = """SELECT bool_and(COALESCE(has_function_privilege(to_regproc(name), 'EXECUTE'), FALSE))
 FROM unnest(%s::text[]) AS name"""
 
@@ -66,19 +65,14 @@ def _are_there(functions: Sequence[str], connection: BaseDatabaseWrapper) -> boo
         return bool(cursor.fetchone()[0])
 
 
-def call_of(function: str, names: Sequence[str], values: Sequence[Any]) -> tuple[str, list[Any]]:
+def call_of(function: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
     """Return a call, without its closing parenthesis, and its parameters.
 
-    Each value costs the client time, so that one which is empty is left out: it is the default of its parameter.
+    Each parameter costs the client time: a value that is empty is written into the text instead.
 
     Args:
         function: The name.
-        names: The names of parameters.
-        values: Their values.
+        values: Its arguments, in their order.
     """
-    return _opening(function, tuple(compress(names, values))), [value for value in values if value]
-
-
-@cache
-def _opening(function: str, names: Sequence[str]) -> str:
-    return f"{function}({', '.join(f'{name} => %s' for name in names)}"
+    marks = ["%s" if value else _EMPTY[value] for value in values]
+    return f"{function}({', '.join(marks)}", [value for value in values if value]

@@ -96,7 +96,6 @@ FROM json_to_recordset(%s::json) AS job (
     due_at timestamptz, due_in float8
 )"""
 _ADD = "automate_outbox_add_v1"
-_ADDED = ("kind", "payload", "priority", "queue", "ordering_key", "tenant", "max_attempts")
 # Once for each row, which the server makes one: cheaper than to plan a query around the INSERT.
 _BELL = f", CASE WHEN next_attempt_at <= statement_timestamp() THEN pg_notify('{CHANNEL}', '') END"
 _SERIALIZATION_FAILURE, _DEADLOCK, _LOCK_TIMEOUT, _UNIQUE_VIOLATION = "40001", "40P01", "55P03", "23505"
@@ -166,13 +165,11 @@ class PostgresDialect(LaneDialect):
         return sorted(row[0] for row in self.query(statement, [*params, *values]))
 
     def _call(self, functions: Sequence[str], along: Along | None, row: NewRow, *, notify: bool) -> list[int]:
-        call, params = call_of(_ADD, _ADDED, row[: len(_ADDED)])
-        if row.due is not None:
-            due, value = self.moment(row.due)
-            call, params = f"{call}, due => {due}", [*params, value]
-        call += ", notify => TRUE)" if notify else ")"
+        call, params = call_of(_ADD, row[:7])
+        due, *more = self.moment(row.due) if row.due is not None else ("NULL",)
+        call, params = f"{call}, {due}, {'TRUE' if notify else 'FALSE'})", [*params, *more]
         if along:
-            other, values = call_of(along.function, along.names, along.params)
+            other, values = call_of(along.function, along.params)
             call, params = f"{call}, {other})", [*params, *values]
         try:
             return [self.query(f"SELECT {call}", params)[0][0]]

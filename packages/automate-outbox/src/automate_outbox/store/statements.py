@@ -139,15 +139,13 @@ class Along(NamedTuple):
     Args:
         statement: The INSERT.
         params: Its parameters.
-        function: A function of PostgreSQL that does the same; empty where there is none. Where the database has it, it
-            may be called instead of the INSERT. What is left out of a call is empty, that is 0, NULL or ``''``.
-        names: What the function calls its parameters, in their order.
+        function: A function of PostgreSQL that takes the same parameters and does the same; empty where there is none.
+            Where the database has it, it may be called instead of the INSERT.
     """
 
     statement: str
     params: Sequence[Any]
     function: str = ""
-    names: Sequence[str] = ()
 
 
 class Head(NamedTuple):

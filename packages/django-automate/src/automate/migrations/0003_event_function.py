@@ -5,9 +5,8 @@ from django.db import migrations
 # A change of it is a function of another name: the release before goes on with this one.
 FUNCTION = """
     CREATE FUNCTION automate_event_add_v1(
-        id uuid, type text, payload jsonb, created_at timestamptz,
-        source text DEFAULT '', subject text DEFAULT '', tenant text DEFAULT '', traceparent text DEFAULT '',
-        causation_id uuid DEFAULT NULL, causation_depth int DEFAULT 0
+        id uuid, type text, source text, subject text, tenant text, traceparent text, payload jsonb,
+        causation_id uuid, causation_depth int, created_at timestamptz
     ) RETURNS void LANGUAGE plpgsql AS $$
     BEGIN
         INSERT INTO automate_event (
