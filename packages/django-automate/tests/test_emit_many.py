@@ -33,6 +33,13 @@ def empty() -> None:
             cursor.execute(f"DELETE FROM {table}")
 
 
+@pytest.fixture
+def session() -> None:
+    """A session of its own: one that emits often calls functions; see test_emit_function.py."""
+    connection.close()
+    connection.ensure_connection()
+
+
 def statements(work: Callable[[], object]) -> list[str]:
     """The first words of what a piece of work sent."""
     with CaptureQueriesContext(connection) as captured:
@@ -138,6 +145,7 @@ ON_POSTGRES = connection.vendor == "postgresql"
 INSERTS = ["WITH"] if ON_POSTGRES else ["INSERT", "INSERT"]
 
 
+@pytest.mark.usefixtures("session")
 @pytest.mark.parametrize("count", [1, 1000], ids=["one", "a thousand"])
 def test_a_list_costs_one_insert_of_events_and_one_of_items(count: int) -> None:
     alone = statements(lambda: emit_events(many(count)))
@@ -147,12 +155,14 @@ def test_a_list_costs_one_insert_of_events_and_one_of_items(count: int) -> None:
     assert rows() == (2 * count, 2 * count, 0)
 
 
+@pytest.mark.usefixtures("session")
 def test_a_long_list_is_written_in_parts_and_one_commit() -> None:
     with transaction.atomic():
         assert statements(lambda: emit_events(many(2001))) == 3 * INSERTS
     assert statements(lambda: emit_events(many(1001))) == ["BEGIN", *2 * INSERTS, "COMMIT"]
 
 
+@pytest.mark.usefixtures("session")
 def test_keys_cost_the_same_statements_however_many_they_are() -> None:
     def keyed(count: int) -> list[NewEvent]:
         return [NewEvent("a.b", {"n": n}, f"{count} {n}") for n in range(count)]

@@ -25,6 +25,7 @@ from automate.partitions.catalog import BOUND, DEFAULT, LEGACY, SHADOW, Catalog,
 from automate.partitions.months import bounds, month_of, months, name_of, next_month
 from automate.size import measure
 from automate_core.ids import uuid7_floor
+from automate_outbox.store.functions import FEW
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, ProgrammingError, connection, connections, transaction
 from django.utils import timezone
@@ -72,6 +73,11 @@ def plain(db: None, configured: Any) -> Iterator[None]:
         execute(f'ALTER INDEX "{new}" RENAME TO "{old}"')
     execute(f"ALTER TABLE automate_event DROP CONSTRAINT IF EXISTS {BOUND}")
     execute(f"CREATE VIEW automate_event_change AS {saved}")
+
+
+def called_functions(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+    assert "INSERT INTO automate_event" not in sql
+    return execute(sql, params, many, context)
 
 
 @contextmanager
@@ -167,6 +173,16 @@ class TestConversion:
         assert partitions.examine().problems == []
         assert next(table.rows for table in measure().tables if table.table == "automate_event") == 101
         assert convert() == ["the events are partitioned already"]
+
+    def test_a_session_that_calls_functions_goes_on_with_the_new_table(self, plain: None) -> None:
+        for _ in range(FEW + 5):
+            emit_event("order.paid", {})
+        with connection.execute_wrapper(called_functions):
+            emit_event("order.paid", {})
+            convert()
+            emit_event("order.paid", {})
+        assert Event.objects.count() == FEW + 7
+        assert query(f"SELECT count(*) FROM {LEGACY}") == [(FEW + 7,)]
 
     def test_reading_one_event_reads_one_partition(self, plain: None) -> None:
         event = event_at(ago(1))

@@ -20,6 +20,7 @@ from automate_core.workflow.events import is_event_type
 from automate_outbox.store import DatabaseOutboxStore, get_store
 from automate_outbox.store.dialect import dialect_of
 from automate_outbox.store.rows import check_job
+from automate_outbox.store.statements import Along
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.utils import timezone
 
@@ -42,8 +43,9 @@ _EVENTS_PER_CHUNK = 1000
 _BYTES_PER_CHUNK = 2 * 1024 * 1024
 
 _TEXTS = {"id": "uuid", "type": "text", "source": "text", "subject": "text", "tenant": "text", "traceparent": "text"}
-_COLUMNS = ", ".join((*_TEXTS, "payload", "causation_id", "causation_depth", "created_at"))
-_INSERT = f"INSERT INTO automate_event ({_COLUMNS}) "
+_COLUMNS = (*_TEXTS, "payload", "causation_id", "causation_depth", "created_at")
+_INSERT = f"INSERT INTO automate_event ({', '.join(_COLUMNS)}) "
+_FUNCTION = "automate_event_add_v1"  # takes the values of _COLUMNS
 _VALUES = "(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 # Two JSON parameters for any number of rows; the payloads apart, so that their texts are joined and not encoded again.
 _FROM_JSON = (
@@ -210,7 +212,7 @@ def write_drafts(drafts: Sequence[Draft], origin: Origin) -> list[str]:
         ArtifactUnavailable: If a large payload cannot be kept; nothing was written.
     """
     connection = connections[DEFAULT_DB_ALIAS]
-    chunks = list(_chunks(drafts))
+    chunks = [drafts] if len(drafts) == 1 else list(_chunks(drafts))
     keyed = any(draft.event.dedupe_key is not None for draft in drafts)
     # A lone statement joins the caller's transaction, or commits by itself.
     large = [draft.column for draft in drafts if type(draft.column) is Reference]
@@ -238,9 +240,6 @@ def _write_new(drafts: Sequence[Draft], origin: Origin, connection: BaseDatabase
 
 
 def _chunks(drafts: Sequence[Draft]) -> Iterator[Sequence[Draft]]:
-    if len(drafts) == 1:
-        yield drafts
-        return
     chunk: list[Draft] = []
     room = _BYTES_PER_CHUNK
     for draft in drafts:
@@ -254,15 +253,14 @@ def _chunks(drafts: Sequence[Draft]) -> Iterator[Sequence[Draft]]:
 
 
 def _write(chunks: Sequence[Sequence[Draft]], origin: Origin, connection: BaseDatabaseWrapper) -> list[str]:
-    from automate.models import Event
-
     store = _store()
     for chunk in chunks:
-        keep([(draft.column, Owner.EVENT, UUID(draft.id)) for draft in chunk if type(draft.column) is Reference])
+        if large := [draft for draft in chunk if type(draft.column) is Reference]:
+            keep([(draft.column, Owner.EVENT, UUID(draft.id)) for draft in large])
         store.add([_job(draft) for draft in chunk], along=_insert(chunk, origin, connection))
     drafts = [draft for chunk in chunks for draft in chunk]
-    if drafts and event_received.has_listeners(Event):
-        transaction.on_commit(lambda: _announce(drafts, origin), using=DEFAULT_DB_ALIAS)
+    if drafts and event_received.receivers:
+        _announce_later(drafts, origin)
     return [draft.id for draft in drafts]
 
 
@@ -285,21 +283,21 @@ def _job(draft: Draft) -> NewJob:
     )
 
 
-def _insert(drafts: Sequence[Draft], origin: Origin, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
-    """Return the INSERT of events and its parameters."""
+def _insert(drafts: Sequence[Draft], origin: Origin, connection: BaseDatabaseWrapper) -> Along:
+    """Return the INSERT of events."""
     vendor = connection.vendor
     created_at = connection.ops.adapt_datetimefield_value(origin.created_at)
     if vendor == "postgresql" and len(drafts) > 1:
         texts = _texts_json(drafts)
         payloads = f"[{','.join([_content(draft, vendor) for draft in drafts])}]"
-        return _INSERT + _FROM_JSON, [origin.causation_id, origin.depth, created_at, texts, payloads]
+        return Along(_INSERT + _FROM_JSON, [origin.causation_id, origin.depth, created_at, texts, payloads])
     as_id = str if connection.features.has_native_uuid_field else _hex
     cause = None if origin.causation_id is None else as_id(str(origin.causation_id))
     shared = (cause, origin.depth, created_at)
     values: list[Any] = []
     for draft in drafts:
         values += (*_texts(draft, as_id(draft.id)), _content(draft, vendor), *shared)
-    return f"{_INSERT}VALUES {', '.join([_VALUES] * len(drafts))}", values
+    return Along(f"{_INSERT}VALUES {', '.join([_VALUES] * len(drafts))}", values, _FUNCTION)
 
 
 def _texts(draft: Draft, event_id: str) -> tuple[str, ...]:
@@ -329,6 +327,13 @@ def _content(draft: Draft, vendor: str) -> str:
     if vendor == "postgresql" and type(draft.column) is not Reference:
         return draft.canonical.decode()
     return json.dumps(draft.column)
+
+
+def _announce_later(drafts: Sequence[Draft], origin: Origin) -> None:
+    from automate.models import Event
+
+    if event_received.has_listeners(Event):
+        transaction.on_commit(lambda: _announce(drafts, origin), using=DEFAULT_DB_ALIAS)
 
 
 def _announce(drafts: Sequence[Draft], origin: Origin) -> None:

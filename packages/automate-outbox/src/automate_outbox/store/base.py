@@ -17,7 +17,7 @@ from automate_outbox.store.endings import MOST
 from automate_outbox.store.lanes import LaneBook
 from automate_outbox.store.leases import new_token
 from automate_outbox.store.rows import check_worker, new_rows, read_items
-from automate_outbox.store.statements import Claim, Filter
+from automate_outbox.store.statements import Along, Claim, Filter
 
 __all__ = ["DatabaseOutboxStore"]
 
@@ -55,7 +55,7 @@ class DatabaseOutboxStore(LaneClaims):
 
     # -- writing items ----------------------------------------------------------------------------------------------
 
-    def add(self, jobs: Sequence[NewJob], *, along: tuple[str, Sequence[Any]] | None = None) -> list[int]:
+    def add(self, jobs: Sequence[NewJob], *, along: Along | tuple[str, Sequence[Any]] | None = None) -> list[int]:
         """Write items, in the caller's transaction where there is one.
 
         On PostgreSQL, and unless ``OUTBOX.notify`` is off, the statement that writes an item which is due at once also
@@ -78,7 +78,8 @@ class DatabaseOutboxStore(LaneClaims):
         if along is None:
             ids = self._insert(rows, lambda part: dialect.insert(part, notify=notify))
         elif 0 < len(rows) <= _ROWS_PER_STATEMENT:
-            ids = dialect.retrying(lambda: dialect.insert_along(along, rows, notify=notify))
+            other = Along(*along)
+            ids = dialect.retrying(lambda: dialect.insert_along(other, rows, notify=notify))
         else:
             raise OutboxError(f"Rows go along with 1 to {_ROWS_PER_STATEMENT} items, not with {len(rows)}: split them.")
         if rows:

@@ -17,7 +17,7 @@ from django.db import DatabaseError, IntegrityError, OperationalError, connectio
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from automate_outbox.store.rows import ITEM_COLUMNS, NEW_COLUMNS, NewRow
-from automate_outbox.store.statements import Change, Pairs, marks, sql
+from automate_outbox.store.statements import Along, Change, Pairs, marks, sql
 from automate_outbox.wake.local import is_heard, ring
 
 if TYPE_CHECKING:
@@ -160,11 +160,11 @@ class Dialect(ABC):
         statement, params = self.insertion(rows)
         return sorted(row[0] for row in self.query(f"{statement} RETURNING id", params))
 
-    def insert_along(self, other: tuple[str, Sequence[Any]], rows: Sequence[NewRow], *, notify: bool) -> list[int]:
+    def insert_along(self, along: Along, rows: Sequence[NewRow], *, notify: bool) -> list[int]:
         """Insert rows together with those of another INSERT: in the transaction that there is, or in one for both.
 
         Args:
-            other: The other INSERT, and its parameters.
+            along: The other INSERT.
             rows: The rows, at least one.
             notify: As in :meth:`insert`.
 
@@ -172,7 +172,7 @@ class Dialect(ABC):
             The ids of the rows, in the order of the rows.
         """
         with nullcontext() if self.connection.in_atomic_block else transaction.atomic(using=self.using):
-            self.execute(*other)
+            self.execute(along.statement, along.params)
             return self.insert(rows, notify=notify)
 
     def insert_claimed(self, rows: Sequence[NewRow]) -> list[Any]:

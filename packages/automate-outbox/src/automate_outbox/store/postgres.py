@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from automate_core import settings
-from django.db import DatabaseError
+from django.db import DatabaseError, ProgrammingError
 
+from automate_outbox.store.functions import call_of, forget, may_call
 from automate_outbox.store.lane_dialect import LaneDialect
 from automate_outbox.store.lanes import Cursor, Lane, OrderKey
 from automate_outbox.store.rows import NEW_COLUMNS, NewRow
-from automate_outbox.store.statements import Change, Claim, Head, Pairs, sql
+from automate_outbox.store.statements import Along, Change, Claim, Head, Pairs, sql
 from automate_outbox.wake.local import CHANNEL
 
 __all__ = ["PostgresDialect"]
@@ -94,6 +95,7 @@ FROM json_to_recordset(%s::json) AS job (
     kind text, payload jsonb, priority smallint, queue text, ordering_key text, tenant text, max_attempts int,
     due_at timestamptz, due_in float8
 )"""
+_ADD = "automate_outbox_add_v1"
 # Once for each row, which the server makes one: cheaper than to plan a query around the INSERT.
 _BELL = f", CASE WHEN next_attempt_at <= statement_timestamp() THEN pg_notify('{CHANNEL}', '') END"
 _SERIALIZATION_FAILURE, _DEADLOCK, _LOCK_TIMEOUT, _UNIQUE_VIOLATION = "40001", "40P01", "55P03", "23505"
@@ -134,18 +136,17 @@ class PostgresDialect(LaneDialect):
             rows: The rows, at least one.
             notify: Whether sleeping workers are told.
         """
-        return self._add("", [], rows, notify=notify)
+        return self._add(None, rows, notify=notify)
 
-    def insert_along(self, other: tuple[str, Sequence[Any]], rows: Sequence[NewRow], *, notify: bool) -> list[int]:
+    def insert_along(self, along: Along, rows: Sequence[NewRow], *, notify: bool) -> list[int]:
         """Insert both in one statement, which commits by itself outside of a transaction.
 
         Args:
-            other: The other INSERT, and its parameters.
+            along: The other INSERT.
             rows: The rows, at least one.
             notify: As in :meth:`insert`.
         """
-        statement, params = other
-        return self._add(f"WITH other AS ({statement}) ", params, rows, notify=notify)
+        return self._add(along, rows, notify=notify)
 
     def announce(self) -> None:
         """Ring the bell of this process and, unless ``OUTBOX.notify`` is off, that of the others."""
@@ -153,10 +154,28 @@ class PostgresDialect(LaneDialect):
         if settings.current().outbox.notify:
             self.query("SELECT pg_notify(%s, '')", [CHANNEL])
 
-    def _add(self, other: str, params: Sequence[Any], rows: Sequence[NewRow], *, notify: bool) -> list[int]:
+    def _add(self, along: Along | None, rows: Sequence[NewRow], *, notify: bool) -> list[int]:
+        if len(rows) == 1:
+            functions = (_ADD, along.function) if along else (_ADD,)
+            if all(functions) and may_call(functions, self.connection):
+                return self._call(functions, along, rows[0], notify=notify)
+        other, params = (f"WITH other AS ({along.statement}) ", along.params) if along else ("", ())
         insert, values = self.insertion(rows)
         statement = f"{other}{insert} RETURNING id{_BELL if notify else ''}"
         return sorted(row[0] for row in self.query(statement, [*params, *values]))
+
+    def _call(self, functions: Sequence[str], along: Along | None, row: NewRow, *, notify: bool) -> list[int]:
+        call, params = call_of(_ADD, row[:7])
+        due, *more = self.moment(row.due) if row.due is not None else ("NULL",)
+        call, params = f"{call}, {due}, {'TRUE' if notify else 'FALSE'})", [*params, *more]
+        if along:
+            other, values = call_of(along.function, along.params)
+            call, params = f"{call}, {other})", [*params, *values]
+        try:
+            return [self.query(f"SELECT {call}", params)[0][0]]
+        except ProgrammingError:
+            forget(functions, self.connection)  # a migration may have removed them
+            raise
 
     def insertion(self, rows: Sequence[NewRow]) -> tuple[str, list[Any]]:
         """Return an INSERT of rows, and its parameters: one of JSON where there are many rows.

@@ -14,6 +14,7 @@ __all__ = [
     "NO_LEASE",
     "ORDERED",
     "PLAIN",
+    "Along",
     "Change",
     "Claim",
     "Filter",
@@ -130,6 +131,21 @@ class Change:
 
     text: str
     params: Sequence[Any] = ()
+
+
+class Along(NamedTuple):
+    """An INSERT of somebody else's, for rows that belong to new items.
+
+    Args:
+        statement: The INSERT.
+        params: Its parameters.
+        function: A function of PostgreSQL that takes the same parameters and does the same; empty where there is none.
+            Where the database has it, it may be called instead of the INSERT.
+    """
+
+    statement: str
+    params: Sequence[Any]
+    function: str = ""
 
 
 class Head(NamedTuple):
