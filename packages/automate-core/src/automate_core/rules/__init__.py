@@ -6,12 +6,14 @@ evaluated as code: there are no attributes, no method calls, and no operator tha
 
 from automate_core.rules.engine import CompiledRule, Engine, compile_rule, evaluate, explain
 from automate_core.rules.formatting import format_explanation
+from automate_core.rules.index import RuleIndex
 from automate_core.rules.operators import Operator, custom_operator
 
 __all__ = [
     "CompiledRule",
     "Engine",
     "Operator",
+    "RuleIndex",
     "compile_rule",
     "custom_operator",
     "evaluate",
