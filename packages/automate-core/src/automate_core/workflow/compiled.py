@@ -17,7 +17,7 @@ from automate_core.workflow.templates import Template, ValueTemplate, compile_te
 if TYPE_CHECKING:
     from automate_core.rules import CompiledRule
 
-__all__ = ["CompiledWorkflow", "PreparedStep", "compile_workflow"]
+__all__ = ["CompiledWorkflow", "PreparedStep", "compile_trigger_rule", "compile_workflow"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +148,23 @@ def compile_workflow(definition: WorkflowDefinition) -> CompiledWorkflow:
         definition=definition,
         steps={step.id: step for step in definition.steps},
         needs=needs,
-        rule=_compile_rule(getattr(definition.trigger, "rule", None), ("trigger", "rule")),
+        rule=compile_trigger_rule(getattr(definition.trigger, "rule", None)),
         conditions=_compile_conditions(definition),
         key=None if concurrency is None else _compile_key(concurrency.key),
     )
+
+
+def compile_trigger_rule(spec: dict[str, Any] | None) -> CompiledRule | None:
+    """Compile the rule of an event trigger, as :func:`compile_workflow` does.
+
+    Args:
+        spec: The rule; None where there is none, and every event of the type matches.
+
+    Raises:
+        InvalidDefinitionError: If it does not compile.
+    """
+    rule: CompiledRule | None = _compile_rule(spec, ("trigger", "rule"))
+    return rule
 
 
 def _ensure_order(needs: Mapping[str, tuple[str, ...]]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from automate_core.workflow.compiled import CompiledWorkflow, compile_workflow
@@ -12,12 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = ["compiled"]
 
-_MOST = 1024
-_cache: dict[str, CompiledWorkflow] = {}
+_MOST = 4096
+_cache: OrderedDict[str, CompiledWorkflow] = OrderedDict()
+_lock = Lock()
 
 
 def compiled(version: WorkflowVersion) -> CompiledWorkflow:
-    """Compile a version, once for each definition.
+    """Compile a version, once for each definition among those used last.
 
     Args:
         version: The version.
@@ -25,9 +28,13 @@ def compiled(version: WorkflowVersion) -> CompiledWorkflow:
     Returns:
         Its compiled form; versions are immutable, so it is found again by the hash of the definition.
     """
-    found = _cache.get(version.hash)
-    if found is None:
-        if len(_cache) >= _MOST:
-            _cache.clear()
-        found = _cache[version.hash] = compile_workflow(parse(version.definition))
-    return found
+    with _lock:
+        if (found := _cache.get(version.hash)) is not None:
+            _cache.move_to_end(version.hash)
+            return found
+    made = compile_workflow(parse(version.definition))
+    with _lock:
+        _cache[version.hash] = made
+        if len(_cache) > _MOST:
+            _cache.popitem(last=False)
+    return made
