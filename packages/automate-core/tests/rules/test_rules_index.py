@@ -13,36 +13,43 @@ from hypothesis import strategies as st
 
 PATHS = ["a", "b", "a", "b", "", "a.b", "a.0", "b.a.b", "1"]
 
+
+def weighted(*choices: tuple[int, st.SearchStrategy[Any]]) -> st.SearchStrategy[Any]:
+    """One of some strategies, as often as is said; ``one_of`` forgets what is named twice."""
+    return st.sampled_from([choice for times, choice in choices for _ in range(times)]).flatmap(lambda choice: choice)
+
+
 common = st.sampled_from([None, True, False, 0, 1, 1.0, 2, "", "0", "1", "1.0", "a", "true"])
 odd = st.sampled_from(
     [-0.0, 1.5, 2.0**53, 2**53 + 1, 10**400, -(10**30), " 1 ", "01", "1e0", "0x1", "A", "null", "NaN", "1,1", ",", "[]"]
 ) | st.sampled_from(["Infinity", "[object Object]", "9007199254740993"])
-scalars: st.SearchStrategy[Any] = common | common | odd | st.integers() | st.text(max_size=2)
-wild: st.SearchStrategy[Any] = (
-    scalars
-    | scalars
-    | st.floats()
-    | st.sampled_from([(), (1,), ("a",), Decimal(1), Decimal("NaN"), object(), math.inf, math.nan])
-    | st.lists(scalars, max_size=2)
-    | st.sampled_from([[], [1], ["a"], [[1]], [[]], [None], [True], {}])
-)
+scalars = weighted((6, common), (2, odd), (1, st.integers()), (1, st.text(max_size=2)))
+composite = st.sampled_from([[], [1], ["a"], [[1]], [[]], [None], [True], {}, (), (1,), ("a",)])
+strange = st.sampled_from([Decimal(1), Decimal("NaN"), object(), math.inf, math.nan])
+wild = weighted((6, scalars), (2, composite), (1, strange), (1, st.floats()), (1, st.lists(scalars, max_size=2)))
 fields = st.sampled_from(["a", "b", "0", "1"])
-events = st.dictionaries(fields, wild | st.dictionaries(fields, wild, max_size=2), max_size=3) | wild
+nested = st.dictionaries(fields, wild, max_size=2)
+events = weighted((8, st.dictionaries(fields, weighted((4, wild), (1, nested)), max_size=3)), (1, wild))
 
-constants: st.SearchStrategy[Any] = scalars | scalars | st.lists(scalars, max_size=2) | st.just({})
+constants = weighted((8, scalars), (1, st.lists(scalars, max_size=2)), (1, st.just({})))
 paths = st.sampled_from(PATHS)
-variables: st.SearchStrategy[Any] = paths.map(lambda path: {"var": path}) | st.tuples(
-    paths, constants | st.just({"var": "b"})
-).map(lambda given: {"var": list(given)})
-equalities = st.builds(
-    lambda name, pair: {name: pair},
-    st.sampled_from(["==", "==", "==="]),
-    st.tuples(variables, constants).map(list) | st.tuples(constants, variables).map(list),
+defaults = weighted((6, common), (1, constants), (1, st.just({"var": "b"})))
+variables = weighted(
+    (3, paths.map(lambda path: {"var": path})),
+    (1, st.tuples(paths, defaults).map(lambda given: {"var": list(given)})),
 )
-memberships = st.builds(
-    lambda variable, items: {"in": [variable, items]},
+equalities = st.builds(
+    lambda name, variable, constant, turned: {name: [constant, variable] if turned else [variable, constant]},
+    st.sampled_from(["==", "==", "==="]),
     variables,
-    st.lists(constants, max_size=4) | st.lists(constants | st.just({"var": "a"}), max_size=3) | st.text(max_size=3),
+    constants,
+    st.booleans(),
+)
+items = weighted((4, constants), (1, st.just({"var": "a"})))
+memberships = st.builds(
+    lambda variable, given: {"in": [variable, given]},
+    variables,
+    weighted((4, st.lists(constants, max_size=4)), (2, st.lists(items, max_size=3)), (1, st.text(max_size=3))),
 )
 others = st.one_of(
     st.builds(lambda constant, variable: {"in": [constant, variable]}, constants, variables),
@@ -51,20 +58,23 @@ others = st.one_of(
     variables,
     constants,
 )
-conditions = equalities | equalities | memberships | others
+conditions = weighted((4, equalities), (2, memberships), (1, others))
 wrapped = st.one_of(
     st.builds(lambda name, given: {name: given}, st.sampled_from(["or", "if"]), st.lists(conditions, max_size=3)),
     st.builds(lambda name, given: {name: [given]}, st.sampled_from(["!", "!!"]), conditions),
     st.builds(lambda variable, given: {"some": [variable, given]}, variables, conditions),
 )
-parts = conditions | conditions | wrapped
-junctions = st.builds(lambda given: {"and": given}, st.lists(parts, max_size=3)) | parts.map(lambda part: {"and": part})
-rules = st.one_of(
-    conditions,
-    conditions,
-    wrapped,
-    junctions,
-    st.builds(lambda given: {"and": given}, st.lists(parts | junctions, max_size=3)),
+parts = weighted((3, conditions), (1, wrapped))
+junctions = weighted(
+    (2, st.lists(parts, min_size=1, max_size=3).map(lambda given: {"and": given})),
+    (1, parts.map(lambda part: {"and": part})),
+    (1, st.just({"and": []})),
+)
+rules = weighted(
+    (4, conditions),
+    (1, wrapped),
+    (2, junctions),
+    (1, st.lists(weighted((1, parts), (1, junctions)), max_size=3).map(lambda given: {"and": given})),
 )
 
 

@@ -139,25 +139,28 @@ def _facts(using: str) -> dict[int, tuple[Any, ...]]:
 
     own = [field.attname for field in WorkflowVersion._meta.concrete_fields if not isinstance(field, JSONField)]
     names = [*own, *(f"workflow__{field.attname}" for field in Workflow._meta.concrete_fields)]
-    return {row[0]: row for row in WorkflowVersion.objects.using(using).listening().values_list("pk", *names)}
+    rows = WorkflowVersion.objects.using(using).listening().order_by().values_list("pk", *names)
+    return {row[0]: row for row in rows}
 
 
 def _load(using: str, keys: list[int]) -> Iterator[WorkflowVersion]:
     from automate.models import WorkflowVersion
 
-    rows = WorkflowVersion.objects.using(using).select_related("workflow").defer("lock")
+    rows = WorkflowVersion.objects.using(using).select_related("workflow").defer("lock").order_by()
     for start in range(0, len(keys), _TOGETHER):
         yield from rows.filter(pk__in=keys[start : start + _TOGETHER])
 
 
 def _rule_of(version: WorkflowVersion) -> CompiledRule | None:
+    trigger = version.trigger_spec
     try:
-        return compile_trigger_rule(version.trigger_spec.get("rule"))
+        return compile_trigger_rule(trigger.get("rule")) if isinstance(trigger, dict) else None
     except AutomateError:
         return None  # always asked, and so whoever asks says for each event what is wrong with it
 
 
 _lock = Lock()
+_NONE = Listeners()
 _known: dict[str, Listeners] = {}
 
 
@@ -174,7 +177,7 @@ def listeners(using: str = DEFAULT_DB_ALIAS) -> Listeners:
 
     stamp = read_stamp(using)
     with _lock:  # one thread loads, and the others have it
-        known = _known.get(using) or Listeners()
+        known = _known.get(using, _NONE)
         if known.stamp != stamp or time.monotonic() - known.looked_at > _LONGEST:
             known = _known[using] = known.renewed(stamp, using)
     return known
