@@ -16,8 +16,6 @@ from django.db import DEFAULT_DB_ALIAS
 from automate.artifacts import content
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from automate.models import Event, WorkflowVersion
 
 __all__ = ["Listeners", "listeners"]
@@ -45,7 +43,7 @@ class Listeners:
 
     def __init__(
         self,
-        stamp: UUID | None = None,
+        stamp: str = "",
         facts: dict[int, tuple[Any, ...]] | None = None,
         versions: dict[int, WorkflowVersion] | None = None,
         groups: dict[_Group, RuleIndex[int]] | None = None,
@@ -93,7 +91,7 @@ class Listeners:
     def _sorted(self, keys: Iterable[int]) -> list[WorkflowVersion]:
         return sorted((self._versions[key] for key in keys), key=lambda version: version.workflow.slug)
 
-    def renewed(self, stamp: UUID, using: str) -> Listeners:
+    def renewed(self, stamp: str, using: str) -> Listeners:
         """Look up what listens now; only what has changed is loaded.
 
         Args:
