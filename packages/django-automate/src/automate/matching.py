@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from automate_core.errors import AutomateError
@@ -157,7 +156,6 @@ def _rule_of(version: WorkflowVersion) -> CompiledRule | None:
         return None  # always asked, and so whoever asks says for each event what is wrong with it
 
 
-_lock = Lock()
 _NONE = Listeners()
 _known: dict[str, Listeners] = {}
 
@@ -173,9 +171,8 @@ def listeners(using: str = DEFAULT_DB_ALIAS) -> Listeners:
     """
     from automate.models.listening import read_stamp
 
-    stamp = read_stamp(using)
-    with _lock:  # one thread loads, and the others have it
-        known = _known.get(using, _NONE)
-        if known.stamp != stamp or time.monotonic() - known.looked_at > _LONGEST:
-            known = _known[using] = known.renewed(stamp, using)
+    stamp, known = read_stamp(using), _known.get(using, _NONE)
+    # Of threads that find it out of date together each looks by itself; whose result is kept does not matter.
+    if known.stamp != stamp or time.monotonic() - known.looked_at > _LONGEST:
+        known = _known[using] = known.renewed(stamp, using)
     return known
