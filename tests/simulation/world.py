@@ -13,6 +13,7 @@ from functools import partial
 from random import Random
 from typing import NamedTuple
 
+from automate import matching
 from automate.events import emit_events
 from automate.publish import publish
 from automate.runtime.execute import Attempt
@@ -110,6 +111,7 @@ class World:
             stack.enter_context(self.database.opened())
             if ItemHandler.kind not in registered_kinds():
                 register_handler(ItemHandler())
+            matching._known.clear()  # what the processes of the simulation before knew
             with self.database.unharmed():
                 for workflow in self.workflows:
                     publish(workflow)

@@ -123,8 +123,8 @@ class VersionInline(ReadOnlyInline):
 class WorkflowAdmin(ReadOnlyAdmin):
     """Workflows."""
 
-    list_display = ("slug", "name", "enabled", "created_at")
-    list_filter = ("enabled",)
+    list_display = ("slug", "name", "tenant", "enabled", "created_at")
+    list_filter = ("enabled", "tenant")
     search_fields = ("slug", "name")
     inlines = (VersionInline,)
 
@@ -134,7 +134,7 @@ class WorkflowVersionAdmin(ReadOnlyAdmin):
     """Versions."""
 
     list_display = ("workflow", "version_num", "live", "trigger_event", "created_at")
-    list_filter = ("live", "workflow")
+    list_filter = ("live", "workflow__tenant", "workflow")
     list_select_related = ("workflow",)
     search_fields = ("workflow__slug", "=hash")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,6 @@ from automate_core.errors import ArtifactError, AutomateError
 from automate_core.ids import new_trace_id
 from automate_core.outbox import NewJob, OutboxItem
 from automate_core.payload import storable_text
-from automate_core.workflow.events import patterns_for
 from django.utils import timezone
 
 from automate.artifacts import content
@@ -23,10 +22,11 @@ from automate.runtime.versions import compiled
 if TYPE_CHECKING:
     from automate_core.workflow.compiled import CompiledWorkflow
 
+    from automate.matching import Listeners
     from automate.models import Event, ExecutionRun, WorkflowVersion
     from automate.runtime.journal import Births
 
-__all__ = ["Verdict", "births_of", "decide", "listeners"]
+__all__ = ["Verdict", "births_of", "decide"]
 
 _ERROR_LENGTH = 4000
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -51,36 +51,18 @@ class Verdict:
     key: str | None = None
 
 
-def listeners(types: Iterable[str]) -> dict[str, list[WorkflowVersion]]:
-    """Return the live versions that listen to some types of events: one statement, however many they are.
-
-    Args:
-        types: The types.
-
-    Returns:
-        For each type, the versions by slug, with their workflows.
-    """
-    from automate.models import WorkflowVersion
-
-    patterns = {type: set(patterns_for(type)) for type in types}
-    versions = list(
-        WorkflowVersion.objects.select_related("workflow")
-        .filter(live=True, workflow__enabled=True, trigger_event__in=set().union(*patterns.values()))
-        .order_by("workflow__slug")
-    )
-    return {type: [v for v in versions if v.trigger_event in wanted] for type, wanted in patterns.items()}
-
-
-def decide(event: Event, versions: Sequence[WorkflowVersion]) -> list[Verdict]:
-    """Ask every live workflow that listens to the type of an event.
+def decide(event: Event, listening: Listeners) -> list[Verdict]:
+    """Ask the workflows that listen to an event: those that it can match, or all where every decision is kept.
 
     Args:
         event: The event.
-        versions: Those that :func:`listeners` names for its type.
+        listening: What listens.
 
     Returns:
-        A verdict for each, in their order. Nothing is written.
+        A verdict for each, by slug. Nothing is written.
     """
+    keeps_all = settings.current().decisions.non_matches == "all"
+    versions = listening.all_for(event) if keeps_all else listening.candidates_for(event)
     return [verdict for version in versions if (verdict := _judge(version, event)) is not None]
 
 
@@ -88,7 +70,7 @@ def _judge(version: WorkflowVersion, event: Event) -> Verdict | None:
     """Ask one version; what is wrong with it keeps no other from its event."""
     try:
         workflow = compiled(version)
-        # The database may compare without regard to case; the compiled trigger does not.
+        # It is filed by a column, which somebody may have changed without the definition.
         if not workflow.wants(event.type):
             return None
         rule = workflow.rule

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from automate_core import settings
-from automate_core.errors import AutomateError, DuplicateEventError, InvalidPayloadError, PolicyError
+from automate_core.errors import AutomateError, DuplicateEventError, InvalidPayloadError, PolicyError, WorkflowNotFound
 from automate_core.ids import new_trace_id
 from automate_core.outbox import NewJob
 
 from automate.concurrency import key_of, ordering_key_of
 from automate.emitting import EVENT_JOB, NewEvent, Origin, check_text, draft_event, numbered, write_drafts
+
+if TYPE_CHECKING:
+    from automate.models import Workflow
 
 __all__ = [
     "EVENT_JOB",
@@ -182,13 +185,13 @@ def run_workflow(workflow_slug: str, payload: dict[str, Any], *, tenant: str | N
     Args:
         workflow_slug: The workflow; its live version is run.
         payload: What the workflow sees as ``event.payload``.
-        tenant: Whose run it is; within a run that run's tenant unless given.
+        tenant: Whose run it is. Unless given, within a run that run's tenant; where there is none, the workflow's.
 
     Returns:
         The id of the execution, as text; in the mode ``skip``, that of the live one of its key, if there is one.
 
     Raises:
-        WorkflowNotFound: If the workflow does not exist, is disabled or has no live version.
+        WorkflowNotFound: If the workflow does not exist, is disabled, has no live version, or is another tenant's.
         TemplateError: If the concurrency key cannot be rendered.
         InvalidPayloadError: If the payload cannot be stored.
         ArtifactUnavailable: If it is large and its file cannot be written; nothing was written.
@@ -204,11 +207,11 @@ def run_workflow(workflow_slug: str, payload: dict[str, Any], *, tenant: str | N
     from automate.runtime.versions import compiled
 
     cause = causation.get()
-    owner = tenant if tenant is not None else (cause.tenant if cause else "")
-    check_text("tenant", owner, limit=100)
+    check_text("tenant", "" if tenant is None else tenant, limit=100)
     check_text("workflow_slug", workflow_slug, limit=100)
     # Read before the transaction: SQLite refuses to turn a reader into a writer while another one writes.
     version = WorkflowVersion.live_for(workflow_slug)
+    owner = _owner_of_run(version.workflow, tenant, cause)
     workflow = compiled(version)
     key = key_of(workflow, owner, event_view(None, payload))
     execution = Execution(
@@ -238,6 +241,13 @@ def run_workflow(workflow_slug: str, payload: dict[str, Any], *, tenant: str | N
         run.job_id = store.add([job])[0]
         run.save(force_insert=True)
     return str(execution.id)
+
+
+def _owner_of_run(workflow: Workflow, tenant: str | None, cause: Causation | None) -> str:
+    owner = tenant if tenant is not None else (cause.tenant if cause else "") or workflow.tenant
+    if workflow.tenant not in ("", owner):
+        raise WorkflowNotFound(f"Tenant {owner!r} has no workflow {workflow.slug!r}: it is another tenant's.")
+    return owner
 
 
 async def aemit_event(

@@ -7,12 +7,14 @@ evaluated as code: there are no attributes, no method calls, and no operator tha
 from automate_core.rules.engine import CompiledRule, Engine, compile_rule, evaluate, explain
 from automate_core.rules.engines import engine_for
 from automate_core.rules.formatting import format_explanation
+from automate_core.rules.index import RuleIndex
 from automate_core.rules.operators import Operator, custom_operator
 
 __all__ = [
     "CompiledRule",
     "Engine",
     "Operator",
+    "RuleIndex",
     "compile_rule",
     "custom_operator",
     "engine_for",

@@ -15,7 +15,7 @@ from automate_core.workflow.definition import EventTrigger, StepDefinition, Work
 from automate_core.workflow.events import matches
 from automate_core.workflow.templates import Template, ValueTemplate, compile_template
 
-__all__ = ["CompiledWorkflow", "PreparedStep", "compile_workflow"]
+__all__ = ["CompiledWorkflow", "PreparedStep", "compile_trigger_rule", "compile_workflow"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +147,23 @@ def compile_workflow(definition: WorkflowDefinition, engine: Engine = DEFAULT) -
         definition=definition,
         steps={step.id: step for step in definition.steps},
         needs=needs,
-        rule=_compile_rule(getattr(definition.trigger, "rule", None), ("trigger", "rule"), engine),
+        rule=compile_trigger_rule(getattr(definition.trigger, "rule", None), engine),
         conditions=_compile_conditions(definition, engine),
         key=None if concurrency is None else _compile_key(concurrency.key),
     )
+
+
+def compile_trigger_rule(spec: dict[str, Any] | None, engine: Engine = DEFAULT) -> CompiledRule | None:
+    """Compile the rule of an event trigger, as :func:`compile_workflow` does.
+
+    Args:
+        spec: The rule; None where there is none, and every event of the type matches.
+        engine: What compiles it; the classic engine by default.
+
+    Raises:
+        InvalidDefinitionError: If it does not compile.
+    """
+    return _compile_rule(spec, ("trigger", "rule"), engine)
 
 
 def _ensure_order(needs: Mapping[str, tuple[str, ...]]) -> None:

@@ -72,11 +72,22 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='ListeningStamp',
+            fields=[
+                ('id', models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False)),
+                ('stamp', models.UUIDField()),
+            ],
+            options={
+                'verbose_name': 'stamp of what listens',
+            },
+        ),
+        migrations.CreateModel(
             name='Workflow',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('slug', models.SlugField(max_length=100, unique=True)),
                 ('name', models.CharField(blank=True, default='', max_length=200)),
+                ('tenant', models.CharField(blank=True, default='', help_text='Whose events it is for; empty: those of every tenant.', max_length=100)),
                 ('enabled', models.BooleanField(default=True)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
             ],

@@ -5,6 +5,7 @@ from automate.models.audit import AuditLogEntry
 from automate.models.concurrency import ConcurrencyKey
 from automate.models.events import Decision, DedupeKey, Event
 from automate.models.executions import Execution, ExecutionRun, RunStatus, StepRun
+from automate.models.listening import ListeningStamp
 from automate.models.workflows import Workflow, WorkflowVersion
 
 Automation = Workflow
@@ -21,6 +22,7 @@ __all__ = [
     "Event",
     "Execution",
     "ExecutionRun",
+    "ListeningStamp",
     "RunStatus",
     "StepRun",
     "Workflow",

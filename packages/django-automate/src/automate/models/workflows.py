@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from automate_core.errors import WorkflowNotFound, nearby
 from django.db import models
 
 from automate.models.immutable import ImmutableModel
+from automate.models.listening import ListeningModel, ListeningQuerySet
 
 __all__ = ["Workflow", "WorkflowVersion"]
 
+_PACKED = "_packed_definition"
 
-class Workflow(models.Model):
+
+class Workflow(ListeningModel):
     """A named workflow; what it does is in its versions."""
 
     slug = models.SlugField(max_length=100, unique=True)
     name = models.CharField(max_length=200, blank=True, default="")
+    tenant = models.CharField(
+        max_length=100, blank=True, default="", help_text="Whose events it is for; empty: those of every tenant."
+    )
     enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = ListeningQuerySet.as_manager()
 
     class Meta:
         """By slug."""
@@ -38,7 +47,15 @@ class Workflow(models.Model):
         return WorkflowVersion.live_for(self.slug)
 
 
-class WorkflowVersion(ImmutableModel):
+class VersionQuerySet(ListeningQuerySet["WorkflowVersion"]):
+    """Versions of workflows."""
+
+    def listening(self) -> models.QuerySet[WorkflowVersion]:
+        """Leave those that are asked about events."""
+        return self.filter(live=True, workflow__enabled=True).exclude(trigger_event="")
+
+
+class WorkflowVersion(ImmutableModel, ListeningModel):
     """An immutable snapshot of what a workflow does."""
 
     workflow = models.ForeignKey(Workflow, on_delete=models.CASCADE, related_name="versions")
@@ -56,6 +73,8 @@ class WorkflowVersion(ImmutableModel):
     live = models.BooleanField(null=True, default=None)
     created_at = models.DateTimeField(auto_now_add=True)
 
+    objects = VersionQuerySet.as_manager()
+
     class Meta:
         """One live version for each workflow, enforced by the database."""
 
@@ -72,9 +91,17 @@ class WorkflowVersion(ImmutableModel):
     @property
     def definition(self) -> dict[str, Any]:
         """The definition, in the workflow format."""
+        if (packed := self.__dict__.get(_PACKED)) is not None:
+            return dict(json.loads(packed))
         definition = {"slug": self.workflow.slug, "trigger": self.trigger_spec, "steps": self.steps}
         optional = {"output": self.output, "concurrency": self.concurrency, "retry": self.retry}
         return definition | {name: value for name, value in optional.items() if value is not None}
+
+    def pack(self) -> None:
+        """Keep the definition as text, which takes a tenth of the memory; its columns are read again where needed."""
+        self.__dict__[_PACKED] = json.dumps(self.definition, ensure_ascii=False, separators=(",", ":")).encode()
+        for name in ("trigger_spec", "steps", "output", "concurrency", "retry"):
+            del self.__dict__[name]
 
     @classmethod
     def live_for(cls, slug: str) -> WorkflowVersion:

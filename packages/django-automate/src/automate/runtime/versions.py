@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from automate_core import settings
@@ -15,12 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = ["compiled"]
 
-_MOST = 1024
-_cache: dict[tuple[object, ...], CompiledWorkflow] = {}
+_MOST = 4096
+_cache: OrderedDict[tuple[object, ...], CompiledWorkflow] = OrderedDict()
+_lock = Lock()
 
 
 def compiled(version: WorkflowVersion) -> CompiledWorkflow:
-    """Compile a version, once for each definition.
+    """Compile a version, once for each definition among those used last.
 
     Args:
         version: The version.
@@ -31,9 +34,13 @@ def compiled(version: WorkflowVersion) -> CompiledWorkflow:
     """
     rules = settings.current().rules
     key = (version.hash, rules.dialect, rules.extensions)
-    found = _cache.get(key)
-    if found is None:
-        if len(_cache) >= _MOST:
-            _cache.clear()
-        found = _cache[key] = compile_workflow(parse(version.definition), current_engine())
-    return found
+    with _lock:
+        if (found := _cache.get(key)) is not None:
+            _cache.move_to_end(key)
+            return found
+    made = compile_workflow(parse(version.definition), current_engine())
+    with _lock:
+        _cache[key] = made
+        if len(_cache) > _MOST:
+            _cache.popitem(last=False)
+    return made

@@ -21,8 +21,9 @@ from automate_outbox.handlers import get_handler
 from automate_outbox.store import DatabaseOutboxStore
 
 from automate import signals
-from automate.dispatch import births_of, decide, listeners
+from automate.dispatch import births_of, decide
 from automate.events import EVENT_JOB, RUN_JOB
+from automate.matching import Listeners, listeners
 from automate.models import Event, ExecutionRun, RunStatus
 from automate.models.bulk import load_rows
 from automate.models.executions import LIVE
@@ -153,7 +154,7 @@ class Engine:
         if not items:
             return
         events = {str(key): event for key, event in load_rows(Event.objects.all(), _ids(items, "event_id")).items()}
-        versions = listeners({event.type for event in events.values()}) if events else {}
+        listening = listeners() if events else Listeners()
         for item in items:
             event = events.get(str(item.payload.get("event_id")))
             try:
@@ -161,7 +162,7 @@ class Engine:
                     raise EventNotFound(
                         f"Event {item.payload.get('event_id')!r} does not exist.", context=dict(item.payload)
                     )
-                births = births_of(event, item, decide(event, versions[event.type]))
+                births = births_of(event, item, decide(event, listening))
             except Exception as error:  # noqa: BLE001 - what is wrong with one event keeps no other waiting
                 self._failures.add(item, error)
             else:
