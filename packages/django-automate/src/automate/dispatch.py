@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from automate_core import settings
 from automate_core.errors import ArtifactError, AutomateError
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from automate.models import Event, ExecutionRun, WorkflowVersion
     from automate.runtime.journal import Births
 
-__all__ = ["Verdict", "births_of", "decide", "listeners"]
+__all__ = ["Verdict", "ask", "births_of", "decide", "listeners"]
 
 _ERROR_LENGTH = 4000
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -38,7 +40,7 @@ class Verdict:
 
     Args:
         version: The version.
-        matched: Whether it is to be run.
+        matched: Whether it is to be run; that of a shadow, whether it would be.
         explanation: The explain tree of its rule; None where it has none or it could not be evaluated.
         error: Why it could not be evaluated; never a match.
         key: The concurrency key of its run; None where it has none.
@@ -52,27 +54,28 @@ class Verdict:
 
 
 def listeners(types: Iterable[str]) -> dict[str, list[WorkflowVersion]]:
-    """Return the live versions that listen to some types of events: one statement, however many they are.
+    """Return the versions that listen to some types of events: one statement, however many they are.
 
     Args:
         types: The types.
 
     Returns:
-        For each type, the versions by slug, with their workflows.
+        For each type, the live and the shadow versions by slug, with their workflows.
     """
     from automate.models import WorkflowVersion
+    from automate.models.workflows import LISTENING
 
     patterns = {type: set(patterns_for(type)) for type in types}
     versions = list(
         WorkflowVersion.objects.select_related("workflow")
-        .filter(live=True, workflow__enabled=True, trigger_event__in=set().union(*patterns.values()))
-        .order_by("workflow__slug")
+        .filter(LISTENING, workflow__enabled=True, trigger_event__in=set().union(*patterns.values()))
+        .order_by("workflow__slug", "version_num")
     )
     return {type: [v for v in versions if v.trigger_event in wanted] for type, wanted in patterns.items()}
 
 
 def decide(event: Event, versions: Sequence[WorkflowVersion]) -> list[Verdict]:
-    """Ask every live workflow that listens to the type of an event.
+    """Ask every workflow that listens to the type of an event.
 
     Args:
         event: The event.
@@ -81,29 +84,55 @@ def decide(event: Event, versions: Sequence[WorkflowVersion]) -> list[Verdict]:
     Returns:
         A verdict for each, in their order. Nothing is written.
     """
-    return [verdict for version in versions if (verdict := _judge(version, event)) is not None]
+    keep = _keeps_non_matches(event.id)
+    return [verdict for version in versions if (verdict := _judge(version, event, keep)) is not None]
 
 
-def _judge(version: WorkflowVersion, event: Event) -> Verdict | None:
+def _keeps_non_matches(event_id: UUID) -> bool:
+    """Whether decisions about an event that did not match are stored: the same whenever and wherever it is asked."""
+    policy = settings.current().decisions
+    if policy.non_matches != "sampled":
+        return policy.non_matches == "all"
+    digest = hashlib.blake2b(event_id.bytes, digest_size=8).digest()
+    return int.from_bytes(digest) < policy.sample_rate * 2**64
+
+
+def _judge(version: WorkflowVersion, event: Event, keep: bool) -> Verdict | None:
     """Ask one version; what is wrong with it keeps no other from its event."""
     try:
         workflow = compiled(version)
         # The database may compare without regard to case; the compiled trigger does not.
         if not workflow.wants(event.type):
             return None
+        matched, key = ask(workflow, event)
         rule = workflow.rule
-        if rule is None:
-            return Verdict(version, matched=True, key=_key(workflow, event))
-        payload = content(event.payload)
-        matched = rule.evaluate(payload)
-        keep = matched or settings.current().decisions.non_matches == "all"
-        tree = rule.explain(payload) if keep else None
-        key = _key(workflow, event) if matched else None
+        tree = rule.explain(content(event.payload)) if rule is not None and (matched or keep) else None
     except ArtifactError:
         raise  # the rule was not asked: the event is tried again, or becomes a dead letter
     except AutomateError as error:
         return Verdict(version, matched=False, error=storable_text(str(error), _ERROR_LENGTH))
     return Verdict(version, matched, tree, key=key)
+
+
+def ask(workflow: CompiledWorkflow, event: Event) -> tuple[bool, str | None]:
+    """Ask the rule of a workflow that listens to an event.
+
+    Args:
+        workflow: The workflow.
+        event: The event.
+
+    Returns:
+        Whether the event matches, and the concurrency key that its run has; None where it has none.
+
+    Raises:
+        ArtifactError: If the payload is a file that cannot be read.
+        RuleError: If the rule cannot be evaluated.
+        TemplateError: If the key cannot be rendered.
+    """
+    rule = workflow.rule
+    if rule is not None and not rule.evaluate(content(event.payload)):
+        return False, None
+    return True, _key(workflow, event)
 
 
 def _key(workflow: CompiledWorkflow, event: Event) -> str | None:
@@ -126,7 +155,7 @@ def births_of(event: Event, item: OutboxItem, verdicts: Sequence[Verdict]) -> Bi
     from automate.models.bulk import new_row
     from automate.runtime.journal import Births
 
-    keep_all = settings.current().decisions.non_matches == "all"
+    keep = _keeps_non_matches(event.id)
     now = timezone.now()
     decisions = [
         new_row(
@@ -134,15 +163,17 @@ def births_of(event: Event, item: OutboxItem, verdicts: Sequence[Verdict]) -> Bi
             event_id=event.id,
             version=verdict.version,
             matched=verdict.matched,
+            shadow=verdict.version.shadow is True,
             explanation=verdict.explanation,
             error=verdict.error,
             created_at=now,
         )
         for verdict in verdicts
-        if verdict.matched or verdict.error or keep_all
+        if verdict.matched or verdict.error or keep
     ]
+    matches = [verdict for verdict in verdicts if verdict.matched and not verdict.version.shadow]
     # Those that nothing limits come first: of them one may be born claimed.
-    matches = sorted((verdict for verdict in verdicts if verdict.matched), key=lambda verdict: verdict.key is not None)
+    matches.sort(key=lambda verdict: verdict.key is not None)
     runs = [_new_run(event, verdict) for verdict in matches]
     jobs = [
         NewJob(
