@@ -18,6 +18,7 @@ from django.db.models import Case, CharField, OuterRef, Q, QuerySet, Subquery, V
 
 from automate.backtest.report import Answer, BacktestReport, Change, Example, Reason, Tally
 from automate.models import Decision, Event
+from automate.models.bulk import load_rows
 
 if TYPE_CHECKING:
     from automate.backtest.candidates import Candidate
@@ -26,6 +27,9 @@ __all__ = ["Answers", "Count", "Recording", "ask_both", "read_both", "stored_rea
 
 WINDOW = 250
 """Events that are in memory at once; a payload in its row has up to EXECUTION.inline_bytes."""
+
+_PAGE = 10_000
+"""Ids that are looked for at once."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STORED: dict[str | None, Answer] = {"matched": True, "unmatched": False, "error": "error", None: None}
@@ -61,19 +65,33 @@ class Recording:
     using: str
     said: Mapping[str, Mapping[str, Any]]
 
-    def windows(self) -> Iterator[list[Event]]:
-        """Yield the events in lists, each to be popped from its end, so that none stays in memory; the newest first."""
-        rows, left = self._rows(), self.limit
+    def windows(self) -> Iterator[list[UUID]]:
+        """Yield the ids of the events, the newest first, as many at a time as fit into memory with their payloads.
+
+        Ids alone are looked for by type: a database that sorts what it finds by the index of types then sorts little.
+        """
+        left, last = self.limit, None
         while left > 0:
-            size = min(WINDOW, left)
-            window = list(rows[:size])
-            found, left = len(window), left - len(window)
-            if window:
-                rows = rows.filter(id__lt=window[-1].pk)
-                window.reverse()
-                yield window
-            if found < size:
+            size = min(_PAGE, left)
+            page = list(self._ids(last)[:size])
+            yield from (page[start : start + WINDOW] for start in range(0, len(page), WINDOW))
+            if len(page) < size:
                 return
+            left, last = left - size, page[-1]
+
+    def load(self, ids: list[UUID]) -> Iterator[Event]:
+        """Yield events, and keep none that was yielded.
+
+        Args:
+            ids: Their ids.
+        """
+        rows = Event.objects.using(self.using).defer("traceparent", "causation_id", "causation_depth")
+        # One probe of the index of decisions for each event, within the statement that reads the events.
+        said = {f"said_{name}": Subquery(_said(self.decisions(name))) for name in self.said}
+        found = load_rows(rows.annotate(**said), ids)
+        for key in ids:
+            if key in found:  # retention may have been here meanwhile
+                yield found.pop(key)
 
     def goes_on(self, last: UUID | None) -> bool:
         """Return whether there are events behind the last one that was looked at.
@@ -81,7 +99,7 @@ class Recording:
         Args:
             last: Its id; None where there was none.
         """
-        return last is not None and self._rows().filter(id__lt=last).exists()
+        return last is not None and self._ids(last).exists()
 
     def decisions(self, name: str) -> QuerySet[Decision]:
         """Return the stored decisions of one name.
@@ -91,19 +109,20 @@ class Recording:
         """
         return Decision.objects.using(self.using).filter(**self.said[name])
 
-    def _rows(self) -> QuerySet[Event]:
-        rows = Event.objects.using(self.using).order_by("-id").defer("traceparent", "causation_id", "causation_depth")
+    def _ids(self, last: UUID | None) -> QuerySet[Event, UUID]:
+        rows = Event.objects.using(self.using).order_by("-id")
         if "*" not in self.patterns:
-            # What a database finds that knows no case is left out below.
+            # What a database finds that knows no case is left out when it is counted.
             rows = rows.filter(reduce(or_, (_of_type(pattern) for pattern in self.patterns)))
+        if last is not None:
+            rows = rows.filter(id__lt=last)
         if self.since is not None:
             rows = rows.filter(id__gte=uuid7_floor(max(self.since, _EPOCH)))
         if self.until is not None:
             rows = rows.filter(id__lt=uuid7_floor(max(self.until, _EPOCH)))
         if self.tenant is not None:
             rows = rows.filter(tenant=self.tenant)
-        # One probe of the index of decisions for each event, within the statement that reads the events.
-        return rows.annotate(**{f"said_{name}": Subquery(_said(self.decisions(name))) for name in self.said})
+        return rows.values_list("id", flat=True)
 
 
 def _of_type(pattern: str) -> Q:
@@ -192,9 +211,9 @@ class Count:
         """
         read, last = 0, None
         for window in recording.windows():
-            read, last = read + len(window), window[0].pk
-            while window:
-                self._look_at(window.pop(), recording.patterns)
+            for event in recording.load(window):
+                self._look_at(event, recording.patterns)
+            read, last = read + len(window), window[-1]
             if progress is not None:
                 progress(read)
         return read < recording.limit or not recording.goes_on(last)
