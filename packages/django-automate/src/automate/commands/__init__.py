@@ -7,28 +7,17 @@ one. Nothing of Django is imported before a subcommand runs.
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
 import os
-import re
-import socket
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from automate_core.cli import Command
 from automate_core.errors import ConfigurationError
 
-__all__ = [
-    "WHEN", "ProjectCommand", "actor", "add_common_options", "count", "moment", "print_json", "printable", "set_up",
-    "show_time",
-]  # fmt: skip
-
-WHEN = "an ISO 8601 time, or an age such as 30m, 2h or 7d"
-"""What :func:`moment` understands, for the help of options."""
-
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+__all__ = ["ProjectCommand", "add_common_options", "print_json", "set_up"]
 
 
 class ProjectCommand(Command):
@@ -102,70 +91,6 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     """
     parser.add_argument("--database", default="default", metavar="ALIAS", help="the database; default: default")
     parser.add_argument("--json", action="store_true", help="print JSON")
-
-
-def count(text: str) -> int:
-    """Read a number that is at least 1, as the type of an option.
-
-    Args:
-        text: The argument.
-
-    Raises:
-        argparse.ArgumentTypeError: If it is less.
-    """
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
-
-
-count.__name__ = "number"  # what argparse calls it in its error
-
-
-def moment(text: str) -> datetime:
-    """Read a time or an age, as the type of an option.
-
-    Args:
-        text: The argument; a time without a zone is one of UTC.
-    """
-    age = re.fullmatch(r"(\d{1,6})([smhdw])", text)
-    if age is not None:
-        return datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})
-    given = datetime.fromisoformat(text)
-    return given.replace(tzinfo=UTC) if given.tzinfo is None else given
-
-
-moment.__name__ = "time"
-
-
-def actor(command: str) -> str:
-    """Return who runs this command, for the audit log.
-
-    Args:
-        command: The command, which stands for a user that has no name.
-    """
-    try:
-        return f"{getpass.getuser()}@{socket.gethostname()}"
-    except (KeyError, OSError):  # a container
-        return f"{command}@{socket.gethostname()}"
-
-
-def printable(text: str) -> str:
-    """Leave out what would steer the terminal; an event, or an error, quotes whatever another side has sent.
-
-    Args:
-        text: The text.
-    """
-    return "".join(character if character.isprintable() or character == "\n" else " " for character in text)
-
-
-def show_time(at: datetime | None) -> str:
-    """Return a time for people.
-
-    Args:
-        at: The time, if there is one.
-    """
-    return "-" if at is None else at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def print_json(value: Any) -> None:

@@ -11,17 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from automate_core.redaction import redact
 
-from automate.commands import (
-    WHEN,
-    ProjectCommand,
-    actor,
-    add_common_options,
-    count,
-    moment,
-    print_json,
-    printable,
-    show_time,
-)
+from automate.commands import ProjectCommand, add_common_options, print_json
+from automate.commands.options import WHEN, count, moment
+from automate.commands.people import actor, printable, show_time
 
 if TYPE_CHECKING:
     from automate_outbox.dead import DeadLetters

@@ -6,7 +6,8 @@ import argparse
 import sys
 from typing import ClassVar
 
-from automate.commands import ProjectCommand, actor
+from automate.commands import ProjectCommand
+from automate.commands.people import actor
 
 __all__ = ["WorkflowsCommand"]
 

@@ -10,8 +10,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from automate_core.errors import ConfigurationError, WorkflowNotFound
+from automate_core.rules import format_explanation
 
-from automate.commands import WHEN, add_common_options, count, moment, print_json, printable, show_time
+from automate.commands import add_common_options, print_json
+from automate.commands.options import WHEN, count, moment
+from automate.commands.people import printable, show_time
 
 if TYPE_CHECKING:
     from automate.backtest import BacktestReport, Change
@@ -21,6 +24,9 @@ __all__ = ["Backtest"]
 
 _SHOWN = 200
 """Characters of a reason that are shown."""
+
+_CONDITIONS = 10
+"""Parts of a rule whose reasons are shown."""
 
 
 class Backtest:
@@ -165,17 +171,26 @@ def _line(side: Tally, width: int) -> str:
 def _changes(what: str, change: Change) -> list[str]:
     lines = [f"{_events(change.count)} {what}"]
     for example in change.examples:
-        lines += [
-            f"  {example.event_id}  {printable(example.type)}  {show_time(example.created_at)}",
-            f"    now:  {_sentence(example.now)}",
-            f"    live: {_sentence(example.live)}",
-        ]
+        lines.append(f"  {example.event_id}  {printable(example.type)}  {show_time(example.created_at)}")
+        lines += [f"    {line}" for line in _reasons("now:  ", example.now)]
+        lines += [f"    {line}" for line in _reasons("live: ", example.live)]
     return lines
 
 
-def _sentence(reason: Reason) -> str:
-    text = " ".join(printable(reason if isinstance(reason, str) else str(reason.get("reason", ""))).split())
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+def _reasons(side: str, reason: Reason) -> list[str]:
+    """Return a sentence, and the conditions that it is made of where there are several."""
+    if isinstance(reason, str):
+        return [side + _cut(reason)]
+    _, *parts = format_explanation(reason).splitlines()
+    indent = " " * len(side)
+    shown = [indent + _cut(part, keep=len(part) - len(part.lstrip())) for part in parts[:_CONDITIONS]]
+    return [side + _cut(reason["reason"]), *shown, *([f"{indent}  …"] if len(parts) > _CONDITIONS else [])]
+
+
+def _cut(text: str, keep: int = 0) -> str:
+    """Return a text on one line, indented as it was."""
+    line = " " * keep + " ".join(printable(text).split())
+    return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 1]}…"
 
 
 def _notes(report: BacktestReport) -> list[str]:
