@@ -380,6 +380,18 @@ def test_progress_is_shown_on_a_terminal(capsys: pytest.CaptureFixture[str], mon
     assert json.loads(out)["events"] == 2
 
 
+def test_a_rule_of_several_conditions_is_shown_with_them(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    publish(refunds(ALWAYS))
+    emit(5)
+    definition = tmp_path / "definition.json"
+    definition.write_text(json.dumps(refunds({"or": [at_least(number) for number in range(10, 30)]})))
+    _, out, _ = run(capsys, "rules", "backtest", "--definition", str(definition))
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    place = lines.index("now: none of 20 conditions holds")
+    assert lines[place + 1] == "✗ /or/0 >=: amount is 5, needs to be at least 10"
+    assert lines[place + 11] == "…"
+
+
 def test_what_others_sent_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     publish(refunds({"==": [{"var": "amount"}, "x"]}))
     emit("\x1b[2Jhidden")
