@@ -104,11 +104,11 @@ def test_sync_publishes_what_changed_and_nothing_when_one_is_wrong() -> None:
     define("one")
     with pytest.raises(CommandError, match="not published"):
         sync(check=True)
-    assert sync() == [{"workflow": "w", "version": 1, "changed": True}]
-    assert sync() == [{"workflow": "w", "version": 1, "changed": False}]
-    assert sync(check=True) == [{"workflow": "w", "version": 1, "changed": False}]
+    assert sync() == [{"workflow": "w", "version": 1, "shadow": False, "changed": True}]
+    assert sync() == [{"workflow": "w", "version": 1, "shadow": False, "changed": False}]
+    assert sync(check=True) == [{"workflow": "w", "version": 1, "shadow": False, "changed": False}]
     define("two")
-    assert sync() == [{"workflow": "w", "version": 2, "changed": True}]
+    assert sync() == [{"workflow": "w", "version": 2, "shadow": False, "changed": True}]
     define("three", action="flow.lgo")
     with pytest.raises(CommandError, match=r"(?s)test_builder.*Did you mean 'log'"):
         sync()

@@ -88,9 +88,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     slugs: list[str] = []
     judge = dispatch._judge
 
-    def count(version: WorkflowVersion, event: Event) -> Verdict | None:
+    def count(version: WorkflowVersion, event: Event, keep: bool) -> Verdict | None:
         slugs.append(version.workflow.slug)
-        return judge(version, event)
+        return judge(version, event, keep)
 
     monkeypatch.setattr(dispatch, "_judge", count)
     return slugs

@@ -132,6 +132,15 @@ class TestWhatGoes:
         expected = {"completed_jobs": 1, "dead_letters": 1, "executions": 2, "runs": 2, "decisions": 1, "events": 1}
         assert {kind: rows for kind, rows in report.pruned.items() if rows} == expected
 
+    def test_decisions_of_shadows_go_as_those_of_others(self) -> None:
+        event, of_shadow = event_at(ago(40)), version("shadowed")
+        for matched, about in ((True, event), (False, event_at(ago(40)))):
+            Decision.objects.create(
+                event_id=about.pk, version=of_shadow, matched=matched, shadow=True, created_at=about.created_at
+            )
+        assert sweep() == {"decisions": 1}
+        assert Decision.objects.get().event_id == event.pk
+
 
 class TestBatches:
     def test_a_transaction_deletes_no_more_than_a_batch_and_no_window_is_read_twice(self, unpaused: Any) -> None:

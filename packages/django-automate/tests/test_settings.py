@@ -45,6 +45,8 @@ def run_step(**step: Any) -> ExecutionRun:
         ({"WORKER_MODE": "threads"}, "WORKER_MODE"),
         ({"EXECUTION": {"retry_initial_seconds": 9, "retry_max_seconds": 1}}, "more than"),
         ({"EXECUTION": {"batch_size": 500}}, "more than OUTBOX.max_batch_size"),
+        ({"DECISIONS": {"sample_rate": 0.5}}, "'all': it counts with 'sampled' alone"),
+        ({"DECISIONS": {"non_matches": "sampled", "sample_rate": 1.5}}, "DECISIONS.sample_rate"),
         ({"SECRETS": {"active_key": "k9"}}, "SECRETS.active_key"),
         ({"LLM": {"providers": {"openai": {"api_key": "sk-clear"}}}}, "secret reference"),
         ([], "must be a dictionary"),

@@ -103,6 +103,29 @@ def test_killed_between_two_steps_the_run_goes_on_where_it_was(workers: Workers,
     assert [(s.step_id, s.attempt) for s in run.steps.all()] == [(f"s{n}", 1) for n in range(1, 6)]
 
 
+def test_a_shadow_is_never_run_however_many_work_and_die(workers: Workers) -> None:
+    from automate.models import Decision
+    from automate.publish import publish
+
+    trigger = {"type": "event", "event": "crash.now"}
+    shadow = {"id": "s1", "action": "crash.trace", "params": {"name": "shadow"}}
+    publish({"slug": "crash", "trigger": trigger, "steps": [shadow]}, shadow=True)
+    publish({"slug": "other", "trigger": trigger, "steps": [shadow]}, shadow=True)
+    for _ in range(20):
+        emit_event("crash.now", {})
+    first = workers.start("--lease", "1", "--mode", "synchronous", CRASH_AFTER="s3")
+    assert first.wait(30) == -signal.SIGKILL
+    for _ in range(2):
+        workers.start("--lease", "1")
+    wait_for(lambda: ExecutionRun.objects.filter(status="SUCCESS").count() == 20)
+    wait_for(lambda: not OutboxJob.objects.exclude(status="COMPLETED").exists())
+    decided = Decision.objects.filter(matched=True).values_list("version__workflow__slug", "shadow")
+    assert sorted(decided) == sorted([("crash", False), ("crash", True), ("other", True)] * 20)
+    assert {run.execution.version.live for run in ExecutionRun.objects.all()} == {True}
+    assert ExecutionRun.objects.count() == Execution.objects.count() == 20
+    assert "shadow" not in workers.trace()
+
+
 def test_killed_within_a_step_that_step_alone_is_run_again(workers: Workers) -> None:
     emit_event("crash.now", {})
     assert workers.start("--lease", "1", CRASH_IN="s3").wait(30) == -signal.SIGKILL

@@ -142,9 +142,14 @@ class RulesSettings(_Section):
 
 
 class DecisionSettings(_Section):
-    """Which decisions are stored. Matches always are."""
+    """Which decisions are stored. Matches and rules that could not be evaluated always are."""
 
-    non_matches: Literal["all", "none"] = Field("all", description="Whether decisions that did not match are stored.")
+    non_matches: Literal["all", "sampled", "none"] = Field(
+        "all", description="Which decisions that did not match are stored; sampled: those of some events."
+    )
+    sample_rate: float = Field(
+        0.01, ge=0, le=1, description="Share of the events whose decisions are all stored with non_matches 'sampled'."
+    )
 
 
 class RetentionSettings(_Section):
@@ -310,6 +315,11 @@ class Settings(_Section):
             raise ValueError("EXECUTION.retry_initial_seconds is more than EXECUTION.retry_max_seconds")
         if self.execution.batch_size > self.outbox.max_batch_size:
             raise ValueError("EXECUTION.batch_size is more than OUTBOX.max_batch_size")
+        if "sample_rate" in self.decisions.model_fields_set and self.decisions.non_matches != "sampled":
+            raise ValueError(
+                "DECISIONS.sample_rate is set, but DECISIONS.non_matches is "
+                f"{self.decisions.non_matches!r}: it counts with 'sampled' alone"
+            )
         if self.secrets.active_key and self.secrets.active_key not in self.secrets.keys:
             raise ValueError("SECRETS.active_key names a key that SECRETS.keys does not hold")
         return self

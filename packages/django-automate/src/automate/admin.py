@@ -86,11 +86,11 @@ class DedupeKeyAdmin(ReadOnlyAdmin):
 class DecisionAdmin(ReadOnlyAdmin):
     """Decisions, with what the rules saw."""
 
-    list_display = ("created_at", "version", "matched", "event", "why")
-    list_filter = ("matched", "version__workflow")
+    list_display = ("created_at", "version", "matched", "shadow", "event", "why")
+    list_filter = ("matched", "shadow", "version__workflow")
     list_select_related = ("version__workflow",)
     search_fields = ("=event_id", "version__workflow__slug")
-    shown = ("event", "version", "matched", "explained", "error", "reason", "created_at")
+    shown = ("event", "version", "matched", "shadow", "explained", "error", "reason", "created_at")
 
     @admin.display(description="explanation")
     def explained(self, row: Decision) -> SafeString:
@@ -116,7 +116,7 @@ class VersionInline(ReadOnlyInline):
     """Versions of a workflow."""
 
     model = WorkflowVersion
-    shown = ("version_num", "live", "trigger_event", "hash", "created_at")
+    shown = ("version_num", "live", "shadow", "trigger_event", "hash", "created_at")
 
 
 @admin.register(Workflow)
@@ -133,8 +133,8 @@ class WorkflowAdmin(ReadOnlyAdmin):
 class WorkflowVersionAdmin(ReadOnlyAdmin):
     """Versions."""
 
-    list_display = ("workflow", "version_num", "live", "trigger_event", "created_at")
-    list_filter = ("live", "workflow__tenant", "workflow")
+    list_display = ("workflow", "version_num", "live", "shadow", "trigger_event", "created_at")
+    list_filter = ("live", "shadow", "workflow__tenant", "workflow")
     list_select_related = ("workflow",)
     search_fields = ("workflow__slug", "=hash")
 

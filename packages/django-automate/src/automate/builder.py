@@ -77,11 +77,12 @@ class WorkflowBuilder:
         definition: The slug and the trigger, in the workflow format.
         origin: Where it is written, for error messages.
         name: The workflow's name for people.
+        shadow: Whether it is published as the workflow's shadow, which never runs.
     """
 
-    def __init__(self, definition: dict[str, Any], origin: str, name: str = "") -> None:
+    def __init__(self, definition: dict[str, Any], origin: str, name: str = "", *, shadow: bool = False) -> None:
         self._definition = definition
-        self.name = name
+        self.name, self.shadow = name, shadow
         self._steps: list[dict[str, Any]] = []
         self._output: Any = None
         self.origin = origin
@@ -208,6 +209,7 @@ def workflow(
     concurrency: Mapping[str, Any] | None = None,
     retry: Mapping[str, Any] | None = None,
     name: str = "",
+    shadow: bool = False,
 ) -> WorkflowBuilder:
     """Begin a workflow; use it as a context manager.
 
@@ -221,6 +223,8 @@ def workflow(
         retry: How its steps are retried where they do not say so themselves, such as ``{"max_attempts": 5}``; the rest
             comes from the settings of ``EXECUTION``.
         name: Its name for people.
+        shadow: Whether it is asked about events and never run, while the version that is live goes on; see
+            :func:`automate.publish.publish`.
 
     Returns:
         The builder; when the block ends without an error, the workflow is what ``automate_sync`` publishes.
@@ -234,7 +238,8 @@ def workflow(
     if retry is not None:
         definition["retry"] = _plain(retry)
     caller = sys._getframe(1)  # inspect.stack() would read the sources of all modules that led here
-    return WorkflowBuilder(definition, f"{caller.f_globals.get('__name__', '?')}:{caller.f_lineno}", name)
+    origin = f"{caller.f_globals.get('__name__', '?')}:{caller.f_lineno}"
+    return WorkflowBuilder(definition, origin, name, shadow=shadow)
 
 
 def _rule(value: Any, where: str) -> Any:

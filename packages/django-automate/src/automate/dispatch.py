@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from automate_core import settings
 from automate_core.errors import ArtifactError, AutomateError
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from automate.models import Event, ExecutionRun, WorkflowVersion
     from automate.runtime.journal import Births
 
-__all__ = ["Verdict", "births_of", "decide"]
+__all__ = ["Verdict", "ask", "births_of", "decide"]
 
 _ERROR_LENGTH = 4000
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -38,7 +40,7 @@ class Verdict:
 
     Args:
         version: The version.
-        matched: Whether it is to be run.
+        matched: Whether it is to be run; that of a shadow, whether it would be.
         explanation: The explain tree of its rule; None where it has none or it could not be evaluated.
         error: Why it could not be evaluated; never a match.
         key: The concurrency key of its run; None where it has none.
@@ -61,31 +63,56 @@ def decide(event: Event, listening: Listeners) -> list[Verdict]:
     Returns:
         A verdict for each, by slug. Nothing is written.
     """
-    keeps_all = settings.current().decisions.non_matches == "all"
-    versions = listening.all_for(event) if keeps_all else listening.candidates_for(event)
-    return [verdict for version in versions if (verdict := _judge(version, event)) is not None]
+    keep = _keeps_non_matches(event.id)
+    versions = listening.all_for(event) if keep else listening.candidates_for(event)
+    return [verdict for version in versions if (verdict := _judge(version, event, keep)) is not None]
 
 
-def _judge(version: WorkflowVersion, event: Event) -> Verdict | None:
+def _keeps_non_matches(event_id: UUID) -> bool:
+    """Whether decisions about an event that did not match are stored: the same whenever and wherever it is asked."""
+    policy = settings.current().decisions
+    if policy.non_matches != "sampled":
+        return policy.non_matches == "all"
+    digest = hashlib.blake2b(event_id.bytes, digest_size=8).digest()
+    return int.from_bytes(digest) < policy.sample_rate * 2**64
+
+
+def _judge(version: WorkflowVersion, event: Event, keep: bool) -> Verdict | None:
     """Ask one version; what is wrong with it keeps no other from its event."""
     try:
         workflow = compiled(version)
         # It is filed by a column, which somebody may have changed without the definition.
         if not workflow.wants(event.type):
             return None
+        matched, key = ask(workflow, event)
         rule = workflow.rule
-        if rule is None:
-            return Verdict(version, matched=True, key=_key(workflow, event))
-        payload = content(event.payload)
-        matched = rule.evaluate(payload)
-        keep = matched or settings.current().decisions.non_matches == "all"
-        tree = rule.explain(payload) if keep else None
-        key = _key(workflow, event) if matched else None
+        tree = rule.explain(content(event.payload)) if rule is not None and (matched or keep) else None
     except ArtifactError:
         raise  # the rule was not asked: the event is tried again, or becomes a dead letter
     except AutomateError as error:
         return Verdict(version, matched=False, error=storable_text(str(error), _ERROR_LENGTH))
     return Verdict(version, matched, tree, key=key)
+
+
+def ask(workflow: CompiledWorkflow, event: Event) -> tuple[bool, str | None]:
+    """Ask the rule of a workflow that listens to an event.
+
+    Args:
+        workflow: The workflow.
+        event: The event.
+
+    Returns:
+        Whether the event matches, and the concurrency key that its run has; None where it has none.
+
+    Raises:
+        ArtifactError: If the payload is a file that cannot be read.
+        RuleError: If the rule cannot be evaluated.
+        TemplateError: If the key cannot be rendered.
+    """
+    rule = workflow.rule
+    if rule is not None and not rule.evaluate(content(event.payload)):
+        return False, None
+    return True, _key(workflow, event)
 
 
 def _key(workflow: CompiledWorkflow, event: Event) -> str | None:
@@ -108,7 +135,7 @@ def births_of(event: Event, item: OutboxItem, verdicts: Sequence[Verdict]) -> Bi
     from automate.models.bulk import new_row
     from automate.runtime.journal import Births
 
-    keep_all = settings.current().decisions.non_matches == "all"
+    keep = _keeps_non_matches(event.id)
     now = timezone.now()
     decisions = [
         new_row(
@@ -116,15 +143,17 @@ def births_of(event: Event, item: OutboxItem, verdicts: Sequence[Verdict]) -> Bi
             event_id=event.id,
             version=verdict.version,
             matched=verdict.matched,
+            shadow=verdict.version.shadow is True,
             explanation=verdict.explanation,
             error=verdict.error,
             created_at=now,
         )
         for verdict in verdicts
-        if verdict.matched or verdict.error or keep_all
+        if verdict.matched or verdict.error or keep
     ]
+    matches = [verdict for verdict in verdicts if verdict.matched and not verdict.version.shadow]
     # Those that nothing limits come first: of them one may be born claimed.
-    matches = sorted((verdict for verdict in verdicts if verdict.matched), key=lambda verdict: verdict.key is not None)
+    matches.sort(key=lambda verdict: verdict.key is not None)
     runs = [_new_run(event, verdict) for verdict in matches]
     jobs = [
         NewJob(

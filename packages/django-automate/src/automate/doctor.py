@@ -157,16 +157,20 @@ def _secrets(using: str) -> Iterator[Finding]:
 def _workflows(using: str) -> Iterator[Finding]:
     from automate.builder import definitions
     from automate.models import WorkflowVersion
+    from automate.models.workflows import LISTENING
 
-    versions = list(WorkflowVersion.objects.using(using).select_related("workflow").filter(live=True))
-    known = {version.workflow.slug: version.hash for version in versions}
-    stale = [b.definition().slug for b in definitions.all() if known.get(b.definition().slug) != b.definition().hash()]
+    listening = WorkflowVersion.objects.using(using).select_related("workflow").filter(LISTENING)
+    versions = [version for version in listening if version.live]
+    live = {(version.workflow.slug, version.hash) for version in versions}
+    known = {(version.workflow.slug, version.hash) for version in listening}
+    made = [(builder.definition(), known if builder.shadow else live) for builder in definitions.all()]
+    stale = [definition.slug for definition, there in made if (definition.slug, definition.hash()) not in there]
     if stale:
         yield Finding("workflows", "warning", f"not published: {', '.join(stale)}", "python manage.py automate_sync")
     for version in versions:
         for step in version.steps:
             yield from _step(f"{version} step {step['id']!r}", step)
-    yield Finding("workflows", "ok", f"{len(versions)} live")
+    yield Finding("workflows", "ok", f"{len(versions)} live, {len(listening) - len(versions)} in shadow")
 
 
 def _step(where: str, step: dict[str, Any]) -> Iterator[Finding]:

@@ -92,7 +92,9 @@ class Listeners:
                     yield index
 
     def _sorted(self, keys: Iterable[int]) -> list[WorkflowVersion]:
-        return sorted((self._versions[key] for key in keys), key=lambda version: version.workflow.slug)
+        return sorted(
+            (self._versions[key] for key in keys), key=lambda version: (version.workflow.slug, version.version_num)
+        )
 
     def renewed(self, stamp: str, using: str) -> Listeners:
         """Look up what listens now; only what has changed is loaded.

@@ -1,11 +1,11 @@
-"""Publishing: a checked definition becomes an immutable version, and goes live."""
+"""Publishing: a checked definition becomes an immutable version, and goes live or is tried in the shadow."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from automate_core.errors import PolicyError
+from automate_core.errors import PolicyError, WorkflowNotFound
 from automate_core.payload import content_hash
 from automate_core.registry import Registry, registry
 from automate_core.workflow.catalogue import RegistryCatalogue
@@ -20,7 +20,7 @@ from automate.rules import current_engine
 if TYPE_CHECKING:
     from automate.models import Workflow, WorkflowVersion
 
-__all__ = ["publish"]
+__all__ = ["drop_shadow", "promote", "publish"]
 
 
 def publish(
@@ -30,8 +30,13 @@ def publish(
     tenant: str | None = None,
     actor: str = "system",
     registry: Registry = registry,
+    shadow: bool = False,
 ) -> tuple[WorkflowVersion, bool]:
-    """Publish a workflow definition and make it live.
+    """Publish a workflow definition and make it live, or the workflow's shadow.
+
+    A shadow is asked about every event that it listens to, and its decisions are stored; it never runs. There is one
+    of them at most, beside the live version if there is one; the next takes its place. Publishing the definition of
+    the shadow without ``shadow`` makes that version live.
 
     Args:
         definition: The definition, or its JSON form.
@@ -40,9 +45,11 @@ def publish(
             exists this must be the tenant.
         actor: Who does it, for the audit log.
         registry: Where its actions are looked up.
+        shadow: Whether it is to be the shadow.
 
     Returns:
-        The live version, and whether it is new: the same definition again changes nothing.
+        The version, and whether that changed anything: the same definition again does not, nor does a shadow of what
+        is live already.
 
     Raises:
         InvalidDefinitionError: If it cannot run; ``context["problems"]`` lists why, each with a JSON pointer.
@@ -50,9 +57,6 @@ def publish(
         InvalidPayloadError: If it is nested deeper than the project's database can store, or the tenant cannot be
             stored.
     """
-    from automate.models import AuditLogEntry, WorkflowVersion
-    from automate.models.listening import hold_stamp
-
     check_text("tenant", "" if tenant is None else tenant, limit=100)
     if not isinstance(definition, WorkflowDefinition):
         definition = parse(definition)
@@ -60,17 +64,17 @@ def publish(
     data, digest = definition.to_json(), definition.hash()
     ensure_storable(data, max_bytes=MAX_DEFINITION_BYTES, what="workflow definition")
     with transaction.atomic():
-        # Writing first makes publishers take turns, where the unique constraint would turn one away, and makes this a
-        # writer from its beginning: SQLite refuses to turn a reader into one while another writes.
-        hold_stamp(router.db_for_write(WorkflowVersion))
+        _take_turn()
         workflow = _find_or_make(data["slug"], name, tenant)
-        live = workflow.versions.filter(live=True).first()
-        if live is not None and live.hash == digest:
-            return live, False
+        found = next((version for version in _standing(workflow).values() if version.hash == digest), None)
+        if found is not None and (found.live or shadow):
+            return found, False
+        if found is not None:
+            return _go_live(found, definition, actor, registry), True
         newest = workflow.versions.order_by("-version_num").values_list("version_num", flat=True).first() or 0
-        workflow.versions.filter(live=True).update(live=None)
-        version = WorkflowVersion.objects.create(
-            workflow=workflow,
+        place = "shadow" if shadow else "live"
+        workflow.versions.filter(**{place: True}).update(**{place: None})
+        version = workflow.versions.create(
             version_num=newest + 1,
             trigger_spec=data["trigger"],
             steps=data["steps"],
@@ -80,15 +84,64 @@ def publish(
             hash=digest,
             lock=_lock(definition, registry),
             trigger_event=data["trigger"].get("event", ""),
-            live=True,
+            **{place: True},
         )
-        AuditLogEntry.objects.create(
-            actor=actor,
-            action="workflow.published",
-            resource=f"workflow:{workflow.slug}",
-            details={"version": version.version_num, "hash": digest},
-        )
+        _note(version, "workflow.shadow_published" if shadow else "workflow.published", actor)
     return version, True
+
+
+def promote(slug: str, *, actor: str = "system", registry: Registry = registry) -> WorkflowVersion:
+    """Make the shadow of a workflow its live version.
+
+    Args:
+        slug: The workflow.
+        actor: Who does it, for the audit log.
+        registry: Where its actions are looked up.
+
+    Returns:
+        The version.
+
+    Raises:
+        WorkflowNotFound: If the workflow has no shadow.
+        InvalidDefinitionError: If it cannot run any more, say because an action is gone.
+    """
+    with transaction.atomic():
+        version = _shadow_of(slug)
+        definition = parse(version.definition)
+        ensure_publishable(definition, RegistryCatalogue(registry), current_engine())
+        return _go_live(version, definition, actor, registry)
+
+
+def drop_shadow(slug: str, *, actor: str = "system") -> WorkflowVersion:
+    """End the shadow of a workflow; its decisions stay.
+
+    Args:
+        slug: The workflow.
+        actor: Who does it, for the audit log.
+
+    Returns:
+        The version that was the shadow.
+
+    Raises:
+        WorkflowNotFound: If the workflow has none.
+    """
+    with transaction.atomic():
+        version = _shadow_of(slug)
+        _place(version, live=None, shadow=None)
+        _note(version, "workflow.shadow_dropped", actor)
+    return version
+
+
+def _take_turn() -> None:
+    """Let publishers take turns, where the unique constraints would turn one away.
+
+    It writes first, and so makes this a writer from its beginning: SQLite refuses to turn a reader into one while
+    another writes.
+    """
+    from automate.models import WorkflowVersion
+    from automate.models.listening import hold_stamp
+
+    hold_stamp(router.db_for_write(WorkflowVersion))
 
 
 def _find_or_make(slug: str, name: str, tenant: str | None) -> Workflow:
@@ -104,6 +157,53 @@ def _find_or_make(slug: str, name: str, tenant: str | None) -> Workflow:
             context={"workflow": slug},
         )
     return workflow
+
+
+def _standing(workflow: Workflow) -> dict[str, WorkflowVersion]:
+    """Return the live version and the shadow, as far as there are any."""
+    from automate.models.workflows import LISTENING
+
+    return {"live" if version.live else "shadow": version for version in workflow.versions.filter(LISTENING)}
+
+
+def _shadow_of(slug: str) -> WorkflowVersion:
+    """Return the shadow of a workflow, which is locked."""
+    from automate.models import Workflow
+
+    _take_turn()
+    workflow = Workflow.objects.select_for_update().filter(slug=slug).first()
+    version = None if workflow is None else _standing(workflow).get("shadow")
+    if version is not None:
+        return version
+    raise WorkflowNotFound(f"Workflow {slug!r} has no shadow: publish one with publish(definition, shadow=True).")
+
+
+def _go_live(
+    version: WorkflowVersion, definition: WorkflowDefinition, actor: str, registry: Registry
+) -> WorkflowVersion:
+    version.workflow.versions.filter(live=True).update(live=None)
+    # Nothing has run it yet, so what its actions are is taken down now.
+    _place(version, live=True, shadow=None, lock=_lock(definition, registry))
+    _note(version, "workflow.shadow_promoted", actor)
+    return version
+
+
+def _place(version: WorkflowVersion, **values: Any) -> None:
+    """Change what a version is to its workflow, which is nothing of what it does."""
+    version.workflow.versions.filter(pk=version.pk).update(**values)
+    for name, value in values.items():
+        setattr(version, name, value)
+
+
+def _note(version: WorkflowVersion, action: str, actor: str) -> None:
+    from automate.models import AuditLogEntry
+
+    AuditLogEntry.objects.create(
+        actor=actor,
+        action=action,
+        resource=f"workflow:{version.workflow.slug}",
+        details={"version": version.version_num, "hash": version.hash},
+    )
 
 
 def _lock(definition: WorkflowDefinition, registry: Registry) -> dict[str, Any]:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
-import re
-import socket
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from automate_core.redaction import redact
 
 from automate.commands import ProjectCommand, add_common_options, print_json
+from automate.commands.options import WHEN, count, moment
+from automate.commands.people import actor, printable, show_time
 
 if TYPE_CHECKING:
     from automate_outbox.dead import DeadLetters
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["DeadLettersCommand"]
 
 _NOTHING_CHANGED = 2
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _SHOWN = 100
 """Characters of an error that a list shows."""
 
@@ -44,16 +41,16 @@ class DeadLettersCommand(ProjectCommand):
         listing = actions.add_parser("list", help="group dead letters by their error, or list them one by one")
         _add_filter(listing)
         listing.add_argument("--flat", action="store_true", help="one line for each dead letter, newest first")
-        listing.add_argument("--limit", type=_positive, default=50, help="lines at the most; default: 50")
+        listing.add_argument("--limit", type=count, default=50, help="lines at the most; default: 50")
         show = actions.add_parser("show", help="show dead letters with payload and error, redacted")
-        show.add_argument("ids", nargs="+", type=_positive, metavar="ID", help="these")
+        show.add_argument("ids", nargs="+", type=count, metavar="ID", help="these")
         add_common_options(show)
         for name, text in (
             ("requeue", "make dead letters due again, with all their attempts"),
             ("discard", "delete dead letters"),
         ):
             change = actions.add_parser(name, help=text)
-            change.add_argument("ids", nargs="*", type=_positive, metavar="ID", help="these; or give a filter")
+            change.add_argument("ids", nargs="*", type=count, metavar="ID", help="these; or give a filter")
             _add_filter(change)
             change.add_argument("--all", action="store_true", help="every dead letter, where no filter is given")
             change.add_argument("--yes", action="store_true", help="do not ask")
@@ -82,31 +79,9 @@ def _add_filter(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tenant", help="of this tenant; '' for those of none")
     parser.add_argument("--fingerprint", help="with this fingerprint of their error")
     parser.add_argument("--error", metavar="TEXT", help="whose error contains this text, in any case")
-    when = "an ISO 8601 time, or an age such as 30m, 2h or 7d"
-    parser.add_argument("--since", type=_moment, metavar="WHEN", help=f"that died since: {when}")
-    parser.add_argument("--until", type=_moment, metavar="WHEN", help=f"that died before: {when}")
+    parser.add_argument("--since", type=moment, metavar="WHEN", help=f"that died since: {WHEN}")
+    parser.add_argument("--until", type=moment, metavar="WHEN", help=f"that died before: {WHEN}")
     add_common_options(parser)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
-
-
-_positive.__name__ = "number"  # what argparse calls it in its error
-
-
-def _moment(text: str) -> datetime:
-    age = re.fullmatch(r"(\d{1,6})([smhdw])", text)
-    if age is not None:
-        return datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})
-    moment = datetime.fromisoformat(text)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-
-
-_moment.__name__ = "time"
 
 
 def _letters(args: argparse.Namespace) -> DeadLetters:
@@ -129,7 +104,7 @@ def _list_groups(args: argparse.Namespace) -> int:
         return 0
     for group in found:
         head = f"{group.count:>7}  {group.kind}  {group.fingerprint or '-'}"
-        _say(f"{head}  {_time(group.first_seen)} to {_time(group.last_seen)}  newest #{group.sample_id}")
+        _say(f"{head}  {show_time(group.first_seen)} to {show_time(group.last_seen)}  newest #{group.sample_id}")
         _say(f"         {_line(group.sample_error)}")
     if not found:
         _say("No dead letters.")
@@ -142,7 +117,7 @@ def _list_flat(args: argparse.Namespace) -> int:
         print_json([_summary(row) for row in rows])
         return 0
     for row in rows:
-        _say(f"#{row.pk}  {row.kind}  {row.fingerprint or '-'}  {_time(row.completed_at)}  {_line(row.last_error)}")
+        _say(f"#{row.pk}  {row.kind}  {row.fingerprint or '-'}  {show_time(row.completed_at)}  {_line(row.last_error)}")
     if not rows:
         _say("No dead letters.")
     return 0
@@ -160,7 +135,7 @@ def _show(args: argparse.Namespace) -> int:
         for detail in details:
             _say(f"#{detail.pop('id')}")
             for name, value in detail.items():
-                shown = _printable(value) if isinstance(value, str) else json.dumps(value, indent=2)
+                shown = printable(value) if isinstance(value, str) else json.dumps(value, indent=2)
                 _say(f"  {name}: {shown}")
     sys.stderr.writelines(f"automate: {item_id} is no dead letter\n" for item_id in missing)
     return 1 if missing else 0
@@ -197,7 +172,8 @@ def _change(args: argparse.Namespace) -> int:
         if args.json:
             print_json(report)
         return _NOTHING_CHANGED
-    given: dict[str, Any] = {"actor": _actor(), "using": args.database, "progress": _progress(args.action, matched)}
+    progress = _progress(args.action, matched)
+    given: dict[str, Any] = {"actor": actor("automate dlq"), "using": args.database, "progress": progress}
     if args.action == "requeue":
         report.update(asdict(requeue(letters, **given)))
     else:
@@ -237,29 +213,13 @@ def _progress(action: str, matched: int) -> Callable[[int], None] | None:
     return tell
 
 
-def _actor() -> str:
-    try:
-        return f"{getpass.getuser()}@{socket.gethostname()}"
-    except (KeyError, OSError):  # a container whose user has no name
-        return f"automate dlq@{socket.gethostname()}"
-
-
 # -- printing ---------------------------------------------------------------------------------------------------------
-
-
-def _printable(text: str) -> str:
-    """Leave out what would steer the terminal; an error quotes whatever another side has sent."""
-    return "".join(character if character.isprintable() or character == "\n" else " " for character in text)
 
 
 def _say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
 
 
-def _time(moment: datetime | None) -> str:
-    return "-" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-
-
 def _line(error: str) -> str:
-    text = " ".join(_printable(error).split())
+    text = " ".join(printable(error).split())
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

@@ -184,6 +184,7 @@ class Migration(migrations.Migration):
                 ('lock', models.JSONField(default=dict, help_text='Version and schema hash of each action, taken at publish.')),
                 ('trigger_event', models.CharField(blank=True, default='', help_text='Event type or pattern.', max_length=200)),
                 ('live', models.BooleanField(default=None, null=True)),
+                ('shadow', models.BooleanField(default=None, help_text='Whether it is asked about events and never run.', null=True)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('workflow', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='versions', to='automate.workflow')),
             ],
@@ -202,6 +203,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('event_id', models.UUIDField()),
                 ('matched', models.BooleanField()),
+                ('shadow', models.BooleanField(db_default=False, default=False, help_text='Whether the version was a shadow then, so that a match ran nothing.')),
                 ('explanation', models.JSONField(blank=True, null=True)),
                 ('error', models.TextField(blank=True, default='', help_text='Why it could not be decided; never a match.')),
                 ('reason', models.CharField(blank=True, default='', help_text='Why it started nothing although it matched.', max_length=500)),
@@ -248,6 +250,14 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='workflowversion',
             constraint=models.UniqueConstraint(fields=('workflow', 'live'), name='automate_version_live_unique'),
+        ),
+        migrations.AddIndex(
+            model_name='workflowversion',
+            index=automate.models.indexes.SparseIndex(fields=['shadow', 'trigger_event'], name='automate_version_shadow'),
+        ),
+        migrations.AddConstraint(
+            model_name='workflowversion',
+            constraint=models.UniqueConstraint(fields=('workflow', 'shadow'), name='automate_version_shadow_unique'),
         ),
         migrations.AddIndex(
             model_name='execution',

@@ -64,6 +64,9 @@ class Decision(AppendOnlyModel):
     event_id = models.UUIDField()
     version = models.ForeignKey(WorkflowVersion, on_delete=models.CASCADE, related_name="decisions")
     matched = models.BooleanField()
+    shadow = models.BooleanField(
+        default=False, db_default=False, help_text="Whether the version was a shadow then, so that a match ran nothing."
+    )
     explanation = models.JSONField(null=True, blank=True)
     error = models.TextField(blank=True, default="", help_text="Why it could not be decided; never a match.")
     reason = models.CharField(

@@ -9,9 +9,13 @@ from automate_core.errors import WorkflowNotFound, nearby
 from django.db import models
 
 from automate.models.immutable import ImmutableModel
+from automate.models.indexes import SparseIndex
 from automate.models.listening import ListeningModel, ListeningQuerySet
 
 __all__ = ["Workflow", "WorkflowVersion"]
+
+LISTENING = models.Q(live=True) | models.Q(shadow=True)
+"""The versions that are asked about events."""
 
 _PACKED = "_packed_definition"
 
@@ -52,7 +56,7 @@ class VersionQuerySet(ListeningQuerySet["WorkflowVersion"]):
 
     def listening(self) -> models.QuerySet[WorkflowVersion]:
         """Leave those that are asked about events."""
-        return self.filter(live=True, workflow__enabled=True).exclude(trigger_event="")
+        return self.filter(LISTENING, workflow__enabled=True).exclude(trigger_event="")
 
 
 class WorkflowVersion(ImmutableModel, ListeningModel):
@@ -71,18 +75,23 @@ class WorkflowVersion(ImmutableModel, ListeningModel):
     # NULLs are distinct in a unique constraint on every database, so this allows one live version and any number of
     # others, where a partial index would leave MySQL out.
     live = models.BooleanField(null=True, default=None)
+    shadow = models.BooleanField(null=True, default=None, help_text="Whether it is asked about events and never run.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = VersionQuerySet.as_manager()
 
     class Meta:
-        """One live version for each workflow, enforced by the database."""
+        """One live version and one shadow for each workflow, enforced by the database."""
 
         constraints = (
             models.UniqueConstraint(fields=("workflow", "version_num"), name="automate_version_num_unique"),
             models.UniqueConstraint(fields=("workflow", "live"), name="automate_version_live_unique"),
+            models.UniqueConstraint(fields=("workflow", "shadow"), name="automate_version_shadow_unique"),
         )
-        indexes = (models.Index(fields=("live", "trigger_event"), name="automate_version_trigger"),)
+        indexes = (
+            models.Index(fields=("live", "trigger_event"), name="automate_version_trigger"),
+            SparseIndex(fields=["shadow", "trigger_event"], name="automate_version_shadow"),
+        )
         ordering = ("workflow", "-version_num")
 
     def __str__(self) -> str:
@@ -119,6 +128,12 @@ class WorkflowVersion(ImmutableModel, ListeningModel):
         """
         version = cls.objects.select_related("workflow").filter(workflow__slug=slug, live=True).first()
         if version is None:
+            shadow = cls.objects.filter(workflow__slug=slug, shadow=True).first()
+            if shadow is not None:
+                raise WorkflowNotFound(
+                    f"Workflow {slug!r} has only a shadow version, v{shadow.version_num}, and a shadow is never run: "
+                    f"'automate workflows promote {slug}' makes it live."
+                )
             live = cls.objects.filter(live=True).values_list("workflow__slug", flat=True)
             raise WorkflowNotFound(f"No workflow {slug!r} has a live version.{nearby(slug, live)}")
         if not version.workflow.enabled:

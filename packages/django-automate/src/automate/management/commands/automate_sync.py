@@ -11,14 +11,15 @@ from automate_core.workflow.catalogue import RegistryCatalogue
 from automate_core.workflow.checks import ensure_publishable
 from django.core.management.base import BaseCommand, CommandError
 
-from automate.builder import definitions
+from automate.builder import WorkflowBuilder, definitions
 from automate.models import WorkflowVersion
+from automate.models.workflows import LISTENING
 from automate.publish import publish
 from automate.rules import current_engine
 
 
 class Command(BaseCommand):
-    """Publish what has changed: a new version goes live, runs in flight stay on theirs."""
+    """Publish what has changed: a new version goes live or becomes the shadow, runs in flight stay on theirs."""
 
     help = "Publish the workflows that the installed apps define in their automations modules."
 
@@ -55,10 +56,10 @@ class Command(BaseCommand):
         rows = []
         for builder in found:
             if check:
-                rows.append(_look(builder.definition()))
+                rows.append(_look(builder))
             else:
-                version, new = publish(builder.definition(), name=builder.name, actor="automate_sync")
-                rows.append({"workflow": version.workflow.slug, "version": version.version_num, "changed": new})
+                definition, shadow = builder.definition(), builder.shadow
+                rows.append(_row(*publish(definition, name=builder.name, actor="automate_sync", shadow=shadow)))
         self._print(rows, as_json=options["json"], check=check)
         if check and any(row["changed"] for row in rows):
             raise CommandError("Some workflows are not published as they are defined: run automate_sync.")
@@ -69,12 +70,29 @@ class Command(BaseCommand):
             return
         for row in rows:
             word = ("to be published" if check else "published") if row["changed"] else "unchanged"
-            self.stdout.write(f"{row['workflow']}  v{row['version']}  {word}")
+            place = " as shadow" if row["shadow"] else ""
+            self.stdout.write(f"{row['workflow']}  v{row['version']}  {word}{place}")
         if not rows:
             self.stdout.write("No workflows found: define them in automations.py of an installed app.")
 
 
-def _look(definition: Any) -> dict[str, Any]:
-    live = WorkflowVersion.objects.filter(workflow__slug=definition.slug, live=True).first()
-    changed = live is None or live.hash != definition.hash()
-    return {"workflow": definition.slug, "version": live.version_num if live else 0, "changed": changed}
+def _row(version: WorkflowVersion, changed: bool) -> dict[str, Any]:
+    return {
+        "workflow": version.workflow.slug,
+        "version": version.version_num,
+        "shadow": version.shadow is True,
+        "changed": changed,
+    }
+
+
+def _look(builder: WorkflowBuilder) -> dict[str, Any]:
+    definition = builder.definition()
+    listening = WorkflowVersion.objects.select_related("workflow").filter(LISTENING, workflow__slug=definition.slug)
+    standing = {"live" if version.live else "shadow": version for version in listening}
+    places = ("live", "shadow") if builder.shadow else ("live",)
+    for version in (standing[place] for place in places if place in standing):
+        if version.hash == definition.hash():
+            return _row(version, False)
+    now = standing.get(places[-1])
+    number = now.version_num if now else 0
+    return {"workflow": definition.slug, "version": number, "shadow": builder.shadow, "changed": True}
