@@ -6,15 +6,19 @@ evaluated as code: there are no attributes, no method calls, and no operator tha
 
 from automate_core.rules.engine import CompiledRule, Engine, compile_rule, evaluate, explain
 from automate_core.rules.formatting import format_explanation
+from automate_core.rules.lint import Finding, Severity, lint
 from automate_core.rules.operators import Operator, custom_operator
 
 __all__ = [
     "CompiledRule",
     "Engine",
+    "Finding",
     "Operator",
+    "Severity",
     "compile_rule",
     "custom_operator",
     "evaluate",
     "explain",
     "format_explanation",
+    "lint",
 ]
