@@ -206,13 +206,13 @@ def _transform(maker: PartMaker, operation: Operation) -> Part:
     def explain(context: Any, hidden: bool, ledger: Ledger) -> Seen:
         seen = [part(context, hidden, ledger) for part in parts]
         value = compute(context, Budget())
-        reason = sentences.transformed(name, len(list_items(seen[0][0])), len(value) if name == "filter" else None)
         if hidden or secret or is_redacted(seen):
             clean, redacted = REDACTED, True
             ledger.texts.append(clean)
         else:
             clean, redacted = look(ledger, value, items_path)
         nodes = [part[1] for part in seen]
+        reason = sentences.transformed(name, len(list_items(seen[0][0])), len(value) if name == "filter" else clean)
         return value, node_of(ledger, name, path, clean, truthy(value), nodes, reason), redacted
 
     return explain

@@ -206,7 +206,7 @@ class _Walk:
         truth = self._judge.truth(part, Known())
         self._decided.add(place)
         outcome = "changes nothing" if truth is (name == "and") else "decides everything"
-        message = f"The constant {phrase(part)} {outcome} in an {name!r}. Leave it out, or the rest."
+        message = f"The constant {phrase(part)} {outcome} in an {name!r}. Leave it out."
         self._find("always-true" if truth else "always-false", Severity.WARNING, place, message)
 
     def _tell_conflict(
