@@ -6,115 +6,27 @@ is known, nothing is said.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
 from automate_core.rules.compiler import constant_path
 from automate_core.rules.lint import canonical
 from automate_core.rules.lint.folding import fold
+from automate_core.rules.lint.known import Known, as_conjunction, is_constant, variable
 from automate_core.rules.lint.places import ANYWHERE, Place
 from automate_core.rules.lint.values import ANYTHING, BOOLEANS, NOTHING, Read, Values, constant, join, truths
 from automate_core.rules.operators import CLASSIC
 from automate_core.rules.paths import MISSING, split
 from automate_core.rules.syntax import operands
 
-__all__ = ["Judge", "Known", "as_conjunction", "is_constant", "variable"]
+__all__ = ["Judge"]
 
-Path = tuple[str, ...]
-
-_MAX_WORK = 60_000
+_MAX_WORK = 20_000
 _MAX_PAIRS = 256
 _MIRRORED = {">": "<", ">=": "<=", "<": ">", "<=": ">="}
 _COMPARISONS = frozenset({"==", "===", "!=", "!==", ">", ">=", "<", "<="})
 _LISTS = Values(([],), lists=Read())
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What is known about the data.
-
-    Args:
-        place: What variables read.
-        narrowed: What stands at some paths, where more is known than the place says.
-        facts: Whether some conditions hold, by their canonical text.
-    """
-
-    place: Place = ANYWHERE
-    narrowed: Mapping[Path, Values] = field(default_factory=dict)
-    facts: Mapping[str, bool] = field(default_factory=dict)
-
-    def at(self, path: Path) -> Values:
-        """Return what may stand at a path; ``MISSING`` for nothing at all.
-
-        Args:
-            path: The path.
-        """
-        found = self.narrowed.get(path)
-        return self.beneath(path).values if found is None else found
-
-    def beneath(self, path: Path) -> Place:
-        """Return the place at a path, as the schema has it.
-
-        Args:
-            path: The path.
-        """
-        return self.place.beneath(path)
-
-    def join(self, other: Known) -> Known:
-        """Return what is known where either is the case.
-
-        Args:
-            other: The other case.
-        """
-        paths = self.narrowed.keys() & other.narrowed.keys()
-        return replace(
-            self,
-            narrowed={path: join([self.narrowed[path], other.narrowed[path]]) for path in paths},
-            facts=dict(self.facts.items() & other.facts.items()),
-        )
-
-
-def is_constant(rule: Any) -> bool:
-    """Return whether a rule is made of constants alone.
-
-    Args:
-        rule: A checked rule.
-    """
-    if type(rule) is list:
-        return all(map(is_constant, rule))
-    return type(rule) is not dict or not rule
-
-
-def variable(rule: Any) -> tuple[Path, Any] | None:
-    """Take a variable apart whose path is written out, and whose default is a constant.
-
-    Args:
-        rule: A checked rule.
-
-    Returns:
-        The path and the default; None for any other rule.
-    """
-    path = constant_path(rule)
-    if path is not None:
-        return path, None
-    given = rule.get("var") if type(rule) is dict else None
-    if type(given) is not list or len(given) < 2 or type(given[0]) in (list, dict) or not is_constant(given[1]):
-        return None
-    return split(given[0]), given[1]
-
-
-def as_conjunction(name: str, given: list[Any]) -> list[Any] | None:
-    """Return the two comparisons of a "between"; None for any other operation.
-
-    Args:
-        name: The operator.
-        given: Its operands.
-    """
-    if name not in ("<", "<=") or len(given) < 3:
-        return None
-    return [{name: given[:2]}, {name: given[1:3]}]
 
 
 class Judge:
@@ -122,7 +34,9 @@ class Judge:
 
     def __init__(self) -> None:
         self._left = _MAX_WORK
+        # What is kept goes with the objects that it is about, so that no other object gets their ids.
         self._keys: dict[int, tuple[Any, str]] = {}
+        self._values: dict[tuple[int, int], tuple[Any, Known, Values]] = {}
 
     # -- truth --------------------------------------------------------------------------------------------------------
 
@@ -149,13 +63,19 @@ class Judge:
             rule: A checked rule.
             known: What is known about the data.
         """
-        self._left -= 1
-        if self._left < 0:
-            return ANYTHING
         if is_constant(rule):
             return constant(rule)
         if type(rule) is list:
             return Values(lists=Read())
+        kept = self._values.get((id(rule), id(known)))
+        if kept is None:
+            self._left -= 1
+            if self._left < 0:
+                return ANYTHING
+            kept = self._values[id(rule), id(known)] = (rule, known, self._computed(rule, known))
+        return kept[2]
+
+    def _computed(self, rule: Any, known: Known) -> Values:
         name, given, _ = operands(rule)
         if name in ("and", "or"):
             return self._junction(name, given, known)
@@ -175,7 +95,6 @@ class Judge:
     def _key(self, rule: Any) -> str:
         found = self._keys.get(id(rule))
         if found is None:
-            # The rule is kept with its text, so that no other object gets its id.
             found = self._keys[id(rule)] = (rule, canonical.canonical_text(rule))
         return found[1]
 

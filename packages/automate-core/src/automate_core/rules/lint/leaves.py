@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from automate_core.errors import nearby
 from automate_core.rules.coercion import is_number
 from automate_core.rules.lint.findings import Finding, Severity, enumerated, phrase
-from automate_core.rules.lint.judge import Judge, Known, Path, is_constant, variable
+from automate_core.rules.lint.judge import Judge
+from automate_core.rules.lint.known import Known, Path, is_constant, variable
 from automate_core.rules.lint.places import Place
 from automate_core.rules.operators import CLASSIC
 from automate_core.rules.sentences import quote

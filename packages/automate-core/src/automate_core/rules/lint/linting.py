@@ -10,7 +10,8 @@ from automate_core.rules.engine import DEFAULT, Engine
 from automate_core.rules.limits import escape
 from automate_core.rules.lint.canonical import canonical_text
 from automate_core.rules.lint.findings import Finding, Severity, phrase
-from automate_core.rules.lint.judge import Judge, Known, Path, as_conjunction, is_constant
+from automate_core.rules.lint.judge import Judge
+from automate_core.rules.lint.known import Known, Path, as_conjunction, is_constant
 from automate_core.rules.lint.leaves import Comparison, check_comparison, check_path
 from automate_core.rules.lint.places import ANYWHERE, Place, place_of
 from automate_core.rules.paths import split
@@ -180,9 +181,9 @@ class _Walk:
     ) -> None:
         goes_on = name == "and"
         for at, part in enumerate(given):
-            beside = [other for position, other in enumerate(given) if position != at]
-            inner = self._assume(beside, goes_on, around) if len(given) <= _PAIRWISE and goes_on else around
             tests = is_condition or at < len(given) - 1
+            beside = [*given[:at], *given[at + 1 :]] if goes_on and len(given) <= _PAIRWISE else []
+            inner = self._assume(beside, goes_on, around)
             self.visit(part, places[at], known, inner or around, is_condition=tests)
             if tests and is_constant(part):
                 self._tell_constant(part, places[at], name)

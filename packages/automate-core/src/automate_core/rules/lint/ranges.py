@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from automate_core.rules.coercion import INFINITY
@@ -63,7 +63,8 @@ class Range:
         """
         relation = relation if holds else _INVERSE[relation]
         if relation == "!=":
-            return make_range(replace(self, without=self.without | {point}))
+            without = self.without | {point}
+            return make_range(Range(self.low, self.high, self.above, self.below, without, self.whole))
         part: Range | None = self
         if relation in ("==", ">", ">="):
             part = part.meet(Range(point, self.high, above=relation == ">")) if part else None
@@ -128,7 +129,7 @@ def make_range(wanted: Range) -> Range | None:
     above, below = above or low in wanted.without, below or (high is not None and high in wanted.without)
     if high is not None and (low > high or (low == high and (above or below))):
         return None
-    return replace(wanted, low=low, high=high, above=above, below=below)
+    return Range(low, high, above, below, wanted.without, wanted.whole)
 
 
 def _next_whole(end: Any, is_open: bool, without: frozenset[Any], step: int = 1) -> tuple[Any, bool]:

@@ -144,7 +144,8 @@ class Values:
         Args:
             holds: The test.
         """
-        return replace(self, exact=tuple([value for value in self.exact if holds(value)]))
+        exact = tuple([value for value in self.exact if holds(value)])
+        return Values(exact, self.number, self.nan, self.texts, self.lists)
 
     def where_true(self, truth: bool, missing: Any = None) -> Values:
         """Return those that JSONLogic takes for true, or for false.
@@ -175,8 +176,7 @@ class Values:
         number, nan = _narrowed(self.number, self.nan, relation, _reading("number", name, other), holds)
         texts = self.texts and _narrowed_read(self.texts, relation, _reading("string", name, other), holds)
         lists = self.lists and _narrowed_read(self.lists, relation, _reading("array", name, other), holds)
-        narrowed = replace(known, number=number, nan=nan, texts=texts, lists=lists)
-        return narrowed._pinned()
+        return Values(known.exact, number, nan, texts, lists)._pinned()
 
     def where_in(self, members: list[Any], holds: bool, missing: Any = None) -> Values:
         """Return those that are in a list of constants, or are not.
@@ -216,15 +216,17 @@ class Values:
 
     def _pinned(self) -> Values:
         """Return the same, a range that is a single number or text being a known value."""
-        exact = list(self.exact)
         number, texts = self.number, self.texts
+        if not (number and number.is_point) and not (texts and texts.text.is_point):
+            return self
+        exact = list(self.exact)
         if number is not None and number.is_point:
             exact.append(number.low)
             number = None
         if texts is not None and texts.text.is_point:
             exact.append(texts.text.low)
             texts = None
-        return replace(self, exact=_distinct(exact), number=number, texts=texts)
+        return Values(_distinct(exact), number, self.nan, texts, self.lists)
 
 
 def _actual(value: Any, missing: Any) -> Any:
