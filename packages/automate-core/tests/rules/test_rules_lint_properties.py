@@ -65,7 +65,7 @@ SCALARS = [
 PATHS = ["n", "x", "s", "t", "b", "o", "l", "c", "m", "d", "d.z", "l.0", "l.0.q", "zzz", "", "s.0", "t.1"]
 COMPARISONS = ["==", "===", "!=", "!==", ">", ">=", "<", "<="]
 
-constants = st.sampled_from([*SCALARS, [], ["paid"], [1], {}])
+constants: st.SearchStrategy[Any] = st.sampled_from([*SCALARS, [], ["paid"], [1], {}])
 variables = st.one_of(
     st.sampled_from(PATHS).map(lambda path: {"var": path}),
     st.tuples(st.sampled_from(PATHS), st.sampled_from(SCALARS)).map(lambda pair: {"var": list(pair)}),
@@ -142,7 +142,7 @@ def holds(rule: Any, data: Any) -> bool:
     return evaluate({"!!": [rule]}, data)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(rule=rules, other=rules, case=cases)
 def test_the_judge_never_errs(rule: Any, other: Any, case: tuple[Any, Any]) -> None:
     schema, data = case
@@ -158,7 +158,7 @@ def test_the_judge_never_errs(rule: Any, other: Any, case: tuple[Any, Any]) -> N
     assert judge.truth(rule, both) in (None, actual)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(rule=rules, case=cases)
 def test_every_finding_is_true(rule: Any, case: tuple[Any, Any]) -> None:
     schema, data = case
@@ -166,7 +166,7 @@ def test_every_finding_is_true(rule: Any, case: tuple[Any, Any]) -> None:
         assert is_true(finding, rule, data), (finding, rule, data)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(rule=rules, other=rules, case=cases)
 def test_what_is_said_about_two_rules_is_true(rule: Any, other: Any, case: tuple[Any, Any]) -> None:
     schema, data = case

@@ -130,17 +130,17 @@ class _Walk:
     def _visit_comparison(
         self, name: str, rule: Any, given: list[Any], pointer: str, known: Known, around: Known
     ) -> None:
-        parts = as_conjunction(name, given) or [rule]
-        for part in parts:
+        for part in as_conjunction(name, given) or [rule]:
             found = Comparison.read(name, part[name])
-            if found is None:
+            truth = self._judge.truth(part, known)
+            # Half of a "between" that always holds leaves it to the other half.
+            if found is None or (truth and part is not rule):
                 continue
-            findings = list(check_comparison(found, part, pointer, known, around, self._judge))
-            if any(check_path(found.path, known.place, pointer)):
-                findings = []  # that there is no such variable says it all
-            self.findings += findings
-            if self._judge.truth(part, known) is not None:
+            if truth is not None:
                 self._decided.add(pointer)
+            # That there is no such variable says it all.
+            if not any(check_path(found.path, known.place, pointer)):
+                self.findings += check_comparison(found, part, pointer, known, around, self._judge)
         if pointer not in self._decided:
             self._tell_truth(rule, pointer, known)
 
