@@ -11,8 +11,8 @@ SCHEMA = {
     "type": "object",
     "properties": {"amount": {"type": "number"}, "customer": {"$ref": "#/$defs/Customer"}},
     "required": ["amount", "customer"],
-    "$defs": {"Customer": {"type": "object", "properties": {"country": {"enum": ["DE", "FR"]}}, "required": ["country"]}},
-}  # fmt: skip
+    "$defs": {"Customer": {"properties": {"country": {"enum": ["DE", "FR"]}}, "required": ["country"]}},
+}
 
 
 def definition(rule: Any = None, condition: Any = None, event: str = "order.paid") -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from automate_core.errors import AutomateError, WorkflowNotFound, nearby
 from automate_core.rules import Finding, Severity
@@ -13,10 +13,7 @@ from automate_core.workflow.linting import lint_definition
 
 from automate.event_types import event_types
 
-if TYPE_CHECKING:
-    from automate.models import WorkflowVersion
-
-__all__ = ["Linted", "lint_definitions", "lint_live", "live_definitions"]
+__all__ = ["Linted", "lint_definitions", "lint_live"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,22 +79,6 @@ def _linted(definition: WorkflowDefinition, rules: dict[str, Any]) -> Linted:
     return Linted(definition.slug, event, schema is not None, findings)
 
 
-def live_definitions(using: str = "default") -> dict[str, WorkflowDefinition]:
-    """Return the definitions of the live versions of enabled workflows, by slug.
-
-    Args:
-        using: The database.
-    """
-    return {version.workflow.slug: parse(version.definition) for version in _live(using)}
-
-
-def _live(using: str) -> Iterable[WorkflowVersion]:
-    from automate.models import WorkflowVersion
-
-    versions = WorkflowVersion.objects.using(using).select_related("workflow")
-    return versions.filter(live=True, workflow__enabled=True).order_by("workflow__slug")
-
-
 def lint_live(slugs: Sequence[str] = (), *, using: str = "default") -> list[Linted]:
     """Find what is wrong with the rules of live workflows.
 
@@ -108,7 +89,11 @@ def lint_live(slugs: Sequence[str] = (), *, using: str = "default") -> list[Lint
     Raises:
         WorkflowNotFound: If one is not live; the message names those nearby.
     """
-    live = live_definitions(using)
+    from automate.models import WorkflowVersion
+
+    versions = WorkflowVersion.objects.using(using).select_related("workflow")
+    enabled = versions.filter(live=True, workflow__enabled=True).order_by("workflow__slug")
+    live = {version.workflow.slug: parse(version.definition) for version in enabled}
     for slug in slugs:
         if slug not in live:
             raise WorkflowNotFound(f"No workflow {slug!r} is live.{nearby(slug, live)}")
