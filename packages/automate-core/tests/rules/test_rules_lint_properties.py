@@ -142,6 +142,57 @@ def holds(rule: Any, data: Any) -> bool:
     return evaluate({"!!": [rule]}, data)
 
 
+TEXTS = ["", "0", "1", "5", "05", " 5 ", "2.5", "100", "paid", "a", "b", "Z", "true", "[object Object]", "1,2", "é"]
+TELLING = [
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    5,
+    2.5,
+    100,
+    10**17,
+    {},
+    [],
+    [None],
+    [5],
+    ["5"],
+    ["a"],
+    ["a", "b"],
+    [1, 2],
+    [[1]],
+]
+"""Values that are read as texts, as numbers, and as neither."""
+SIMPLE = [*TELLING, *TEXTS]
+ALIKE = ["a", ["a"], "5", 5, ["5"], [5], "", [], None, 0, "0", True]
+"""Values that equal each other in one way and not in another."""
+
+simple = st.sampled_from(ALIKE) | st.sampled_from(SIMPLE)
+
+conditions = st.one_of(
+    operation(names, st.just({"var": "a"}), simple),
+    operation(names, simple, st.just({"var": "a"})),
+    operation(st.just("in"), st.just({"var": "a"}), st.lists(simple, max_size=3)),
+    operation(st.just("in"), st.just({"var": "a"}), st.sampled_from(TEXTS)),
+    operation(st.just("in"), simple, st.just({"var": "a"})),
+    st.just({"!": [{"var": "a"}]}),
+)
+
+
+@settings(max_examples=4_000, deadline=None)
+@given(value=simple, written=st.lists(conditions, min_size=2, max_size=3))
+def test_what_follows_from_conditions_about_one_value_is_true(value: Any, written: list[Any]) -> None:
+    judge, after = Judge(), Known()
+    for condition in written:
+        rule, actual = check(condition, CLASSIC)[0], holds(condition, {"a": value})
+        assert judge.truth(rule, after) in (None, actual)
+        narrowed = judge.assume(rule, actual, after)
+        assert narrowed is not None, "what is the case was called impossible"
+        after = narrowed
+
+
 @settings(max_examples=300, deadline=None)
 @given(rule=rules, other=rules, case=cases)
 def test_the_judge_never_errs(rule: Any, other: Any, case: tuple[Any, Any]) -> None:
