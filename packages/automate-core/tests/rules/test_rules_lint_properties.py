@@ -143,7 +143,7 @@ def holds(rule: Any, data: Any) -> bool:
 
 
 TEXTS = ["", "0", "1", "5", "05", " 5 ", "2.5", "100", "paid", "a", "b", "Z", "true", "[object Object]", "1,2", "é"]
-TELLING = [
+TELLING: list[Any] = [
     None,
     True,
     False,
