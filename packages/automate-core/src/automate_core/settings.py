@@ -112,6 +112,9 @@ class EventSettings(_Section):
     max_causation_depth: int = Field(
         10, gt=0, description="Longest chain of events and runs that cause each other; breaks loops."
     )
+    enforce_schemas: bool = Field(
+        False, description="Refuse to emit an event whose payload does not fit the schema declared for its type."
+    )
     dedupe_window_days: int = Field(30, gt=0, description="How long a dedupe key is remembered.")
     partition: bool = Field(
         False, description="Let 'automate partition events' keep events in a partition per month; PostgreSQL alone."

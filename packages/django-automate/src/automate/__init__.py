@@ -9,6 +9,7 @@ from automate.__about__ import __version__
 if TYPE_CHECKING:
     from automate.actions import action
     from automate.builder import workflow
+    from automate.event_types import event_type
     from automate.events import (
         NewEvent,
         aemit_event,
@@ -28,6 +29,7 @@ __all__ = [
     "arun_workflow",
     "emit_event",
     "emit_events",
+    "event_type",
     "run_workflow",
     "workflow",
 ]
@@ -35,6 +37,7 @@ __all__ = [
 _LAZY = {
     "action": "automate.actions",
     "workflow": "automate.builder",
+    "event_type": "automate.event_types",
     "emit_event": "automate.events",
     "aemit_event": "automate.events",
     "NewEvent": "automate.events",

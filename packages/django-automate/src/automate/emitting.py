@@ -25,6 +25,7 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.utils import timezone
 
 from automate.artifacts import Owner, Reference, keep, save, stored
+from automate.event_types import event_types
 from automate.payloads import max_depth
 from automate.signals import event_received, send
 
@@ -95,6 +96,7 @@ class Origin:
         created_at: When.
         max_bytes: Largest payload.
         max_depth: Levels of nesting of a payload.
+        enforces_schemas: Whether a payload must fit the schema that is declared for its type.
     """
 
     tenant: str
@@ -103,6 +105,7 @@ class Origin:
     created_at: datetime = field(default_factory=timezone.now)
     max_bytes: int = field(default_factory=lambda: settings.current().events.max_payload_bytes)
     max_depth: int = field(default_factory=max_depth)
+    enforces_schemas: bool = field(default_factory=lambda: settings.current().events.enforce_schemas)
 
 
 @dataclass(slots=True)
@@ -157,6 +160,8 @@ def draft_event(event: NewEvent, origin: Origin) -> Draft:
     ):
         if text != "":
             check_text(name, text, limit=limit)
+    if origin.enforces_schemas:
+        event_types.ensure_fits(event.type, event.payload)
     canonical = check_payload(event.payload, max_bytes=origin.max_bytes, max_depth=origin.max_depth)
     draft = Draft(event, str(uuid7()), tenant, canonical, stored(event.payload, canonical))
     if event.ordering_key != "" or event.priority != 0 or event.queue != "default":

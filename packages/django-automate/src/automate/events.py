@@ -94,7 +94,8 @@ def emit_event(
         The id of the event, as text.
 
     Raises:
-        InvalidPayloadError: If the type, the payload or another text cannot be stored; nothing was written and the
+        InvalidPayloadError: If the type, the payload or another text cannot be stored, or with
+            ``EVENTS.enforce_schemas`` the payload does not fit the schema of its type; nothing was written and the
             caller's transaction is still usable.
         OutboxError: If the ordering key, the priority or the queue cannot be stored; likewise.
         DuplicateEventError: If the dedupe key was used before with another type or payload; likewise.

@@ -5,11 +5,22 @@ See :mod:`automate_core.rules`, whose functions always take the classic dialect.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from automate_core.rules import CompiledRule, Engine, engine_for, format_explanation
+from automate_core import rules as core
+from automate_core.rules import CompiledRule, Engine, Finding, engine_for, format_explanation
 
-__all__ = ["CompiledRule", "compile_rule", "current_engine", "evaluate", "explain", "format_explanation"]
+__all__ = [
+    "CompiledRule",
+    "Finding",
+    "compile_rule",
+    "current_engine",
+    "evaluate",
+    "explain",
+    "format_explanation",
+    "lint",
+]
 
 
 def current_engine() -> Engine:
@@ -69,3 +80,21 @@ def explain(rule_spec: Any, context: Any) -> dict[str, Any]:
         RuleError: As :func:`evaluate`.
     """
     return current_engine().explain(rule_spec, context)
+
+
+def lint(rule_spec: Any, schema: Any = None, others: Mapping[str, Any] | None = None) -> list[Finding]:
+    """Find what is wrong with a rule, without any data; see :func:`automate_core.rules.lint`.
+
+    Args:
+        rule_spec: The rule, JSONLogic as JSON data.
+        schema: JSON Schema of the data; None where nothing is known.
+        others: Other rules over the same data, by name.
+
+    Returns:
+        The findings, in the order of the rule; those about other rules at the end.
+
+    Raises:
+        RuleError: If the rule is not well formed.
+        ConfigurationError: If the schema is malformed or uses what is not understood.
+    """
+    return core.lint(rule_spec, schema, others, engine=current_engine())

@@ -8,17 +8,21 @@ from automate_core.rules.engine import CompiledRule, Engine, compile_rule, evalu
 from automate_core.rules.engines import engine_for
 from automate_core.rules.formatting import format_explanation
 from automate_core.rules.index import RuleIndex
+from automate_core.rules.lint import Finding, Severity, lint
 from automate_core.rules.operators import Operator, custom_operator
 
 __all__ = [
     "CompiledRule",
     "Engine",
+    "Finding",
     "Operator",
     "RuleIndex",
+    "Severity",
     "compile_rule",
     "custom_operator",
     "engine_for",
     "evaluate",
     "explain",
     "format_explanation",
+    "lint",
 ]

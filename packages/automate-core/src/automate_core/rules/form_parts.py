@@ -221,13 +221,13 @@ def explain_transform(
         seen = [part(context, hidden, ledger) for part in parts]
         count = len(items_of(seen[0][0]))
         value = compute(context, ledger.budget())
-        reason = sentences.transformed(name, count, len(value) if name == "filter" else None)
         if hidden or secret or is_redacted(seen):
             clean, redacted = REDACTED, True
             ledger.texts.append(clean)
         else:
             clean, redacted = look(ledger, value, items_path)
         nodes = [part[1] for part in seen]
+        reason = sentences.transformed(name, count, len(value) if name == "filter" else clean)
         return value, node_of(ledger, name, path, clean, truthy(value), nodes, reason), redacted
 
     return explain

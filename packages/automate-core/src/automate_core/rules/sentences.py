@@ -264,11 +264,17 @@ def branch(nodes: list[dict[str, Any]], chosen: int | None) -> str:
     return _cut(f"condition {chosen // 2 + 1} holds ({nodes[chosen - 1]['reason']}): {nodes[chosen]['reason']}")
 
 
-def transformed(operator: str, items: int, kept: int | None) -> str:
-    """Say what went through a list."""
-    if kept is not None:
-        return f"keeps {kept} of {_count(items, 'item')}"
-    return f"{operator} goes through {_count(items, 'item')}"
+def transformed(operator: str, items: int, value: Any) -> str:
+    """Say what went through a list, and what came out.
+
+    Args:
+        operator: ``map``, ``filter`` or ``reduce``.
+        items: The number of items.
+        value: What to show of the result; of ``filter``, the number of items that it keeps.
+    """
+    if operator == "filter":
+        return f"keeps {value} of {_count(items, 'item')}"
+    return _cut(f"{operator} over {_count(items, 'item')} gives {quote(value)}")
 
 
 def searched(operator: str, items: int, decisive: int | None, detail: dict[str, Any] | None) -> str:

@@ -18,6 +18,7 @@ from automate_core.workflow.definition import (
     parse,
 )
 from automate_core.workflow.events import is_event_pattern, is_event_type, matches, patterns_for
+from automate_core.workflow.linting import lint_definition
 from automate_core.workflow.planner import (
     Outcome,
     Plan,
@@ -64,6 +65,7 @@ __all__ = [
     "invalid_definition",
     "is_event_pattern",
     "is_event_type",
+    "lint_definition",
     "matches",
     "parse",
     "patterns_for",

@@ -7,6 +7,9 @@ from typing import ClassVar, Protocol
 
 from automate.commands import ProjectCommand
 from automate.commands.rules.backtest import Backtest
+from automate.commands.rules.explain import Explain
+from automate.commands.rules.lint import Lint
+from automate.commands.rules.test import Test
 
 __all__ = ["RulesCommand", "Subcommand"]
 
@@ -28,7 +31,7 @@ class Subcommand(Protocol):
         """
 
     def handle(self, args: argparse.Namespace) -> int:
-        """Do the work; the project is set up.
+        """Do the work; the project is set up, unless the subcommand says that it does without.
 
         Args:
             args: The parsed arguments.
@@ -38,7 +41,7 @@ class Subcommand(Protocol):
         """
 
 
-SUBCOMMANDS: tuple[Subcommand, ...] = (Backtest(),)
+SUBCOMMANDS: tuple[Subcommand, ...] = (Explain(), Test(), Lint(), Backtest())
 
 
 class RulesCommand(ProjectCommand):
@@ -57,6 +60,18 @@ class RulesCommand(ProjectCommand):
             subparser = actions.add_parser(subcommand.name, help=subcommand.help, description=subcommand.help)
             subcommand.add_arguments(subparser)
 
+    def run(self, args: argparse.Namespace) -> int:
+        """Set the project up, unless the subcommand does without, and do the work.
+
+        Args:
+            args: The parsed arguments.
+
+        Returns:
+            The exit status of the subcommand.
+        """
+        does_without = getattr(_chosen(args), "does_without_project", None)
+        return self.handle(args) if does_without is not None and does_without(args) else super().run(args)
+
     def handle(self, args: argparse.Namespace) -> int:
         """Do what was asked for.
 
@@ -66,5 +81,8 @@ class RulesCommand(ProjectCommand):
         Returns:
             The exit status of the subcommand.
         """
-        chosen = next(subcommand for subcommand in SUBCOMMANDS if subcommand.name == args.action)
-        return chosen.handle(args)
+        return _chosen(args).handle(args)
+
+
+def _chosen(args: argparse.Namespace) -> Subcommand:
+    return next(subcommand for subcommand in SUBCOMMANDS if subcommand.name == args.action)

@@ -7,11 +7,14 @@ import json
 from typing import Any
 
 from automate_core.errors import InvalidDefinitionError
+from automate_core.rules import Severity
 from automate_core.workflow.catalogue import RegistryCatalogue
 from automate_core.workflow.checks import ensure_publishable
+from automate_core.workflow.definition import WorkflowDefinition
 from django.core.management.base import BaseCommand, CommandError
 
 from automate.builder import WorkflowBuilder, definitions
+from automate.linting import lint_definitions
 from automate.models import WorkflowVersion
 from automate.models.workflows import LISTENING
 from automate.publish import publish
@@ -32,17 +35,22 @@ class Command(BaseCommand):
         parser.add_argument(
             "--check", action="store_true", help="publish nothing; exit with 1 where something would be"
         )
+        parser.add_argument(
+            "--strict", action="store_true", help="publish nothing where lint finds an error or a warning in a rule"
+        )
         parser.add_argument("--json", action="store_true", help="print JSON")
 
-    def handle(self, *, check: bool = False, **options: Any) -> None:
+    def handle(self, *, check: bool = False, strict: bool = False, **options: Any) -> None:
         """Publish.
 
         Args:
             check: Whether only to look.
+            strict: Whether to publish nothing where something is wrong with a rule.
             **options: The other options.
 
         Raises:
-            CommandError: If a definition cannot be published (then none is), or on ``--check`` where one would be.
+            CommandError: If a definition cannot be published (then none is), on ``--check`` where one would be, or on
+                ``--strict`` where something is wrong with a rule (then none is published).
         """
         found = definitions.all()
         problems = []
@@ -53,6 +61,7 @@ class Command(BaseCommand):
                 problems.append(f"{builder.origin}: {error}")
         if problems:
             raise CommandError("\n".join(problems))
+        self._lint([builder.definition() for builder in found], strict=strict)
         rows = []
         for builder in found:
             if check:
@@ -63,6 +72,19 @@ class Command(BaseCommand):
         self._print(rows, as_json=options["json"], check=check)
         if check and any(row["changed"] for row in rows):
             raise CommandError("Some workflows are not published as they are defined: run automate_sync.")
+
+    def _lint(self, found: list[WorkflowDefinition], *, strict: bool) -> None:
+        """Print what is wrong with the rules, apart from the output, so that it stays JSON."""
+        lines = [
+            f"{linted.workflow}: {finding}"
+            for linted in lint_definitions(found)
+            for finding in linted.findings
+            if finding.severity != Severity.NOTE
+        ]
+        if strict and lines:
+            raise CommandError("\n".join([*lines, "Nothing was published: --strict."]))
+        for line in lines:
+            self.stderr.write(self.style.WARNING(line))
 
     def _print(self, rows: list[dict[str, Any]], *, as_json: bool, check: bool) -> None:
         if as_json:
