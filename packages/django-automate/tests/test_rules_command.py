@@ -291,7 +291,7 @@ def test_automate_sync_warns_and_publishes_unless_it_is_strict(live: Any) -> Non
         sync("--strict")
     assert Workflow.objects.count() == 0
     out, err = sync("--json")
-    assert json.loads(out) == [{"workflow": "big", "version": 1, "changed": True}]
+    assert json.loads(out) == [{"workflow": "big", "version": 1, "shadow": False, "changed": True}]
     assert err.startswith("big: /trigger/rule: 'status == \"payed\"' is always false")
     event_types.clear()
     assert sync("--strict") == ("big  v1  unchanged\n", "")
