@@ -150,6 +150,15 @@ def cyclic_data() -> dict[str, Any]:
     return data
 
 
+class Quarrelsome:
+    """Cannot be compared, hashed, tested or written."""
+
+    def _refuse(self, *_: object) -> Any:
+        raise ValueError("leave me alone")
+
+    __eq__ = __bool__ = __hash__ = __str__ = __repr__ = __len__ = __iter__ = _refuse  # type: ignore[assignment]
+
+
 def deep_data() -> list[Any]:
     outer: list[Any] = []
     inner = outer
@@ -182,6 +191,14 @@ def deep_data() -> list[Any]:
         ({"var": "x.__class__.__mro__"}, {"x": "text"}, False),
         ({"var": "x.upper"}, {"x": "text"}, False),
         ({"==": [{"var": "x"}, {"var": "y"}]}, {"x": object(), "y": object()}, False),
+        ({"in": [{"var": "x"}, {"var": "y"}]}, {"x": Quarrelsome(), "y": [1]}, False),
+        ({"in": [{"var": "x"}, {"var": "y"}]}, {"x": deep_data(), "y": [deep_data()]}, False),
+        ({"in": [{"var": ""}, [{"var": ""}]]}, cyclic_data(), True),
+        (
+            {"in": [repeated(64, [ACCUMULATOR, ACCUMULATOR], 1), [repeated(64, [ACCUMULATOR, ACCUMULATOR], 1)]]},
+            {},
+            False,
+        ),
     ],
 )
 def test_strange_data_gives_a_value(rule: Any, data: Any, matches: bool) -> None:

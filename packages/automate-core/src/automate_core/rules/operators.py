@@ -234,7 +234,8 @@ def modulo(budget: Budget | None, first: Any, second: Any) -> Number:
     if right == 0 or left != left or left in (INFINITY, -INFINITY):
         return NAN
     remainder = math.fmod(left, right)
-    return int(remainder) if remainder and remainder.is_integer() else remainder
+    exact = remainder.is_integer() and remainder != 0 and -MAX_EXACT <= remainder <= MAX_EXACT
+    return int(remainder) if exact else remainder
 
 
 def largest(budget: Budget | None, *values: Any) -> Number:
@@ -283,6 +284,10 @@ def contains(budget: Budget | None, needle: Any, haystack: Any) -> bool:
         return False
     if budget is not None:
         budget.read_items(len(haystack))
+    needle = plain(needle)
+    if type(needle) not in JSON_TYPES or isinstance(needle, list | dict):
+        # Equal to nothing but itself. Python would compare lists item by item, however deep.
+        return any(item is needle for item in haystack)
     if JSON_TYPES.issuperset(map(type, haystack)) and needle not in haystack:
         # Python's equality is wider than the strict one: what it does not find is not there.
         return False
