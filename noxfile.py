@@ -355,6 +355,15 @@ def simulation(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", tags=["rest"], requires=["dist"])
+def differential(session: nox.Session) -> None:
+    """Random rules beside json-logic-js under Node; `-- --seed 7 --rules 20000`, `-- --record` keeps the answers."""
+    develop(session)
+    if not session.posargs:
+        run(session, "pytest", "tests/differential")
+    run(session, "python", "-m", "tests.differential", *session.posargs)
+
+
+@nox.session(venv_backend="none", tags=["rest"], requires=["dist"])
 def docs(session: nox.Session) -> None:
     """The documentation: built without a warning, complete, and every snippet executed."""
     develop(session)
