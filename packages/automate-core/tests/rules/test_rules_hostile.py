@@ -93,6 +93,14 @@ def test_unknown_operator_names_what_is_near() -> None:
         compile_rule({"missing_sum": [1, ["a"]]})
 
 
+def doubled() -> list[Any]:
+    """A list of a billion items: 30 lists, each of which holds another one twice."""
+    items = [1]
+    for _ in range(30):
+        items = [items, items]  # type: ignore[list-item]
+    return items
+
+
 MANY = list(range(MAX_VISITS))
 TEXT = "a" * 250_000
 
@@ -124,6 +132,11 @@ TEXT = "a" * 250_000
         ),
         (kept({"var": {"var": "accumulator.text"}}, {"var": ""}), {"many": MANY, "text": "accumulator." * 340}),
         (kept({"var": "accumulator.text" + ".0" * 1_000}, {"var": ""}), {"many": MANY, "text": TEXT}),
+        *(
+            ({name: [{"var": "a"}, {"var": "b"}]}, {"a": doubled(), "b": other})
+            for name, other in (("<", doubled()), ("==", "1," * 1_000_000), ("in", "1," * 1_000_000))
+        ),
+        ({">=": [[{"var": "a"}], {"var": "a"}]}, {"a": doubled()}),
         (repeated(9_000, {"if": [{"-": [ACCUMULATOR, 1]}, [ACCUMULATOR], [ACCUMULATOR]]}, 1), {}),
     ],
 )

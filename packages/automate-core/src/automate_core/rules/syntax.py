@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 from automate_core.errors import RuleError, RuleLimitExceeded, RuleSyntaxError, UnknownOperationError, nearby
 from automate_core.rules.limits import MAX_DEPTH, MAX_INTEGER_BITS, MAX_NODES, MAX_TEXT_BYTES, Where, pointer
-from automate_core.rules.operators import Operator
+from automate_core.rules.operators import Form, Operator
 
 __all__ = ["check", "copy_spec", "operands"]
 
@@ -71,7 +71,9 @@ def check(rule: Any, operators: Mapping[str, Operator]) -> tuple[Any, int, bool]
         if isinstance(value, dict):
             operator, items = _operation(value, where, operators)
             name = operator.name
-            budgeted = budgeted or operator.budgeted
+            if not budgeted:
+                compares = operator.form is Form.COMPARISON
+                budgeted = operator.budgeted or (compares and _may_read_lists(name, items))
             if items is None:
                 nodes += 1
                 _place_single(name, frame, stack)
@@ -94,6 +96,12 @@ def check(rule: Any, operators: Mapping[str, Operator]) -> tuple[Any, int, bool]
                 copy.append(None)
                 _place(item, depth + 1, (where, name, len(copy) - 1), frame, copy, len(copy) - 1, stack)
     return root[0], nodes, budgeted
+
+
+def _may_read_lists(name: str, items: Any) -> bool:
+    """Tell whether a comparison may read long lists as text: beside a scalar constant it never reads far."""
+    second_kind = dict if name == "in" else _CONTAINERS
+    return any(isinstance(first, _CONTAINERS) and isinstance(second, second_kind) for first, second in pairwise(items))
 
 
 def _variable_path(value: dict[Any, Any]) -> str | None:
