@@ -215,7 +215,7 @@ def _text_number(text: str, budget: Budget | None) -> Number:
     if text and text[0] not in _NUMBER_STARTS:
         return NAN
     if budget is not None:
-        budget.read_text(len(text))
+        budget.scan_text(len(text))
     match = _WHOLE_NUMBER.fullmatch(text)
     if match is None:
         return NAN
@@ -253,7 +253,7 @@ def parse_number(value: Any, budget: Budget | None = None) -> Number:
         value = _leaf_text(next(_leaves(value, budget)))
     if type(value) is str:
         if budget is not None:
-            budget.read_text(len(value))
+            budget.scan_text(len(value))
         match = _LEADING_NUMBER.match(value)
         return NAN if match is None else _digits_number(match[1])
     return to_double(value) if is_number(value) else NAN
@@ -351,6 +351,9 @@ def _leaves(value: list[Any], budget: Budget | None) -> Iterator[Any]:
     while stack:
         for item in stack[-1][0]:
             steps += 1
+            if budget is not None and steps >= _STEPS_PER_VISIT:
+                budget.visit(steps // _STEPS_PER_VISIT)
+                steps = 0
             leaf = plain(item)
             if not isinstance(leaf, list):
                 yield leaf
@@ -363,9 +366,6 @@ def _leaves(value: list[Any], budget: Budget | None) -> Iterator[Any]:
                 break
         else:
             inside.discard(stack.pop()[1])
-        if budget is not None and steps >= _STEPS_PER_VISIT:
-            budget.visit(steps // _STEPS_PER_VISIT)
-            steps = 0
 
 
 def loose_equal(first: Any, second: Any, budget: Budget | None = None) -> bool:
