@@ -364,6 +364,25 @@ def differential(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", tags=["rest"], requires=["dist"])
+def fuzz(session: nox.Session) -> None:
+    """Any rule and any data; `-- --runs 1000000` at full size, `-- --seed 7 --run 1234` plays one run again."""
+    develop(session)
+    if session.posargs:
+        run(session, "python", "-m", "tests.fuzz", *session.posargs)
+    else:
+        run(session, "pytest", "tests/fuzz")
+
+
+@nox.session(venv_backend="none", tags=["rest"], requires=["dist"])
+def hostile(session: nox.Session) -> None:
+    """Rules and data made to break an engine, a process for each, with its time and memory; `-- cyclic` for some."""
+    develop(session)
+    if not session.posargs:
+        run(session, "pytest", "tests/hostile")
+    run(session, "python", "-m", "tests.hostile", *session.posargs)
+
+
+@nox.session(venv_backend="none", tags=["rest"], requires=["dist"])
 def docs(session: nox.Session) -> None:
     """The documentation: built without a warning, complete, and every snippet executed."""
     develop(session)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from automate_core.rules import Engine
 from automate_core.rules.operators import Form
 
-__all__ = ["OFTEN", "Case", "Draw", "cases", "data_for", "rule_for"]
+__all__ = ["NAMES", "OFTEN", "OPERATORS", "Case", "Draw", "cases", "data_for", "rule_for", "scalar"]
 
 OPERATORS = Engine().operators
 NAMES = sorted(OPERATORS)
@@ -77,7 +77,7 @@ class Draw(random.Random):
         rarity: How often it draws what is rare, 0 to 1.
     """
 
-    def __init__(self, seed: str, rarity: float = ORDINARILY) -> None:
+    def __init__(self, seed: str | int, rarity: float = ORDINARILY) -> None:
         super().__init__(seed)
         self.rarity = rarity
 
