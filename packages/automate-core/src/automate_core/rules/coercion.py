@@ -51,6 +51,7 @@ MAX_EXACT = 2**53
 
 _OPAQUE = "[object Object]"
 _NUMBER_TYPES = (int, float)
+_NUMERIC_TYPES = frozenset(_NUMBER_TYPES)
 _MAX_NESTING = 100
 _STEPS_PER_LIST = 4
 _STEPS_PER_VISIT = 8
@@ -204,6 +205,15 @@ def to_number(value: Any, budget: Budget | None = None) -> Number:
         return _text_number(value, budget)
     if kind is bool:
         return int(value)
+    if kind is dict:
+        return NAN
+    if kind is list:
+        if len(value) != 1:
+            return NAN if value else 0
+        if type(value[0]) in _NUMERIC_TYPES:
+            return to_double(value[0]) + 0  # its text has no negative zero
+        if type(value[0]) is str:
+            return _text_number(value[0], budget)
     value = plain(value)
     if isinstance(value, list):
         found = list(islice(_leaves(value, budget), 2))

@@ -257,7 +257,7 @@ def _any_leaf(key: str, constant: Any, exact: Callable[..., Any]) -> Closure:
     return compare
 
 
-def _number_at_least(key: str, constant: Any, exact: Callable[..., Any]) -> Closure:
+def _number_at_least(key: str, constant: Any, _exact: Callable[..., Any]) -> Closure:
     def compare(context: Any, budget: Budget | None = None) -> Any:
         if type(context) is dict:
             value = context.get(key)
@@ -266,12 +266,12 @@ def _number_at_least(key: str, constant: Any, exact: Callable[..., Any]) -> Clos
                 return value >= constant
         else:
             value = step(context, key)
-        return exact(value, constant, budget)
+        return to_number(value, budget) >= constant
 
     return compare
 
 
-def _number_greater(key: str, constant: Any, exact: Callable[..., Any]) -> Closure:
+def _number_greater(key: str, constant: Any, _exact: Callable[..., Any]) -> Closure:
     def compare(context: Any, budget: Budget | None = None) -> Any:
         if type(context) is dict:
             value = context.get(key)
@@ -280,12 +280,12 @@ def _number_greater(key: str, constant: Any, exact: Callable[..., Any]) -> Closu
                 return value > constant
         else:
             value = step(context, key)
-        return exact(value, constant, budget)
+        return to_number(value, budget) > constant
 
     return compare
 
 
-def _number_at_most(key: str, constant: Any, exact: Callable[..., Any]) -> Closure:
+def _number_at_most(key: str, constant: Any, _exact: Callable[..., Any]) -> Closure:
     def compare(context: Any, budget: Budget | None = None) -> Any:
         if type(context) is dict:
             value = context.get(key)
@@ -294,12 +294,12 @@ def _number_at_most(key: str, constant: Any, exact: Callable[..., Any]) -> Closu
                 return value <= constant
         else:
             value = step(context, key)
-        return exact(value, constant, budget)
+        return to_number(value, budget) <= constant
 
     return compare
 
 
-def _number_less(key: str, constant: Any, exact: Callable[..., Any]) -> Closure:
+def _number_less(key: str, constant: Any, _exact: Callable[..., Any]) -> Closure:
     def compare(context: Any, budget: Budget | None = None) -> Any:
         if type(context) is dict:
             value = context.get(key)
@@ -308,7 +308,7 @@ def _number_less(key: str, constant: Any, exact: Callable[..., Any]) -> Closure:
                 return value < constant
         else:
             value = step(context, key)
-        return exact(value, constant, budget)
+        return to_number(value, budget) < constant
 
     return compare
 

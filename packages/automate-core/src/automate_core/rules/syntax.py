@@ -16,11 +16,13 @@ from automate_core.rules.operators import Form, Operator
 
 __all__ = ["check", "copy_spec", "operands"]
 
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 _CONTAINERS = (dict, list, tuple)
 _LISTS = (list, tuple)
 _SHOWN_NAME = 64
 _SHORT_TEXT = MAX_TEXT_BYTES // 4
 _SHORT_INTEGER = 2**60
+_COMPARISON = Form.COMPARISON
 
 _Frame = tuple[Any, int, Where, Any, Any, Any]
 """A list or an object, the operators and lists around it, its place, the frame of what holds it, and where its copy
@@ -71,9 +73,9 @@ def check(rule: Any, operators: Mapping[str, Operator]) -> tuple[Any, int, bool]
         if isinstance(value, dict):
             operator, items = _operation(value, where, operators)
             name = operator.name
-            if not budgeted:
-                compares = operator.form is Form.COMPARISON
-                budgeted = operator.budgeted or (compares and _may_read_lists(name, items))
+            budgeted = budgeted or operator.budgeted
+            if operator.form is _COMPARISON and type(items[1]) not in _SCALARS:
+                budgeted = budgeted or _may_read_lists(name, items)
             if items is None:
                 nodes += 1
                 _place_single(name, frame, stack)
