@@ -207,18 +207,20 @@ def to_number(value: Any, budget: Budget | None = None) -> Number:
         return int(value)
     if kind is dict:
         return NAN
-    if kind is list:
-        if len(value) != 1:
-            return NAN if value else 0
-        if type(value[0]) in _NUMERIC_TYPES:
-            return to_double(value[0]) + 0  # its text has no negative zero
-        if type(value[0]) is str:
-            return _text_number(value[0], budget)
-    value = plain(value)
+    value = value if kind is list else plain(value)
     if isinstance(value, list):
-        found = list(islice(_leaves(value, budget), 2))
-        return _text_number(_leaf_text(found[0]), budget) if len(found) == 1 else NAN
+        return _list_number(value, budget)
     return to_number(value, budget) if type(value) in JSON_TYPES and not isinstance(value, dict) else NAN
+
+
+def _list_number(items: list[Any], budget: Budget | None) -> Number:
+    """Read a list as the number that its text is: that of its only leaf, if there is one."""
+    if len(items) != 1:
+        return NAN if items else 0
+    if type(items[0]) in _NUMERIC_TYPES:
+        return to_double(items[0]) + 0  # its text has no negative zero
+    found = list(islice(_leaves(items, budget), 2))
+    return _text_number(_leaf_text(found[0]), budget) if len(found) == 1 else NAN
 
 
 def _text_number(text: str, budget: Budget | None) -> Number:
