@@ -195,19 +195,23 @@ def to_number(value: Any, budget: Budget | None = None) -> Number:
         The number; NaN where there is none.
     """
     kind = type(value)
+    if kind is str:
+        if value.isdigit() and len(value) <= _EXACT_DIGITS and value.isascii():
+            return int(value)
+        return _text_number(value, budget)
     if kind is int or kind is float:
         return value  # type: ignore[no-any-return] # the type was just checked
     if value is None:
         return 0
-    if kind is str:
-        if len(value) <= _EXACT_DIGITS and value.isascii() and value.isdigit():
-            return int(value)
-        return _text_number(value, budget)
-    if kind is bool:
+    if kind is list:
+        return _list_number(value, budget)
+    return NAN if kind is dict else _adapted_number(value, budget)
+
+
+def _adapted_number(value: Any, budget: Budget | None) -> Number:
+    if type(value) is bool:
         return int(value)
-    if kind is dict:
-        return NAN
-    value = value if kind is list else plain(value)
+    value = plain(value)
     if isinstance(value, list):
         return _list_number(value, budget)
     return to_number(value, budget) if type(value) in JSON_TYPES and not isinstance(value, dict) else NAN

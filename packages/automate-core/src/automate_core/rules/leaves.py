@@ -20,6 +20,7 @@ from automate_core.rules.paths import MISSING, step, walk
 
 __all__ = [
     "COMPARE",
+    "COMPUTE",
     "MIRRORED",
     "Closure",
     "arithmetic_leaf",
@@ -528,6 +529,9 @@ def _key_arithmetic(key: str, number: Any, compute: Callable[[Any, Any], Any], e
 
     return compute_key
 
+
+COMPUTE: dict[str, Callable[[Any, Any], Any]] = {"+": operator.add, "-": operator.sub, "*": operator.mul}
+"""How Python computes with two numbers, where JSONLogic says the same as long as the result is exact."""
 
 _ARITHMETIC: dict[str, tuple[Callable[[Any, Any], Any], Callable[..., Any]]] = {
     "+": (operator.add, operators.add),
