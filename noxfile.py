@@ -447,3 +447,10 @@ def bench(session: nox.Session) -> None:
     """Ours and its peers, measured in one run; `-- --write-docs` writes the figures into the documentation."""
     develop(session)
     run(session, "python", "benchmarks/delivery.py", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def bench_rules(session: nox.Session) -> None:
+    """Rules beside their peers and Python written by hand; `-- --write-docs` writes the figures, `-- --gate` checks."""
+    develop(session)
+    run(session, "python", "benchmarks/rules.py", *session.posargs)

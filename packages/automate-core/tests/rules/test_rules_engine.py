@@ -133,7 +133,7 @@ def test_the_import_is_light() -> None:
 def test_a_rule_says_the_same_after_it_has_met_what_is_missing() -> None:
     """Closures subscript until a key is missing, and ask from then on: all ways give the same."""
     whole: dict[str, Any] = {"a": 5, "t": "x", "p": {"q": {"r": 5}}}
-    rules = [{name: [{"var": "a"}, 4]} for name in (">", ">=", "<", "<=", "==", "!=", "===", "!==")]
+    rules: list[Any] = [{name: [{"var": "a"}, 4]} for name in (">", ">=", "<", "<=", "==", "!=", "===", "!==")]
     rules += [{name: [{"var": "t"}, "x"]} for name in ("==", "!=", "===", "!==")]
     rules += [{"and": rules[8:10]}, {"or": rules[9:11]}, {">": [{"var": "p.q.r"}, 4]}]
     events: list[Any] = [whole, {}, whole, {"p": {"q": None}}, None, [], {"a": None, "t": 1, "p": {"q": [1]}}, whole]

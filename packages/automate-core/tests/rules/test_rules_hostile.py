@@ -95,9 +95,9 @@ def test_unknown_operator_names_what_is_near() -> None:
 
 def doubled() -> list[Any]:
     """A list of a billion items: 30 lists, each of which holds another one twice."""
-    items = [1]
+    items: list[Any] = [1]
     for _ in range(30):
-        items = [items, items]  # type: ignore[list-item]
+        items = [items, items]
     return items
 
 
