@@ -171,7 +171,7 @@ class Quarrelsome:
     def _refuse(self, *_: object) -> Any:
         raise ValueError("leave me alone")
 
-    __eq__ = __bool__ = __hash__ = __str__ = __repr__ = __len__ = __iter__ = _refuse  # type: ignore[assignment]
+    __eq__ = __bool__ = __hash__ = __str__ = __repr__ = __len__ = __iter__ = _refuse
 
 
 def deep_data() -> list[Any]:

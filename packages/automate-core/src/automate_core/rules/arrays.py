@@ -124,8 +124,8 @@ def map_numbers(
     Args:
         source: Gives the list.
         body: Computes with an item of any type.
-        compute: Computes with two numbers.
-        number: The second of them.
+        compute: Computes with a list of whole numbers and a number.
+        number: The number.
         most: The largest magnitude of an item for which the result is one that JavaScript knows.
         cost: The visits that one item costs.
         where: The place of the operator, for errors.
@@ -139,7 +139,7 @@ def map_numbers(
         budget.visit(len(items) * cost)
         budget.produce(len(items))
         if _are_whole(items, most):
-            return [compute(item, number) for item in items]
+            return compute(items, number)
         return [body(item, budget) for item in items]
 
     return run

@@ -51,7 +51,6 @@ MAX_EXACT = 2**53
 
 _OPAQUE = "[object Object]"
 _NUMBER_TYPES = (int, float)
-_NUMERIC_TYPES = frozenset(_NUMBER_TYPES)
 _MAX_NESTING = 100
 _STEPS_PER_LIST = 4
 _STEPS_PER_VISIT = 8
@@ -221,8 +220,9 @@ def _list_number(items: list[Any], budget: Budget | None) -> Number:
     """Read a list as the number that its text is: that of its only leaf, if there is one."""
     if len(items) != 1:
         return NAN if items else 0
-    if type(items[0]) in _NUMERIC_TYPES:
-        return to_double(items[0]) + 0  # its text has no negative zero
+    item = items[0]
+    if type(item) is int and -MAX_EXACT <= item <= MAX_EXACT:
+        return item
     found = list(islice(_leaves(items, budget), 2))
     return _text_number(_leaf_text(found[0]), budget) if len(found) == 1 else NAN
 

@@ -530,8 +530,12 @@ def _key_arithmetic(key: str, number: Any, compute: Callable[[Any, Any], Any], e
     return compute_key
 
 
-COMPUTE: dict[str, Callable[[Any, Any], Any]] = {"+": operator.add, "-": operator.sub, "*": operator.mul}
-"""How Python computes with two numbers, where JSONLogic says the same as long as the result is exact."""
+COMPUTE: dict[str, Callable[[list[int], int], list[int]]] = {
+    "+": lambda items, number: [item + number for item in items],
+    "-": lambda items, number: [item - number for item in items],
+    "*": lambda items, number: [item * number for item in items],
+}
+"""How Python computes with whole numbers, where JSONLogic says the same as long as the results are exact."""
 
 _ARITHMETIC: dict[str, tuple[Callable[[Any, Any], Any], Callable[..., Any]]] = {
     "+": (operator.add, operators.add),
