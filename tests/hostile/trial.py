@@ -48,11 +48,16 @@ class Trial(NamedTuple):
 
 
 def attempt(name: str) -> Trial:
-    """Try a case in a process of its own.
+    """Try a case in a process of its own, and once more where it took too long: a busy machine slows CPU time too.
 
     Args:
         name: Its name.
     """
+    trial = _attempt_once(name)
+    return _attempt_once(name) if trial.seconds > MOST_SECONDS and not trial.problem else trial
+
+
+def _attempt_once(name: str) -> Trial:
     command = [sys.executable, "-m", "tests.hostile", "--alone", name]
     try:
         done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, timeout=_LONGEST)
