@@ -101,9 +101,10 @@ def check(rule: Any, operators: Mapping[str, Operator]) -> tuple[Any, int, bool]
 
 
 def _may_read_lists(name: str, items: Any) -> bool:
-    """Tell whether a comparison may read long lists as text: beside a scalar constant it never reads far."""
-    second_kind = dict if name == "in" else _CONTAINERS
-    return any(isinstance(first, _CONTAINERS) and isinstance(second, second_kind) for first, second in pairwise(items))
+    """Tell whether a comparison may read long lists: beside a scalar constant, only one that looks for it in a list."""
+    if name == "in":
+        return isinstance(items[1], dict)
+    return any(isinstance(first, _CONTAINERS) and isinstance(second, _CONTAINERS) for first, second in pairwise(items))
 
 
 def _variable_path(value: dict[Any, Any]) -> str | None:
