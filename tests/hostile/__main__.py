@@ -27,7 +27,7 @@ def main() -> int:
         say(json.dumps(attempt_here(given.alone)))
         return 0
     chosen = [name for name in CASES if not given.names or any(part in name for part in given.names)]
-    width = max(map(len, chosen))
+    width = max(map(len, chosen), default=0)
     broken = 0
     say(f"{'case':{width}}  {'CPU s':>6}  {'MB':>5}  ends in\n")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
