@@ -355,6 +355,34 @@ def simulation(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", tags=["rest"], requires=["dist"])
+def differential(session: nox.Session) -> None:
+    """Random rules beside json-logic-js under Node; `-- --seed 7 --rules 20000`, `-- --record` keeps the answers."""
+    develop(session)
+    if not session.posargs:
+        run(session, "pytest", "tests/differential")
+    run(session, "python", "-m", "tests.differential", *session.posargs)
+
+
+@nox.session(venv_backend="none", tags=["rest"], requires=["dist"])
+def fuzz(session: nox.Session) -> None:
+    """Any rule and any data; `-- --runs 1000000` at full size, `-- --seed 7 --run 1234` plays one run again."""
+    develop(session)
+    if session.posargs:
+        run(session, "python", "-m", "tests.fuzz", *session.posargs)
+    else:
+        run(session, "pytest", "tests/fuzz")
+
+
+@nox.session(venv_backend="none", tags=["rest"], requires=["dist"])
+def hostile(session: nox.Session) -> None:
+    """Rules and data made to break an engine, a process for each, with its time and memory; `-- cyclic` for some."""
+    develop(session)
+    if not session.posargs:
+        run(session, "pytest", "tests/hostile")
+    run(session, "python", "-m", "tests.hostile", *session.posargs)
+
+
+@nox.session(venv_backend="none", tags=["rest"], requires=["dist"])
 def docs(session: nox.Session) -> None:
     """The documentation: built without a warning, complete, and every snippet executed."""
     develop(session)
@@ -419,3 +447,10 @@ def bench(session: nox.Session) -> None:
     """Ours and its peers, measured in one run; `-- --write-docs` writes the figures into the documentation."""
     develop(session)
     run(session, "python", "benchmarks/delivery.py", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def bench_rules(session: nox.Session) -> None:
+    """Rules beside their peers and Python written by hand; `-- --write-docs` writes the figures, `-- --gate` checks."""
+    develop(session)
+    run(session, "python", "benchmarks/rules.py", *session.posargs)

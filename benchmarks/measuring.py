@@ -15,6 +15,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache"
+END = "<!-- end of the figures -->"
+"""The mark after the figures on a page."""
 
 
 def median(values: Sequence[float]) -> float:
@@ -114,6 +116,18 @@ def figure(value: float) -> str:
         value: The number.
     """
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def insert(page: Path, begin: str, text: str) -> None:
+    """Write figures into a page of the documentation, between two marks.
+
+    Args:
+        page: The page.
+        begin: The mark before them.
+        text: The figures.
+    """
+    head, _, rest = page.read_text().partition(begin)
+    page.write_text(f"{head}{begin}\n\n{text}\n{END}{rest.partition(END)[2]}")
 
 
 def save(path: Path, result: Mapping[str, Any]) -> None:

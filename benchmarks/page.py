@@ -6,15 +6,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import bounds
 import charts
 import targets
-from measuring import ROOT
+from measuring import ROOT, insert
 from parts import claims, emitting, growth, latency, processing, sqlite, workflows
 from peers import OURS
 
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
 CHARTS = ROOT / "docs" / "_static"
-BEGIN, END = "<!-- figures of benchmarks/delivery.py -->", "<!-- end of the figures -->"
+BEGIN = "<!-- figures of benchmarks/delivery.py -->"
 PARTS = {
     "processing": processing,
     "latency": latency,
@@ -50,7 +51,7 @@ def report(result: Mapping[str, Any]) -> str:
     """
     measured = result["parts"]
     texts = [part.report(measured[name]) for name, part in PARTS.items() if name in measured]
-    return "\n".join([machine(result), *texts, targets.report(targets.targets(measured))])
+    return "\n".join([machine(result), *texts, bounds.report(targets.targets(measured))])
 
 
 def drawn(result: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -113,7 +114,6 @@ def write(result: Mapping[str, Any]) -> list[Path]:
     for name, part in PARTS.items():
         if name in measured:
             texts += [part.report(measured[name]), *([images[name]] if name in images else [])]
-    texts.append(targets.report(targets.targets(measured)))
-    head, _, rest = PAGE.read_text().partition(BEGIN)
-    PAGE.write_text(f"{head}{BEGIN}\n\n" + "\n".join(texts) + f"\n{END}{rest.partition(END)[2]}")
+    texts.append(bounds.report(targets.targets(measured)))
+    insert(PAGE, BEGIN, "\n".join(texts))
     return [*files, PAGE]

@@ -8,6 +8,7 @@ import marshal
 import subprocess
 import sys
 import uuid
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
@@ -262,3 +263,22 @@ def test_a_failing_operator_is_named_with_its_place_wherever_it_stands(raised: E
                 run({})
             assert caught.value.context == {"pointer": pointer}
             assert caught.value.__cause__ is not None
+
+
+def test_a_rule_says_the_same_after_it_has_met_what_is_missing() -> None:
+    """Closures subscript until a key is missing, and ask from then on: all ways give the same."""
+    whole: dict[str, Any] = {"a": 5, "t": "x", "p": {"q": {"r": 5}}}
+    rules: list[Any] = [{name: [{"var": "a"}, 4]} for name in (">", ">=", "<", "<=", "==", "!=", "===", "!==")]
+    rules += [{name: [{"var": "t"}, "x"]} for name in ("==", "!=", "===", "!==")]
+    rules += [{"and": rules[8:10]}, {"or": rules[9:11]}, {">": [{"var": "p.q.r"}, 4]}]
+    events: list[Any] = [whole, {}, whole, {"p": {"q": None}}, None, [], {"a": None, "t": 1, "p": {"q": [1]}}, whole]
+    for rule in rules:
+        used = compile_rule(rule)
+        assert [used.evaluate(event) for event in events] == [compile_rule(rule).evaluate(event) for event in events]
+
+
+def test_reading_adds_nothing_to_the_data() -> None:
+    data: Any = defaultdict(dict, p=defaultdict(dict))
+    for path in ("a", "p.q", "p.q.r"):
+        assert evaluate({">": [{"var": path}, 1]}, data) is False
+    assert data == {"p": {}}

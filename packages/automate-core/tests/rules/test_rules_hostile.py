@@ -93,6 +93,14 @@ def test_unknown_operator_names_what_is_near() -> None:
         compile_rule({"missing_sum": [1, ["a"]]})
 
 
+def doubled() -> list[Any]:
+    """A list of a billion items: 30 lists, each of which holds another one twice."""
+    items: list[Any] = [1]
+    for _ in range(30):
+        items = [items, items]
+    return items
+
+
 MANY = list(range(MAX_VISITS))
 TEXT = "a" * 250_000
 
@@ -124,6 +132,14 @@ TEXT = "a" * 250_000
         ),
         (kept({"var": {"var": "accumulator.text"}}, {"var": ""}), {"many": MANY, "text": "accumulator." * 340}),
         (kept({"var": "accumulator.text" + ".0" * 1_000}, {"var": ""}), {"many": MANY, "text": TEXT}),
+        *(
+            ({name: [{"var": "a"}, {"var": "b"}]}, {"a": doubled(), "b": other})
+            for name, other in (("<", doubled()), ("==", "1," * 1_000_000), ("in", "1," * 1_000_000))
+        ),
+        ({">=": [[{"var": "a"}], {"var": "a"}]}, {"a": doubled()}),
+        ({"or": [{"in": ["z", {"var": "a"}]}] * 45}, {"a": [1] * 1_000_000}),
+        ({"or": [{"<": [{"var": "a"}, {"var": "a"}]}] * 2}, {"a": [1] * 500_000}),
+        (kept({">": [ACCUMULATOR, 5]}, {"var": "text"}), {"many": MANY, "text": "1" * 4_000}),
         (repeated(9_000, {"if": [{"-": [ACCUMULATOR, 1]}, [ACCUMULATOR], [ACCUMULATOR]]}, 1), {}),
     ],
 )
@@ -148,6 +164,15 @@ def cyclic_data() -> dict[str, Any]:
     data: dict[str, Any] = {"a": 1, "items": items}
     data["self"] = data
     return data
+
+
+class Quarrelsome:
+    """Cannot be compared, hashed, tested or written."""
+
+    def _refuse(self, *_: object) -> Any:
+        raise ValueError("leave me alone")
+
+    __eq__ = __bool__ = __hash__ = __str__ = __repr__ = __len__ = __iter__ = _refuse
 
 
 def deep_data() -> list[Any]:
@@ -182,6 +207,14 @@ def deep_data() -> list[Any]:
         ({"var": "x.__class__.__mro__"}, {"x": "text"}, False),
         ({"var": "x.upper"}, {"x": "text"}, False),
         ({"==": [{"var": "x"}, {"var": "y"}]}, {"x": object(), "y": object()}, False),
+        ({"in": [{"var": "x"}, {"var": "y"}]}, {"x": Quarrelsome(), "y": [1]}, False),
+        ({"in": [{"var": "x"}, {"var": "y"}]}, {"x": deep_data(), "y": [deep_data()]}, False),
+        ({"in": [{"var": ""}, [{"var": ""}]]}, cyclic_data(), True),
+        (
+            {"in": [repeated(64, [ACCUMULATOR, ACCUMULATOR], 1), [repeated(64, [ACCUMULATOR, ACCUMULATOR], 1)]]},
+            {},
+            False,
+        ),
     ],
 )
 def test_strange_data_gives_a_value(rule: Any, data: Any, matches: bool) -> None:

@@ -170,3 +170,30 @@ def test_arbitrary_json_is_a_rule_or_a_rule_error(rule: Any) -> None:
         assert explain(rule, {})["result"] is compiled.evaluate({})
         return
     assert isinstance(refusal.context["pointer"], str)
+
+
+whole_numbers = st.integers(-5, 5) | st.sampled_from([2**53 - 1, 2**53, 2**53 + 1, -(2**53), 2**52, -(2**60), 2**31])
+
+
+@given(
+    items=st.lists(whole_numbers, max_size=5) | st.lists(leaf_values, max_size=4),
+    number=whole_numbers | constants,
+    start=whole_numbers,
+)
+def test_fused_arrays_agree_with_what_they_are_made_of(items: list[Any], number: Any, start: int) -> None:
+    item, context = {"var": ""}, {"list": items}
+    apart = {"if": [True, item]}
+    for name in ("+", "-", "*", ">", ">=", "<", "<=", "==", "!=", "===", "!=="):
+        for array in ("map", "filter"):
+            fused = compile_rule({array: [{"var": "list"}, {name: [item, number]}]}).value(context)
+            assert same(fused, compile_rule({array: [{"var": "list"}, {name: [apart, number]}]}).value(context))
+    adding = {"+": [{"var": "current"}, {"var": "accumulator"}]}
+    step_by_step = {"+": [{"if": [True, {"var": "current"}]}, {"var": "accumulator"}]}
+    fused = compile_rule({"reduce": [{"var": "list"}, adding, start]}).value(context)
+    assert as_double(fused) == as_double(
+        compile_rule({"reduce": [{"var": "list"}, step_by_step, start]}).value(context)
+    )
+
+
+def as_double(value: Any) -> Any:
+    return float(value) if isinstance(value, int) else value

@@ -64,7 +64,8 @@ def modulo(budget: Budget | None, first: Any, second: Any) -> Number:
     if right == 0 or left != left or left in (INFINITY, -INFINITY):
         return NAN
     remainder = math.fmod(left, right)
-    return int(remainder) if remainder and remainder.is_integer() else remainder
+    exact = remainder.is_integer() and remainder != 0 and -MAX_EXACT <= remainder <= MAX_EXACT
+    return int(remainder) if exact else remainder
 
 
 def largest(budget: Budget | None, *values: Any) -> Number:

@@ -9,11 +9,22 @@ from __future__ import annotations
 from typing import Any
 
 from automate_core.rules.arithmetic import add
-from automate_core.rules.coercion import MAX_EXACT, list_items, to_double
+from automate_core.rules.coercion import MAX_EXACT, list_items
 from automate_core.rules.leaves import Closure
 from automate_core.rules.limits import Budget, Where
 
-__all__ = ["all_items", "filter_items", "map_items", "no_item", "reduce_items", "some_item", "sum_items", "weight"]
+__all__ = [
+    "all_items",
+    "filter_items",
+    "filter_numbers",
+    "map_items",
+    "map_numbers",
+    "no_item",
+    "reduce_items",
+    "some_item",
+    "sum_items",
+    "weight",
+]
 
 _NODES_PER_VISIT = 20
 
@@ -70,6 +81,66 @@ def filter_items(source: Closure, body: Closure, cost: int, where: Where) -> Clo
         items = _enter(source(context, budget), budget, where)
         budget.visit(len(items) * cost)
         return [item for item in items if body(item, budget)]
+
+    return run
+
+
+def _are_whole(items: list[Any], most: int) -> bool:
+    """Tell whether all items are whole numbers that are no larger than that, whatever their sign."""
+    return {*map(type, items)} == _WHOLE and -most <= min(items) and max(items) <= most
+
+
+_WHOLE = {int}
+
+
+def filter_numbers(source: Closure, test: Closure, compare: Closure, number: Any, cost: int, where: Where) -> Closure:
+    """Keep the items that compare with a number in a certain way, without a call for each.
+
+    Args:
+        source: Gives the list.
+        test: Compares an item of any type.
+        compare: Compares two numbers.
+        number: What items are compared with.
+        cost: The visits that one item costs.
+        where: The place of the operator, for errors.
+
+    Returns:
+        The closure.
+    """
+
+    def run(context: Any, budget: Budget) -> Any:
+        items = _enter(source(context, budget), budget, where)
+        budget.visit(len(items) * cost)
+        return [item for item in items if (compare(item, number) if type(item) is int else test(item, budget))]
+
+    return run
+
+
+def map_numbers(
+    source: Closure, body: Closure, compute: Closure, number: Any, most: int, cost: int, where: Where
+) -> Closure:
+    """Compute with every item and a positive number, without a call for each.
+
+    Args:
+        source: Gives the list.
+        body: Computes with an item of any type.
+        compute: Computes with a list of whole numbers and a number.
+        number: The number.
+        most: The largest magnitude of an item for which the result is one that JavaScript knows.
+        cost: The visits that one item costs.
+        where: The place of the operator, for errors.
+
+    Returns:
+        The closure.
+    """
+
+    def run(context: Any, budget: Budget) -> Any:
+        items = _enter(source(context, budget), budget, where)
+        budget.visit(len(items) * cost)
+        budget.produce(len(items))
+        if _are_whole(items, most):
+            return compute(items, number)
+        return [body(item, budget) for item in items]
 
     return run
 
@@ -170,13 +241,12 @@ def sum_items(source: Closure, summand: Closure | None, initial: Closure, cost: 
         items = _enter(source(context, budget), budget, where)
         total = initial(context, budget)
         budget.visit(len(items) * cost)
-        for value in items if summand is None else [summand(item) for item in items]:
-            kind, so_far = type(value), type(total)
-            if (kind is int or kind is float) and (so_far is int or so_far is float):
-                added = total + value if kind is so_far else add(budget, total, value)
-                total = added if -MAX_EXACT <= added <= MAX_EXACT else to_double(added)
-            else:
-                total = add(budget, total, value)
+        values = items if summand is None else [summand(item) for item in items]
+        if type(total) is int and _are_whole(values, (MAX_EXACT - abs(total)) // (len(values) + 1)):
+            return total + sum(values)
+        for value in values:
+            both_floats = type(value) is float and type(total) is float
+            total = total + value if both_floats else add(budget, total, value)
         return total
 
     return run

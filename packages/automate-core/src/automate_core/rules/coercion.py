@@ -191,28 +191,44 @@ def to_number(value: Any, budget: Budget | None = None) -> Number:
         The number; NaN where there is none.
     """
     kind = type(value)
+    if kind is str:
+        if value.isdigit() and len(value) <= _EXACT_DIGITS and value.isascii():
+            return int(value)
+        return _text_number(value, budget)
     if kind is int or kind is float:
         return value  # type: ignore[no-any-return] # the type was just checked
     if value is None:
         return 0
-    if kind is str:
-        if len(value) <= _EXACT_DIGITS and value.isascii() and value.isdigit():
-            return int(value)
-        return _text_number(value, budget)
-    if kind is bool:
+    if kind is list:
+        return _list_number(value, budget)
+    return NAN if kind is dict else _adapted_number(value, budget)
+
+
+def _adapted_number(value: Any, budget: Budget | None) -> Number:
+    if type(value) is bool:
         return int(value)
     value = plain(value)
     if isinstance(value, list):
-        found = list(islice(_leaves(value, budget), 2))
-        return _text_number(_leaf_text(found[0]), budget) if len(found) == 1 else NAN
+        return _list_number(value, budget)
     return to_number(value, budget) if type(value) in JSON_TYPES and not isinstance(value, dict) else NAN
+
+
+def _list_number(items: list[Any], budget: Budget | None) -> Number:
+    """Read a list as the number that its text is: that of its only leaf, if there is one."""
+    if len(items) != 1:
+        return NAN if items else 0
+    item = items[0]
+    if type(item) is int and -MAX_EXACT <= item <= MAX_EXACT:
+        return item
+    found = list(islice(_leaves(items, budget), 2))
+    return _text_number(_leaf_text(found[0]), budget) if len(found) == 1 else NAN
 
 
 def _text_number(text: str, budget: Budget | None) -> Number:
     if text and text[0] not in _NUMBER_STARTS:
         return NAN
     if budget is not None:
-        budget.read_text(len(text))
+        budget.scan_text(len(text))
     match = _WHOLE_NUMBER.fullmatch(text)
     if match is None:
         return NAN
@@ -250,7 +266,7 @@ def parse_number(value: Any, budget: Budget | None = None) -> Number:
         value = _leaf_text(next(_leaves(value, budget)))
     if type(value) is str:
         if budget is not None:
-            budget.read_text(len(value))
+            budget.scan_text(len(value))
         match = _LEADING_NUMBER.match(value)
         return NAN if match is None else _digits_number(match[1])
     return to_double(value) if is_number(value) else NAN
@@ -348,6 +364,9 @@ def _leaves(value: list[Any], budget: Budget | None) -> Iterator[Any]:
     while stack:
         for item in stack[-1][0]:
             steps += 1
+            if budget is not None and steps >= _STEPS_PER_VISIT:
+                budget.visit(steps // _STEPS_PER_VISIT)
+                steps = 0
             leaf = plain(item)
             if not isinstance(leaf, list):
                 yield leaf
@@ -360,6 +379,3 @@ def _leaves(value: list[Any], budget: Budget | None) -> Iterator[Any]:
                 break
         else:
             inside.discard(stack.pop()[1])
-        if budget is not None and steps >= _STEPS_PER_VISIT:
-            budget.visit(steps // _STEPS_PER_VISIT)
-            steps = 0

@@ -32,7 +32,25 @@ def _below(parents: tuple[str, ...], leaf: Closure) -> Closure:
 
         return child
 
+    return _descend(parents, leaf)
+
+
+def _descend(parents: tuple[str, ...], leaf: Closure) -> Closure:
+    trusted = True
+
     def descendant(context: Any, budget: Budget | None = None) -> Any:
+        nonlocal trusted
+        if trusted:
+            value = context
+            try:
+                for part in parents:
+                    if type(value) is not dict:
+                        break
+                    value = value[part]
+                else:
+                    return leaf(value, budget)
+            except KeyError:
+                trusted = False
         for part in parents:
             if type(context) is dict:
                 context = context.get(part)
@@ -164,111 +182,153 @@ def _any_leaf(key: str, constant: Any, exact: Callable[..., Any]) -> Closure:
     return compare
 
 
-def _number_at_least(key: str, constant: Any, exact: Callable[..., Any]) -> Closure:
+def _number_at_least(key: str, constant: Any, _exact: Callable[..., Any]) -> Closure:
+    trusted: Any = dict
+
     def compare(context: Any, budget: Budget | None = None) -> Any:
-        if type(context) is dict:
-            value = context.get(key)
-            kind = type(value)
-            if kind is int or kind is float:
-                return value >= constant
+        nonlocal trusted
+        if type(context) is trusted:
+            try:
+                value = context[key]
+            except KeyError:
+                trusted = value = None
         else:
-            value = step(context, key)
-        return exact(value, constant, budget)
+            value = context.get(key) if type(context) is dict else step(context, key)
+        if type(value) is int or type(value) is float:
+            return value >= constant
+        return to_number(value, budget) >= constant
 
     return compare
 
 
-def _number_greater(key: str, constant: Any, exact: Callable[..., Any]) -> Closure:
+def _number_greater(key: str, constant: Any, _exact: Callable[..., Any]) -> Closure:
+    trusted: Any = dict
+
     def compare(context: Any, budget: Budget | None = None) -> Any:
-        if type(context) is dict:
-            value = context.get(key)
-            kind = type(value)
-            if kind is int or kind is float:
-                return value > constant
+        nonlocal trusted
+        if type(context) is trusted:
+            try:
+                value = context[key]
+            except KeyError:
+                trusted = value = None
         else:
-            value = step(context, key)
-        return exact(value, constant, budget)
+            value = context.get(key) if type(context) is dict else step(context, key)
+        if type(value) is int or type(value) is float:
+            return value > constant
+        return to_number(value, budget) > constant
 
     return compare
 
 
-def _number_at_most(key: str, constant: Any, exact: Callable[..., Any]) -> Closure:
+def _number_at_most(key: str, constant: Any, _exact: Callable[..., Any]) -> Closure:
+    trusted: Any = dict
+
     def compare(context: Any, budget: Budget | None = None) -> Any:
-        if type(context) is dict:
-            value = context.get(key)
-            kind = type(value)
-            if kind is int or kind is float:
-                return value <= constant
+        nonlocal trusted
+        if type(context) is trusted:
+            try:
+                value = context[key]
+            except KeyError:
+                trusted = value = None
         else:
-            value = step(context, key)
-        return exact(value, constant, budget)
+            value = context.get(key) if type(context) is dict else step(context, key)
+        if type(value) is int or type(value) is float:
+            return value <= constant
+        return to_number(value, budget) <= constant
 
     return compare
 
 
-def _number_less(key: str, constant: Any, exact: Callable[..., Any]) -> Closure:
+def _number_less(key: str, constant: Any, _exact: Callable[..., Any]) -> Closure:
+    trusted: Any = dict
+
     def compare(context: Any, budget: Budget | None = None) -> Any:
-        if type(context) is dict:
-            value = context.get(key)
-            kind = type(value)
-            if kind is int or kind is float:
-                return value < constant
+        nonlocal trusted
+        if type(context) is trusted:
+            try:
+                value = context[key]
+            except KeyError:
+                trusted = value = None
         else:
-            value = step(context, key)
-        return exact(value, constant, budget)
+            value = context.get(key) if type(context) is dict else step(context, key)
+        if type(value) is int or type(value) is float:
+            return value < constant
+        return to_number(value, budget) < constant
 
     return compare
 
 
 def _number_equal(key: str, constant: Any, exact: Callable[..., Any]) -> Closure:
+    trusted: Any = dict
+
     def compare(context: Any, budget: Budget | None = None) -> Any:
-        if type(context) is dict:
-            value = context.get(key)
-            kind = type(value)
-            if kind is int or kind is float:
-                return value == constant
+        nonlocal trusted
+        if type(context) is trusted:
+            try:
+                value = context[key]
+            except KeyError:
+                trusted = value = None
         else:
-            value = step(context, key)
+            value = context.get(key) if type(context) is dict else step(context, key)
+        if type(value) is int or type(value) is float:
+            return value == constant
         return exact(value, constant, budget)
 
     return compare
 
 
 def _number_unequal(key: str, constant: Any, exact: Callable[..., Any]) -> Closure:
+    trusted: Any = dict
+
     def compare(context: Any, budget: Budget | None = None) -> Any:
-        if type(context) is dict:
-            value = context.get(key)
-            kind = type(value)
-            if kind is int or kind is float:
-                return value != constant
+        nonlocal trusted
+        if type(context) is trusted:
+            try:
+                value = context[key]
+            except KeyError:
+                trusted = value = None
         else:
-            value = step(context, key)
+            value = context.get(key) if type(context) is dict else step(context, key)
+        if type(value) is int or type(value) is float:
+            return value != constant
         return exact(value, constant, budget)
 
     return compare
 
 
 def _text_equal(key: str, constant: Any, exact: Callable[..., Any]) -> Closure:
+    trusted: Any = dict
+
     def compare(context: Any, budget: Budget | None = None) -> Any:
-        if type(context) is dict:
-            value = context.get(key)
-            if type(value) is str:
-                return value == constant
+        nonlocal trusted
+        if type(context) is trusted:
+            try:
+                value = context[key]
+            except KeyError:
+                trusted = value = None
         else:
-            value = step(context, key)
+            value = context.get(key) if type(context) is dict else step(context, key)
+        if type(value) is str:
+            return value == constant
         return exact(value, constant, budget)
 
     return compare
 
 
 def _text_unequal(key: str, constant: Any, exact: Callable[..., Any]) -> Closure:
+    trusted: Any = dict
+
     def compare(context: Any, budget: Budget | None = None) -> Any:
-        if type(context) is dict:
-            value = context.get(key)
-            if type(value) is str:
-                return value != constant
+        nonlocal trusted
+        if type(context) is trusted:
+            try:
+                value = context[key]
+            except KeyError:
+                trusted = value = None
         else:
-            value = step(context, key)
+            value = context.get(key) if type(context) is dict else step(context, key)
+        if type(value) is str:
+            return value != constant
         return exact(value, constant, budget)
 
     return compare

@@ -137,6 +137,9 @@ def at_most(first: Any, second: Any, budget: Budget | None = None) -> bool:
     return bool(left <= right)
 
 
+_ADAPTED_PER_VISIT = 8
+
+
 def contains(budget: Budget | None, needle: Any, haystack: Any) -> bool:
     """Look for a text in a text, or strictly for a value in a list."""
     haystack = plain(haystack)
@@ -146,15 +149,27 @@ def contains(budget: Budget | None, needle: Any, haystack: Any) -> bool:
         return False
     if budget is not None:
         budget.read_items(len(haystack))
-    if JSON_TYPES.issuperset(map(type, haystack)) and needle not in haystack:
-        # Python's equality is wider than the strict one: what it does not find is not there.
-        return False
+    needle = plain(needle)
+    if type(needle) not in JSON_TYPES or isinstance(needle, list | dict):
+        # Equal to nothing but itself. Python would compare lists item by item, however deep.
+        return any(item is needle for item in haystack)
+    if JSON_TYPES.issuperset(map(type, haystack)):
+        # Python's equality is wider than the strict one, but only where it takes true for 1.
+        return needle in haystack and (not isinstance(needle, int | float) or _holds_number(haystack, needle))
+    if budget is not None:
+        budget.visit(len(haystack) // _ADAPTED_PER_VISIT)
     return any(strict_equal(item, needle) for item in haystack)
+
+
+def _holds_number(haystack: list[Any], needle: Any) -> bool:
+    if type(needle) is bool:
+        return any(item is needle for item in haystack)
+    return any(item == needle for item in haystack if type(item) is not bool)
 
 
 def _text_contains(budget: Budget | None, haystack: str, needle: Any) -> bool:
     if budget is not None:
-        budget.read_text(len(haystack))
+        budget.scan_text(len(haystack))
     return to_text(needle, budget, len(haystack) + 1) in haystack
 
 

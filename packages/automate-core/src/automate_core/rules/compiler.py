@@ -12,7 +12,7 @@ from typing import Any
 
 from automate_core.errors import ConfigurationError
 from automate_core.rules import arrays, comparison_leaves, conditions, leaves
-from automate_core.rules.coercion import truthy
+from automate_core.rules.coercion import MAX_EXACT, truthy
 from automate_core.rules.display import log_value
 from automate_core.rules.leaves import Closure
 from automate_core.rules.limits import MAX_DEPTH, Budget, Where
@@ -298,7 +298,14 @@ class Compiler:
         source = self.value(given[0], (where, operator.name, 0))
         compile_body = self.test if operator.form in _TESTED_BODIES else self.value
         body = compile_body(given[1], (where, operator.name, 1))
-        return _ARRAY_FORMS[operator.form](source, body, arrays.weight(given[1]), where), operator.boolean
+        cost = arrays.weight(given[1])
+        name, number = _item_and_number(given[1])
+        if operator.form is Form.FILTER and name in comparison_leaves.COMPARE:
+            return arrays.filter_numbers(source, body, comparison_leaves.COMPARE[name], number, cost, where), False
+        if operator.form is Form.MAP and name in leaves.COMPUTE and 0 < number <= MAX_EXACT:
+            most = MAX_EXACT // number if name == "*" else MAX_EXACT - number
+            return arrays.map_numbers(source, body, leaves.COMPUTE[name], number, most, cost, where), False
+        return _ARRAY_FORMS[operator.form](source, body, cost, where), operator.boolean
 
     def _reduce(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> _Part:
         source = self.value(given[0], (where, operator.name, 0))
@@ -321,6 +328,15 @@ class Compiler:
         if self._operators[name].form is Form.VAR and not constant_path({"var": given[:1]}):
             return True
         return any(self._keeps_scope(item) for item in given)
+
+
+def _item_and_number(body: Any) -> tuple[str, Any]:
+    """Tell which operator the body of an array operator applies to the item and a whole number; none for any other."""
+    if type(body) is dict and body:
+        ((name, given),) = body.items()
+        if type(given) is list and len(given) == 2 and type(given[1]) is int and constant_path(given[0]) == ():
+            return name, given[1]
+    return "", None
 
 
 def _summand(body: Any) -> tuple[str, ...] | None:

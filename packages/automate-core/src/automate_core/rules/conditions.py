@@ -99,13 +99,19 @@ def _and(first: Closure, rest: Closure) -> Closure:
 
 
 def _text_and(key: str, text: str, exact: Closure, rest: Closure) -> Closure:
+    trusted: Any = dict
+
     def hold(context: Any, budget: Budget | None = None) -> Any:
-        if type(context) is dict:
-            value = context.get(key)
-            if type(value) is str:
-                return value == text and rest(context, budget)
+        nonlocal trusted
+        if type(context) is trusted:
+            try:
+                value = context[key]
+            except KeyError:
+                trusted = value = None
         else:
-            value = step(context, key)
+            value = context.get(key) if type(context) is dict else step(context, key)
+        if type(value) is str:
+            return value == text and rest(context, budget)
         return exact(value, text, budget) and rest(context, budget)
 
     return hold
@@ -151,13 +157,19 @@ def _or(first: Closure, rest: Closure) -> Closure:
 
 
 def _text_or(key: str, text: str, exact: Closure, rest: Closure) -> Closure:
+    trusted: Any = dict
+
     def hold(context: Any, budget: Budget | None = None) -> Any:
-        if type(context) is dict:
-            value = context.get(key)
-            if type(value) is str:
-                return value == text or rest(context, budget)
+        nonlocal trusted
+        if type(context) is trusted:
+            try:
+                value = context[key]
+            except KeyError:
+                trusted = value = None
         else:
-            value = step(context, key)
+            value = context.get(key) if type(context) is dict else step(context, key)
+        if type(value) is str:
+            return value == text or rest(context, budget)
         return exact(value, text, budget) or rest(context, budget)
 
     return hold

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn, Protocol
 
 from automate_core.errors import ConfigurationError, RuleLimitExceeded
-from automate_core.rules.coercion import is_number, json_number, plain, verdict
+from automate_core.rules.coercion import MAX_EXACT, is_number, json_number, plain, verdict
 from automate_core.rules.compiler import Compiler
 from automate_core.rules.explain import Explainer, Prepared
 from automate_core.rules.failures import Failure, ScopedBudget
@@ -268,7 +268,7 @@ def _as_json(value: Any) -> Any:
             )
         for key, item in list(copy.items() if type(copy) is dict else enumerate(copy)):
             kind = type(item)
-            if item is None or kind is str or kind is bool:
+            if item is None or kind is str or kind is bool or (kind is int and -MAX_EXACT <= item <= MAX_EXACT):
                 continue
             copy[key] = item = _copied(item)
             if type(item) is list or type(item) is dict:

@@ -42,6 +42,7 @@ MAX_PRODUCED = 1_000_000
 """Characters and list items that one evaluation may produce."""
 
 _CHARACTERS_PER_VISIT = 4_096
+_SCANNED_PER_VISIT = 256
 _ITEMS_PER_VISIT = 64
 
 Where = tuple[Any, str, int | None] | str | None
@@ -122,6 +123,11 @@ class Budget:
         """Pay for reading through a long text."""
         if characters > _CHARACTERS_PER_VISIT:
             self.visit(characters // _CHARACTERS_PER_VISIT)
+
+    def scan_text(self, characters: int) -> None:
+        """Pay for searching a long text or reading it as a number, which takes longer than reading through it."""
+        if characters > _SCANNED_PER_VISIT:
+            self.visit(characters // _SCANNED_PER_VISIT)
 
     def read_items(self, items: int) -> None:
         """Pay for reading through a long list."""

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 from automate_core.errors import RuleError, RuleLimitExceeded, RuleSyntaxError, UnknownOperationError, nearby
 from automate_core.rules.limits import MAX_DEPTH, MAX_INTEGER_BITS, MAX_NODES, MAX_TEXT_BYTES, Where, pointer
-from automate_core.rules.operators import Operator
+from automate_core.rules.operators import Form, Operator
 
 __all__ = ["check", "copy_spec", "operands"]
 
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 _CONTAINERS = (dict, list, tuple)
 _LISTS = (list, tuple)
 _SHOWN_NAME = 64
 _SHORT_TEXT = MAX_TEXT_BYTES // 4
 _SHORT_INTEGER = 2**60
+_COMPARISON = Form.COMPARISON
 
 _Frame = tuple[Any, int, Where, Any, Any, Any]
 """A list or an object, the operators and lists around it, its place, the frame of what holds it, and where its copy
@@ -71,7 +73,7 @@ def check(rule: Any, operators: Mapping[str, Operator]) -> tuple[Any, int, bool]
         if isinstance(value, dict):
             operator, items = _operation(value, where, operators)
             name = operator.name
-            budgeted = budgeted or operator.budgeted
+            budgeted = budgeted or operator.budgeted or _may_read_lists(operator, items)
             if operator.quoted:
                 data, quoted = _quote(value[operator.name], depth + 1, (where, name, None), MAX_NODES - nodes)
                 nodes += quoted
@@ -122,6 +124,15 @@ def _quote(value: Any, depth: int, where: Where, most: int) -> tuple[Any, int]:
         return {_constant(name, where): copy(item, depth + 1, (where, name, None)) for name, item in value.items()}
 
     return copy(value, depth, where), count
+
+
+def _may_read_lists(operator: Operator, items: Any) -> bool:
+    """Tell whether a comparison may read long lists: beside a scalar constant, only one that looks for it in a list."""
+    if operator.form is not _COMPARISON or items is None or type(items[-1]) in _SCALARS:
+        return False
+    if operator.name == "in":
+        return isinstance(items[1], dict)
+    return any(isinstance(first, _CONTAINERS) and isinstance(second, _CONTAINERS) for first, second in pairwise(items))
 
 
 def _variable_path(value: dict[Any, Any]) -> str | None:

@@ -1,0 +1,1 @@
+"""Any rule and any data: a value, or an error about the rule, and nothing else."""
