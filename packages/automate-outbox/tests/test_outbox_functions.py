@@ -24,6 +24,7 @@ MANY = FEW + 5
 BUSY = [
     NewJob("test"),
     NewJob("test", {"n": [1, "é'\\%s"]}, "slow", -5, "key'", "t%", max_attempts=9),
+    NewJob("test", priority=True, max_attempts=5.0),  # type: ignore[arg-type]
     NewJob("test", due=timedelta(hours=1)),
     NewJob("test", due=timedelta(0)),
     NewJob("test", due=timezone.now() - timedelta(hours=1)),

@@ -19,7 +19,7 @@ from automate_core.payload import check_payload
 from automate_core.workflow.events import is_event_type
 from automate_outbox.store import DatabaseOutboxStore, get_store
 from automate_outbox.store.dialect import dialect_of
-from automate_outbox.store.rows import check_job
+from automate_outbox.store.rows import NewRow, check_job
 from automate_outbox.store.statements import Along
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.utils import timezone
@@ -165,7 +165,7 @@ def draft_event(event: NewEvent, origin: Origin) -> Draft:
     canonical = check_payload(event.payload, max_bytes=origin.max_bytes, max_depth=origin.max_depth)
     draft = Draft(event, str(uuid7()), tenant, canonical, stored(event.payload, canonical))
     if event.ordering_key != "" or event.priority != 0 or event.queue != "default":
-        check_job(_job(draft))
+        check_job(NewJob(EVENT_JOB, {}, event.queue, event.priority, event.ordering_key, tenant=tenant))
     return draft
 
 
@@ -258,11 +258,11 @@ def _chunks(drafts: Sequence[Draft]) -> Iterator[Sequence[Draft]]:
 
 
 def _write(chunks: Sequence[Sequence[Draft]], origin: Origin, connection: BaseDatabaseWrapper) -> list[str]:
-    store = _store()
+    store, attempts = _store(), settings.current().item_attempts
     for chunk in chunks:
         if large := [draft for draft in chunk if type(draft.column) is Reference]:
             keep([(draft.column, Owner.EVENT, UUID(draft.id)) for draft in large])
-        store.add([_job(draft) for draft in chunk], along=_insert(chunk, origin, connection))
+        store.add_rows([_row(draft, attempts) for draft in chunk], _insert(chunk, origin, connection))
     drafts = [draft for chunk in chunks for draft in chunk]
     if drafts and event_received.receivers:
         _announce_later(drafts, origin)
@@ -275,17 +275,11 @@ def _store() -> DatabaseOutboxStore:
     return get_store(DEFAULT_DB_ALIAS)
 
 
-def _job(draft: Draft) -> NewJob:
-    event = draft.event
-    return NewJob(
-        EVENT_JOB,
-        {"event_id": draft.id},
-        event.queue,
-        event.priority,
-        event.ordering_key,
-        tenant=draft.tenant,
-        max_attempts=settings.current().item_attempts,
-    )
+def _row(draft: Draft, attempts: int) -> NewRow:
+    """Return the row of an item; what it holds was checked with the draft."""
+    event, payload = draft.event, f'{{"event_id":"{draft.id}"}}'
+    priority = int(event.priority)  # a function of the database takes neither 5.0 nor True
+    return NewRow(EVENT_JOB, payload, priority, event.queue, event.ordering_key, draft.tenant, attempts, None)
 
 
 def _insert(drafts: Sequence[Draft], origin: Origin, connection: BaseDatabaseWrapper) -> Along:

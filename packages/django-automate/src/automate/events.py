@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -103,7 +103,7 @@ def emit_event(
         PolicyError: If the chain of events and runs that cause each other is longer than
             ``EVENTS.max_causation_depth``; likewise.
     """
-    origin = _origin(lambda: f"event {type!r}")
+    origin = _origin("event", type)
     event = NewEvent(type, payload, dedupe_key, source, subject, tenant, traceparent, ordering_key, priority, queue)
     return write_drafts([draft_event(event, origin)], origin)[0]
 
@@ -132,7 +132,7 @@ def emit_events(events: Iterable[NewEvent | Mapping[str, Any]]) -> list[str]:
             ``EVENTS.max_causation_depth``.
     """
     given = list(events)
-    origin = _origin(lambda: "list of events")
+    origin = _origin("list of events")
     drafts = []
     for index, event in enumerate(given):
         try:
@@ -156,12 +156,12 @@ def _read_event(given: Mapping[str, Any]) -> NewEvent:
         ) from error
 
 
-def _origin(what: Callable[[], str]) -> Origin:
+def _origin(what: str, name: str = "") -> Origin:
     """Return what events that are emitted here and now have in common."""
     cause = causation.get()
     if cause is None:
         return Origin("", None, 0)
-    return Origin(cause.tenant, cause.run_id, _depth(what(), cause))
+    return Origin(cause.tenant, cause.run_id, _depth(f"{what} {name!r}" if name else what, cause))
 
 
 def _depth(what: str, cause: Causation | None) -> int:

@@ -16,7 +16,7 @@ from automate_outbox.store.claiming import LaneClaims
 from automate_outbox.store.endings import MOST
 from automate_outbox.store.lanes import LaneBook
 from automate_outbox.store.leases import new_token
-from automate_outbox.store.rows import check_worker, new_rows, read_items
+from automate_outbox.store.rows import NewRow, check_worker, new_rows, read_items
 from automate_outbox.store.statements import Along, Claim, Filter
 
 __all__ = ["DatabaseOutboxStore"]
@@ -73,13 +73,26 @@ class DatabaseOutboxStore(LaneClaims):
             InvalidPayloadError: If a payload is not JSON; nothing is written.
             OutboxError: If another field cannot be stored; nothing is written.
         """
+        return self.add_rows(new_rows(jobs, self._dialect.max_depth), None if along is None else Along(*along))
+
+    def add_rows(self, rows: list[NewRow], along: Along | None = None) -> list[int]:
+        """Write items whose rows are made and checked, otherwise as :meth:`add` does.
+
+        Args:
+            rows: The rows, as :func:`~automate_outbox.store.rows.new_rows` makes them.
+            along: As in :meth:`add`.
+
+        Returns:
+            Their ids, in the same order.
+
+        Raises:
+            OutboxError: If they are too many, or none, to go along with.
+        """
         dialect, notify = self._dialect, settings.current().outbox.notify
-        rows = new_rows(jobs, dialect.max_depth)
         if along is None:
             ids = self._insert(rows, lambda part: dialect.insert(part, notify=notify))
         elif 0 < len(rows) <= _ROWS_PER_STATEMENT:
-            other = Along(*along)
-            ids = dialect.retrying(lambda: dialect.insert_along(other, rows, notify=notify))
+            ids = dialect.retrying(lambda: dialect.insert_along(along, rows, notify=notify))
         else:
             raise OutboxError(f"Rows go along with 1 to {_ROWS_PER_STATEMENT} items, not with {len(rows)}: split them.")
         if rows:

@@ -198,7 +198,10 @@ def new_rows(jobs: Iterable[NewJob], max_depth: int, *lease: Any) -> list[NewRow
             check_job(job)  # most jobs of a call differ in their payload alone
             before = (job.kind, *place)
         payload = encode_payload(job.payload, max_depth)
-        rows.append(NewRow(job.kind, payload, *place[:-1], None if lease else job.due, *lease))
+        # A function of the database takes neither 5.0 nor True for an integer.
+        numbers = int(job.priority), int(job.max_attempts)
+        row = NewRow(job.kind, payload, numbers[0], *place[1:4], numbers[1], None if lease else job.due, *lease)
+        rows.append(row)
     return rows
 
 
