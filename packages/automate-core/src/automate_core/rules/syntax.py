@@ -58,12 +58,16 @@ def check(rule: Any, operators: Mapping[str, Operator]) -> tuple[Any, int, bool]
         UnknownOperationError: If it uses an operator that does not exist.
         RuleLimitExceeded: If it is too deep or too large.
     """
+    usual = _usual_part(rule, operators, MAX_DEPTH)
+    return _walk(rule, operators) if usual is None else (*usual, False)
+
+
+def _walk(rule: Any, operators: Mapping[str, Operator]) -> tuple[Any, int, bool]:
     root: list[Any] = [None]
     stack: list[_Frame] = []
     _place(rule, 1, None, None, root, 0, stack)
     nodes = 1
     budgeted = False
-    deepest_variable = MAX_DEPTH if "var" in operators else 0
     while stack:
         frame = stack.pop()
         value, depth, where, _, target, key = frame
@@ -94,9 +98,9 @@ def check(rule: Any, operators: Mapping[str, Operator]) -> tuple[Any, int, bool]
             kind = type(item)
             if (kind is str and len(item) <= _SHORT_TEXT) or (kind is int and -_SHORT_INTEGER < item < _SHORT_INTEGER):
                 copy.append(item)
-            elif kind is dict and depth < deepest_variable and (path := _variable_path(item)) is not None:
-                nodes += 1
-                copy.append({"var": path})
+            elif (usual := _usual_part(item, operators, MAX_DEPTH - depth)) is not None:
+                copy.append(usual[0])
+                nodes += usual[1] - 1
             else:
                 copy.append(None)
                 _place(item, depth + 1, (where, name, len(copy) - 1), frame, copy, len(copy) - 1, stack)
@@ -139,6 +143,36 @@ def _variable_path(value: dict[Any, Any]) -> str | None:
     """Read a variable that is written in the usual way, without a list; None for any other object."""
     path = value.get("var") if len(value) == 1 else None
     return path if type(path) is str and len(path) <= _SHORT_TEXT else None
+
+
+def _usual_part(value: Any, operators: Mapping[str, Operator], room: int) -> tuple[dict[str, Any], int] | None:
+    """Copy what most rules are made of: a variable, or a comparison of one with a short scalar, as usually written.
+
+    Args:
+        value: A part of a rule.
+        operators: The operators that exist.
+        room: How many levels there may be below it.
+
+    Returns:
+        The copy and its number of nodes; None for anything else.
+    """
+    if type(value) is not dict or len(value) != 1 or room < 2 or "var" not in operators:
+        return None
+    ((name, given),) = value.items()
+    if name == "var":
+        return ({"var": given}, 2) if type(given) is str and len(given) <= _SHORT_TEXT else None
+    if type(given) is not list or len(given) != 2 or type(given[0]) is not dict or type(name) is not str:
+        return None
+    operator, path = operators.get(name), _variable_path(given[0])
+    if operator is None or path is None or operator.form is not _COMPARISON or operator.minimum > 2:
+        return None
+    return ({name: [{"var": path}, given[1]]}, 4) if _is_short(given[1]) else None
+
+
+def _is_short(constant: Any) -> bool:
+    if type(constant) is str:
+        return len(constant) <= _SHORT_TEXT
+    return type(constant) is int and -_SHORT_INTEGER < constant < _SHORT_INTEGER
 
 
 def _place_single(name: str, frame: _Frame, stack: list[_Frame]) -> None:
