@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-from automate_core.rules import operators
+from automate_core.rules import arithmetic
 from automate_core.rules.operators import CLASSIC
 
 from differential import qubit
@@ -56,7 +56,7 @@ def test_every_decision_is_seen_and_explains_what_differs() -> None:
 
 @pytest.mark.usefixtures("original")
 def test_a_fault_is_found_and_made_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operators, "parse_number", lambda value, budget=None: 0 if value is None else float("nan"))
+    monkeypatch.setattr(arithmetic, "parse_number", lambda value, budget=None: 0 if value is None else float("nan"))
 
     def stays(candidates: Sequence[Case]) -> list[bool]:
         still = {difference.number for difference in differences(candidates) if not difference.reasons}

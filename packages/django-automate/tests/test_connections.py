@@ -54,3 +54,12 @@ def test_an_error_of_the_caller_leaves_the_connection_usable() -> None:
         write("one", error=ValueError("mine"))
     assert not Workflow.objects.exists()
     assert read("SELECT 1") == (1,)
+
+
+def test_what_the_driver_cannot_pipeline_is_sent_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with a libpq before 14."""
+    psycopg = pytest.importorskip("psycopg")
+    monkeypatch.setattr(psycopg.Pipeline, "is_supported", lambda: False)
+    monkeypatch.delattr(psycopg.Connection, "pipeline")
+    write("one", "two")
+    assert Workflow.objects.count() == 2

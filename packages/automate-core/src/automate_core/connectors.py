@@ -202,7 +202,7 @@ class Connector:
         Raises:
             UnknownActionError: If there is none; the message names what exists nearby.
         """
-        for spec in cls.actions():
+        for spec in reversed(cls.actions()):  # of two of one name the later one counts, as in a dict
             if spec.name == name:
                 return spec
         known = [spec.name for spec in cls.actions()]

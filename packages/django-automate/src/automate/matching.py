@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from automate_core.errors import AutomateError
-from automate_core.rules import CompiledRule, Engine, RuleIndex
+from automate_core.rules import CompiledRule, RuleIndex
+from automate_core.rules import Engine as RuleEngine  # a worker has an engine, too
 from automate_core.rules.engine import DEFAULT
 from automate_core.workflow.compiled import compile_trigger_rule
 from automate_core.workflow.events import patterns_for
@@ -23,6 +24,8 @@ __all__ = ["Listeners", "listeners"]
 
 _LONGEST = 60.0
 """Seconds after which all is compared again, for what was changed without the stamp: by SQL, or as a fixture."""
+_LOOKS = 20
+"""How often what listens is looked up anew because it changed meanwhile."""
 _TOGETHER = 500
 """Versions that are loaded with one statement."""
 
@@ -49,7 +52,7 @@ class Listeners:
         facts: dict[int, tuple[Any, ...]] | None = None,
         versions: dict[int, WorkflowVersion] | None = None,
         groups: dict[_Group, RuleIndex[int]] | None = None,
-        engine: Engine = DEFAULT,
+        engine: RuleEngine = DEFAULT,
     ) -> None:
         self.stamp, self.looked_at, self.engine = stamp, time.monotonic(), engine
         self._facts, self._versions, self._groups = facts or {}, versions or {}, groups or {}
@@ -154,7 +157,7 @@ def _load(using: str, keys: list[int]) -> Iterator[WorkflowVersion]:
         yield from rows.filter(pk__in=keys[start : start + _TOGETHER])
 
 
-def _rule_of(version: WorkflowVersion, engine: Engine) -> CompiledRule | None:
+def _rule_of(version: WorkflowVersion, engine: RuleEngine) -> CompiledRule | None:
     trigger = version.trigger_spec
     try:
         return compile_trigger_rule(trigger.get("rule"), engine) if isinstance(trigger, dict) else None
@@ -180,6 +183,10 @@ def listeners(using: str = DEFAULT_DB_ALIAS) -> Listeners:
     if known is None or known.engine is not engine:
         known = Listeners(engine=engine)
     # Of threads that find it out of date together each looks by itself; whose result is kept does not matter.
-    if known.stamp != stamp or time.monotonic() - known.looked_at > _LONGEST:
+    for _ in range(_LOOKS):
+        if known.stamp == stamp and time.monotonic() - known.looked_at <= _LONGEST:
+            break
         known = _known[using] = known.renewed(stamp, using)
+        # It took several statements: what was changed between them must not be half of what is decided by.
+        stamp = read_stamp(using)
     return known

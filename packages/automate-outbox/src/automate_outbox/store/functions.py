@@ -18,6 +18,7 @@ __all__ = ["FEW", "call_of", "forget", "may_call"]
 FEW = 20
 """How often the statement is sent before the function is called."""
 _NEVER = -1
+_WRITTEN = frozenset({int, str, type(None)})
 _EMPTY = {"": "''", 0: "0", None: "NULL"}
 _FIND = """SELECT bool_and(COALESCE(has_function_privilege(to_regproc(name), 'EXECUTE'), FALSE))
 FROM unnest(%s::text[]) AS name"""
@@ -55,7 +56,7 @@ def forget(functions: Sequence[str], connection: BaseDatabaseWrapper) -> None:
         connection: Django's connection.
     """
     if connection.connection is not None:
-        _asked[connection.connection] = {functions: _NEVER}
+        _asked.setdefault(connection.connection, {})[functions] = _NEVER
 
 
 def _are_there(functions: Sequence[str], connection: BaseDatabaseWrapper) -> bool:
@@ -74,5 +75,5 @@ def call_of(function: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
         function: The name.
         values: Its arguments, in their order.
     """
-    marks = ["%s" if value else _EMPTY[value] for value in values]
-    return f"{function}({', '.join(marks)}", [value for value in values if value]
+    marks = ["%s" if value or type(value) not in _WRITTEN else _EMPTY[value] for value in values]
+    return f"{function}({', '.join(marks)}", [value for value, mark in zip(values, marks, strict=True) if mark == "%s"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
-from django.db import connection, models
+from django.db import connection, connections, models
 from django.db.models.base import ModelState
 from django.db.models.fields import NOT_PROVIDED
 from pydantic_core import to_json
@@ -66,7 +66,7 @@ def load_rows(rows: models.QuerySet[M], ids: Iterable[Any]) -> dict[Any, M]:
         rows: Those among which they are looked for.
         ids: Their keys, which are UUIDs.
     """
-    if connection.vendor != "postgresql":
+    if connections[rows.db].vendor != "postgresql":
         return rows.in_bulk(list(ids))
     keys = models.Value(",".join(map(str, ids)), output_field=models.TextField())
     return {row.pk: row for row in rows.filter(_AmongUUIDs(models.F("pk"), keys))}

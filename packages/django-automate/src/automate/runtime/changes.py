@@ -15,7 +15,7 @@ from automate.artifacts import Owner, keep
 from automate.models import Execution, ExecutionRun, RunStatus
 from automate.models.executions import LIVE
 
-__all__ = ["RunChange", "change_runs"]
+__all__ = ["RunChange", "change_runs", "keep_outputs", "write_changes"]
 
 
 @dataclass(slots=True)
@@ -66,14 +66,30 @@ class RunChange:
 def change_runs(changes: Sequence[RunChange]) -> None:
     """Change runs that are not final yet, and their executions with them.
 
-    On PostgreSQL all of them are one statement; elsewhere those that change alike share two.
-
     Args:
         changes: The changes, one for each run.
     """
+    keep_outputs(changes)
+    write_changes(changes)
+
+
+def keep_outputs(changes: Sequence[RunChange]) -> None:
+    """Keep the large outputs of runs that are about to be changed.
+
+    Args:
+        changes: The changes.
+    """
+    keep([(change.outputs, Owner.RUN, change.run.pk) for change in changes])
+
+
+def write_changes(changes: Sequence[RunChange]) -> None:
+    """Write what :func:`change_runs` does: on PostgreSQL in one statement, elsewhere two for all that change alike.
+
+    Args:
+        changes: The changes, whose outputs are kept.
+    """
     if not changes:
         return
-    keep([(change.outputs, Owner.RUN, change.run.pk) for change in changes])
     now = timezone.now()
     if connection.vendor == "postgresql":
         _change_together(changes, now)

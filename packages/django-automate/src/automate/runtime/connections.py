@@ -11,7 +11,7 @@ from automate_core.retry import RetryPolicy
 from django.db import InterfaceError, InternalError, OperationalError, connection, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["AWAY", "RECONNECT", "contained", "pipelined", "tidy_connections"]
+__all__ = ["AWAY", "RECONNECT", "close_connections", "contained", "pipelined", "tidy_connections"]
 
 AWAY = (OperationalError, InterfaceError, InternalError)
 """What is raised where the database cannot do its work now, whatever it is asked for.
@@ -30,17 +30,46 @@ def pipelined() -> Iterator[None]:
     """Send statements without waiting for the answers to those before them, where the driver can (PostgreSQL).
 
     While the server works on one statement, the next is being written. Reading a result waits for it, and for all
-    before it. What goes wrong with a statement is raised by a later one, or at the end of the block at the latest.
+    before it. What goes wrong with a statement is raised by a later one, or at the end of the block at the latest. How
+    many rows a statement changed is not known within the block, so nobody else's code belongs there: Django's own
+    ``save()`` asks for it.
 
     Raises:
         DatabaseError: What the server said about a statement of the block.
     """
-    if connection.vendor != "postgresql":
+    connection.ensure_connection()
+    if connection.vendor != "postgresql" or not _has_pipeline(connection.connection):
         yield
         return
-    connection.ensure_connection()
     with connection.wrap_database_errors, connection.connection.pipeline():
         yield
+
+
+def _has_pipeline(session: object) -> bool:
+    """Whether a connection of the driver has the pipeline mode: psycopg 3 over libpq 14 or newer."""
+    if not hasattr(session, "pipeline"):
+        return False
+    from psycopg import Pipeline
+
+    return Pipeline.is_supported()
+
+
+def close_connections() -> None:
+    """Let go of the database altogether: close the calling thread's connections, and the pools of this process.
+
+    Nothing is raised: what cannot be closed in good order is forgotten.
+    """
+    for used in connections.all(initialized_only=True):
+        try:
+            used.close()
+            getattr(used, "close_pool", _nothing)()
+        except Exception as error:
+            logger.warning("The connection %r could not be closed in good order.", used.alias, exc_info=error)
+            used.connection = None
+
+
+def _nothing() -> None:
+    pass
 
 
 def tidy_connections() -> None:

@@ -24,7 +24,7 @@ from automate.artifacts.files import in_row
 from automate.models import Decision, ExecutionRun, RunStatus, StepRun
 from automate.models.bulk import insert_rows
 from automate.runtime.admission import admit, exclusive_keys, lock_keys
-from automate.runtime.changes import RunChange, change_runs
+from automate.runtime.changes import RunChange, keep_outputs, write_changes
 from automate.runtime.connections import AWAY, pipelined, tidy_connections
 from automate.runtime.refusals import Refusals, Trouble
 
@@ -242,11 +242,14 @@ class Journal:
             alive = [entry for entry in entries if entry.item.id not in lost]
             births = [entry.births for entry in alive if entry.births is not None]
             self._claim_first(births)
+            steps, changes = _new_steps(alive), [entry.change for entry in alive if entry.change is not None]
+            keep(uses_of(steps))
+            keep_outputs(changes)
             with pipelined():
-                self._insert_steps(alive)
+                insert_rows(steps)
                 # Before the births: what has ended keeps no run of its key from starting, and is not cancelled by it.
-                change_runs([entry.change for entry in alive if entry.change is not None])
-                self._give_birth(births)
+                write_changes(changes)
+            self._give_birth(births)
             return lost - self._written_before(entries, lost), self._claim(claim)
 
     def _complete(self, entries: list[Entry], claim: ClaimRequest | None) -> tuple[set[int], list[OutboxItem]]:
@@ -280,13 +283,6 @@ class Journal:
         doubtful = [e for e in entries if e.again and e.end is End.COMPLETE and e.item.id in lost]
         return self.store.completed_by(_claims(doubtful)) if doubtful else set()
 
-    def _insert_steps(self, entries: list[Entry]) -> None:
-        known = _known_steps([entry for entry in entries if entry.again])
-        steps = [step for entry in entries for step in entry.steps if _key(step) not in known]
-        if steps:
-            keep(uses_of(steps))
-            insert_rows(steps)
-
     def _give_birth(self, births: list[Births]) -> None:
         if not births:
             return
@@ -298,9 +294,11 @@ class Journal:
         runs = [run for birth in births for run in birth.runs if run.pk not in admission.skipped]
         admission.mark(runs)
         keep([(run.execution.context, Owner.EXECUTION, run.execution_id) for run in runs])
-        insert_rows([run.execution for run in runs])
-        insert_rows(runs)
-        insert_rows([decision for birth in births for decision in admission.explain(birth.runs, birth.decisions)])
+        decisions = [decision for birth in births for decision in admission.explain(birth.runs, birth.decisions)]
+        with pipelined():
+            insert_rows([run.execution for run in runs])
+            insert_rows(runs)
+            insert_rows(decisions)
 
     def _claim_first(self, births: list[Births]) -> None:
         """Write the items that are born claimed, and begin their runs."""
@@ -321,6 +319,12 @@ def uses_of(steps: Iterable[StepRun]) -> list[tuple[Any, Owner, UUID]]:
         steps: The rows.
     """
     return [(value, Owner.RUN, step.run_id) for step in steps for value in (step.input, step.output)]
+
+
+def _new_steps(entries: list[Entry]) -> list[StepRun]:
+    """Return the step rows that are to be inserted: all but those which a flush whose answer was lost has written."""
+    known = _known_steps([entry for entry in entries if entry.again])
+    return [step for entry in entries for step in entry.steps if _key(step) not in known]
 
 
 def _known_steps(entries: list[Entry]) -> set[tuple[UUID, str, int]]:

@@ -14,9 +14,8 @@ from automate_core.outbox import JobStatus
 from automate_core.redaction import redact_text
 from automate_outbox.counters import fold
 from automate_outbox.reaper import OutboxReaper
-from django.db import connections
 
-from automate.runtime.connections import RECONNECT
+from automate.runtime.connections import RECONNECT, close_connections
 
 __all__ = ["Recovery"]
 
@@ -59,9 +58,15 @@ class Recovery:
             worker_id: Its name in the leases. It is dead beyond doubt, and nobody else has ever had this name.
         """
         self._told.put(worker_id)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="automate-recovery", daemon=True)
-            self._thread.start()
+        if self._thread is not None and self._thread.is_alive():
+            return
+        thread = threading.Thread(target=self._run, name="automate-recovery", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # no thread to be had, for now: the next death tries again, and leases run out
+            logger.error("What %s held is left to the reapers of the workers: %s", worker_id, error)
+        else:
+            self._thread = thread
 
     def close(self, timeout: float) -> None:
         """Look once for each that was told of, and end.
@@ -86,7 +91,7 @@ class Recovery:
                 if not self._look(one):
                     dead.remove(one)
             if closing or not dead:
-                connections.close_all()
+                close_connections()
 
     def _listen(self, dead: list[_Dead]) -> bool:
         """Wait until it is time to look, and take in who died meanwhile; return whether this is the end."""
@@ -114,7 +119,7 @@ class Recovery:
             one.due = time.monotonic() + RECONNECT.delay(one.failures, random=random.random())  # noqa: S311 - jitter
             reason = redact_text(f"{type(error).__name__}: {error}")
             logger.warning("What %s held cannot be taken back yet: %s", one.name, reason)
-            connections.close_all()
+            close_connections()
             return one.due < one.until
         one.looks -= 1
         one.due = time.monotonic() + _AGAIN_SECONDS

@@ -29,6 +29,8 @@ _START_SECONDS = 120.0
 """How long a child may take to its first beat."""
 _HAND_BACK_SECONDS = 5.0
 """How long a child may take, after the grace, to hand back what it has not finished."""
+_LAST_SECONDS = 2.0
+"""How long a child that was killed may take to end."""
 _BEAT_SECONDS = 1.0
 _LOOK_SECONDS = 0.2
 _BEAT_FILE = "AUTOMATE_WORKER_BEAT"
@@ -153,13 +155,14 @@ class Supervisor:
             pass
         if now > child.beat_until:
             logger.error("Worker %s has stopped beating; killing it.", child.name)
-            child.process.kill()
-            child.process.wait()
+            child.process.kill()  # one that hangs in the kernel does not die at once, and the others need looking after
+            child.beat_until = now + self._silence
 
     def _note_end(self, child: _Child, code: int) -> None:
         if not child.has_ended:
             child.has_ended = True
-            if code:  # else it has handed back what it held
+            # One that was told to stop, and ends in good order, has handed back what it held.
+            if code or (self._replace and not self._stopping.is_set()):
                 self._died(child.name)
 
     def _start(self, number: int, quick_deaths: int = 0) -> _Child:
@@ -219,7 +222,11 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 logger.error("Worker %s did not end within the grace; killing it.", child.name)
                 child.process.kill()
-                code = child.process.wait()
+                try:
+                    code = child.process.wait(_LAST_SECONDS)
+                except subprocess.TimeoutExpired:
+                    logger.error("Worker %s hangs in the kernel; it is left behind.", child.name)
+                    continue
             self._note_end(child, code)
         return 0
 

@@ -14,10 +14,10 @@ from automate_core import settings
 from automate_core.errors import AutomateError
 from automate_outbox.store.rows import check_worker
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connections
 
 from automate import logs
 from automate.doctor import unapplied
+from automate.runtime.connections import close_connections
 from automate.worker.loop import Worker, WorkerOptions, default_worker_id
 from automate.worker.recovery import Recovery
 from automate.worker.supervisor import SUPERVISED, Supervisor, beat, child_command, child_name, when_orphaned
@@ -127,7 +127,7 @@ class Command(BaseCommand):
             died=recovery.take_back,
         )
         supervisor.install_signal_handlers()
-        connections.close_all()  # this process asks the database nothing more until a child dies
+        close_connections()  # this process asks the database nothing more until a child dies
         status = supervisor.run()
         recovery.close(_LAST_LOOK_SECONDS)
         if status:
