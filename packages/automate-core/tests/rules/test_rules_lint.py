@@ -255,9 +255,18 @@ def test_the_largest_rules_end(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     assert found({"and": [*({"==": [var(f"y{n}"), 1]} for n in range(99)), impossible]}, None) == []  # says less
 
 
-def test_in_another_dialect_only_names_are_looked_at() -> None:
-    rule = {"and": [{"==": [{"var": "amout"}, 1]}, {"==": [{"var": "amount"}, "x"]}, {"==": [1, 2]}]}
-    codes = [finding.code for finding in lint(rule, SCHEMA, {"same": rule})]
-    assert set(codes) > {"unknown-variable"}
-    found = lint(rule, SCHEMA, {"same": rule}, engine=engine_for("community"))
-    assert [finding.code for finding in found] == ["unknown-variable"]
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"and": [{"==": [var("amout"), 1]}, {"==": [var("amount"), "x"]}, {"==": [1, 2]}]},
+        {"==": [{"preserve": {"a": 1, "b": [2]}}, {"preserve": {}}]},
+        {"try": [{"throw": "late"}, {"==": [var("type"), "late"]}]},
+    ],
+)
+def test_in_another_dialect_nothing_is_found(rule: Any) -> None:
+    assert lint(rule, SCHEMA, {"same": rule}, engine=engine_for("community")) == []
+
+
+def test_in_another_dialect_errors_stay_errors() -> None:
+    with pytest.raises(UnknownOperationError):
+        lint({"equals": []}, engine=engine_for("community"))

@@ -36,8 +36,8 @@ def lint(
             it say less, never what is wrong.
         others: Other rules over the same data, by name; told are those that are the same, and those of which one
             matches whenever the other does.
-        engine: The engine that runs the rule, where it has operators of its own. Of a dialect in which the operators
-            mean something else, names of variables are all that is looked at.
+        engine: The engine that runs the rule, where it has operators of its own. In a dialect in which the operators
+            mean something else nothing is found, and only the errors below are raised.
 
     Returns:
         The findings, in the order of the rule; those about other rules at the end.
@@ -49,12 +49,12 @@ def lint(
     checked = engine.compile_rule(rule).spec
     if schema is not None:
         ensure_supported(schema)
+    if any(engine.operators.get(name) is not operator for name, operator in CLASSIC.items()):
+        return []
     known = Known(ANYWHERE if schema is None else place_of(schema))
     walk = _Walk()
     walk.visit(checked, "", known, known, is_condition=True)
     walk.conclude(checked, known)
-    if any(engine.operators.get(name) is not operator for name, operator in CLASSIC.items()):
-        return [finding for finding in walk.findings if finding.code == "unknown-variable"]
     for name, other in (others or {}).items():
         walk.compare(checked, name, engine.compile_rule(other).spec, known)
     return walk.findings
