@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from automate_core._schema_form import ensure_supported
+from automate_core.errors import RuleError
 from automate_core.rules.engine import DEFAULT, Engine
 from automate_core.rules.limits import escape
 from automate_core.rules.lint.canonical import canonical_text
@@ -35,7 +37,7 @@ def lint(
         schema: JSON Schema of the data; None where nothing is known. What it does not understand of the schema makes
             it say less, never what is wrong.
         others: Other rules over the same data, by name; told are those that are the same, and those of which one
-            matches whenever the other does.
+            matches whenever the other does. One that is not well formed is left out.
         engine: The engine that runs the rule, where it has operators of its own. In a dialect in which the operators
             mean something else nothing is found, and only the errors below are raised.
 
@@ -56,7 +58,9 @@ def lint(
     walk.visit(checked, "", known, known, is_condition=True)
     walk.conclude(checked, known)
     for name, other in (others or {}).items():
-        walk.compare(checked, name, engine.compile_rule(other).spec, known)
+        # What is wrong with another rule is told where that one is linted.
+        with suppress(RuleError):
+            walk.compare(checked, name, engine.compile_rule(other).spec, known)
     return walk.findings
 
 
