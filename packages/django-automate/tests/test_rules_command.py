@@ -262,6 +262,19 @@ def test_lint_the_live_workflows(live: Any, capsys: pytest.CaptureFixture[str]) 
     assert rules("lint", status=1).endswith("1 workflow: 1 error\n")
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "is_told"), [("a", "b", False), ("a", "a", True), ("", "b", True), ("a", "", True)]
+)
+def test_workflows_of_different_tenants_are_not_compared(live: Any, first: str, second: str, is_told: bool) -> None:
+    for slug, tenant in (("one", first), ("two", second)):
+        publish(definition(slug), tenant=tenant)
+        with workflow(slug, on="order.paid", when=RULE) as defined:
+            defined.step("a", "test.a")
+    codes = [finding["code"] for one in json.loads(rules("lint", "--json")) for finding in one["findings"]]
+    assert codes == ["duplicate-rule", "duplicate-rule"] * is_told
+    assert sync("--check")[1].count("(duplicate-rule)") == 2 * is_told
+
+
 def test_lint_a_rule(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "schema.json").write_text(json.dumps(SCHEMA))
     given = ("lint", "--schema", str(tmp_path / "schema.json"), "--rule")

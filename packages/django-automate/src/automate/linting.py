@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,24 +44,40 @@ class Linted:
 
 
 def lint_definitions(
-    definitions: Iterable[WorkflowDefinition], beside: Iterable[WorkflowDefinition] = ()
+    definitions: Iterable[WorkflowDefinition],
+    beside: Iterable[WorkflowDefinition] = (),
+    *,
+    tenants: Mapping[str, str] | None = None,
 ) -> list[Linted]:
     """Find what is wrong with the rules of workflows.
 
     Args:
         definitions: The workflows.
         beside: Further workflows, which are only compared with those.
+        tenants: Whose events the workflows are for, by slug; those that are left out are for every tenant's. Workflows
+            of different tenants never see the same event, so they are not compared.
 
     Returns:
         One for each of the workflows, in their order.
     """
     wanted = list(definitions)
+    owners = tenants or {}
     rules: dict[str, dict[str, Any]] = {}
     for definition in (*beside, *wanted):
         rule = getattr(definition.trigger, "rule", None)
         if rule is not None:
             rules.setdefault(_event_of(definition), {})[definition.slug] = rule
-    return [_linted(definition, rules.get(_event_of(definition), {})) for definition in wanted]
+    linted = []
+    for definition in wanted:
+        owner = owners.get(definition.slug, "")
+        alike = rules.get(_event_of(definition), {})
+        seen = {slug: rule for slug, rule in alike.items() if _share_events(owner, owners.get(slug, ""))}
+        linted.append(_linted(definition, seen))
+    return linted
+
+
+def _share_events(tenant: str, other: str) -> bool:
+    return not tenant or not other or tenant == other
 
 
 def _event_of(definition: WorkflowDefinition) -> str:
@@ -98,4 +114,5 @@ def lint_live(slugs: Sequence[str] = (), *, using: str = "default") -> list[Lint
     for slug in slugs:
         if slug not in live:
             raise WorkflowNotFound(f"No workflow {slug!r} is live.{nearby(slug, live)}")
-    return lint_definitions([live[slug] for slug in slugs or live], live.values())
+    tenants = {version.workflow.slug: version.workflow.tenant for version in enabled}
+    return lint_definitions([live[slug] for slug in slugs or live], live.values(), tenants=tenants)
