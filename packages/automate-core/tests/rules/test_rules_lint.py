@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from automate_core.errors import ConfigurationError, RuleSyntaxError, UnknownOperationError
 from automate_core.rules import Engine, Severity, custom_operator, engine_for, lint
-from automate_core.rules.lint import judge
+from automate_core.rules.lint import RuleSet, judge
 
 ITEM = {
     "type": "object",
@@ -211,6 +211,20 @@ def test_rules_beside_each_other() -> None:
         "apart": [],
         "always": [],
     }
+
+
+def test_many_rules_are_not_compared_by_what_they_imply() -> None:
+    rule = {">": [var("amount"), 100]}
+    wider = {f"wider {number:02}": {">": [var("amount"), number]} for number in range(20)}
+    assert found(rule, SCHEMA, wider) == [("implies-rule", "")] * 20
+    more = {**wider, "same": {"<": [100, var("amount")]}}
+    assert found(rule, SCHEMA, more) == [("duplicate-rule", "")]
+    rules = RuleSet(more)
+    assert [finding.code for finding in lint(rule, SCHEMA, rules.among({"same", "wider 00", "gone"}))] == [
+        "duplicate-rule",
+        "implies-rule",
+    ]
+    assert [finding.code for finding in lint(rule, SCHEMA, RuleSet(wider, implied=False))] == []
 
 
 def test_errors_are_those_of_the_rule_and_of_the_schema() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from automate_core.errors import RuleError
 from automate_core.rules import Engine, Finding, Severity, lint
 from automate_core.rules.engine import DEFAULT
+from automate_core.rules.lint import RuleSet
 from automate_core.workflow.definition import EventTrigger, WorkflowDefinition
 
 __all__ = ["lint_definition"]
@@ -21,7 +22,7 @@ _DATA = frozenset({"const", "default", "enum", "example", "examples"})
 def lint_definition(
     definition: WorkflowDefinition,
     schema: Any = None,
-    others: Mapping[str, Any] | None = None,
+    others: Mapping[str, Any] | RuleSet | None = None,
     *,
     engine: Engine = DEFAULT,
 ) -> list[Finding]:
@@ -44,7 +45,7 @@ def lint_definition(
 
 
 def _findings(
-    definition: WorkflowDefinition, schema: Any, others: Mapping[str, Any] | None, engine: Engine
+    definition: WorkflowDefinition, schema: Any, others: Mapping[str, Any] | RuleSet | None, engine: Engine
 ) -> Iterator[Finding]:
     rule = getattr(definition.trigger, "rule", None)
     if rule is not None:
@@ -55,7 +56,7 @@ def _findings(
 
 
 def _linted(
-    rule: Any, schema: Any, others: Mapping[str, Any] | None, engine: Engine, pointer: str
+    rule: Any, schema: Any, others: Mapping[str, Any] | RuleSet | None, engine: Engine, pointer: str
 ) -> Iterator[Finding]:
     try:
         findings = lint(rule, schema, others, engine=engine)

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 from automate_core._schema_form import ensure_supported
-from automate_core.errors import RuleError
 from automate_core.rules.engine import DEFAULT, Engine
 from automate_core.rules.limits import escape
-from automate_core.rules.lint.canonical import canonical_text
 from automate_core.rules.lint.findings import Finding, Severity, phrase
 from automate_core.rules.lint.judge import Judge
 from automate_core.rules.lint.known import Known, Path, as_conjunction, is_constant
 from automate_core.rules.lint.leaves import Comparison, check_comparison, check_path
 from automate_core.rules.lint.places import ANYWHERE, Place, place_of
-from automate_core.rules.operators import CLASSIC
+from automate_core.rules.lint.ruleset import RuleSet, is_classic
 from automate_core.rules.paths import split
 from automate_core.rules.syntax import operands
 
@@ -28,7 +25,7 @@ _SCOPED = frozenset({"all", "filter", "map", "none", "some"})
 
 
 def lint(
-    rule: Any, schema: Any = None, others: Mapping[str, Any] | None = None, *, engine: Engine = DEFAULT
+    rule: Any, schema: Any = None, others: Mapping[str, Any] | RuleSet | None = None, *, engine: Engine = DEFAULT
 ) -> list[Finding]:
     """Find what is wrong with a rule, without any data.
 
@@ -37,7 +34,8 @@ def lint(
         schema: JSON Schema of the data; None where nothing is known. What it does not understand of the schema makes
             it say less, never what is wrong.
         others: Other rules over the same data, by name; told are those that are the same, and those of which one
-            matches whenever the other does. One that is not well formed is left out.
+            matches whenever the other does, unless they are more than 20. One that is not well formed is left out. To
+            lint each of many rules beside the others, make one :class:`~automate_core.rules.lint.RuleSet` of them.
         engine: The engine that runs the rule, where it has operators of its own. In a dialect in which the operators
             mean something else nothing is found, and only the errors below are raised.
 
@@ -51,16 +49,14 @@ def lint(
     checked = engine.compile_rule(rule).spec
     if schema is not None:
         ensure_supported(schema)
-    if any(engine.operators.get(name) is not operator for name, operator in CLASSIC.items()):
+    if not is_classic(engine):
         return []
     known = Known(ANYWHERE if schema is None else place_of(schema))
     walk = _Walk()
     walk.visit(checked, "", known, known, is_condition=True)
     walk.conclude(checked, known)
-    for name, other in (others or {}).items():
-        # What is wrong with another rule is told where that one is linted.
-        with suppress(RuleError):
-            walk.compare(checked, name, engine.compile_rule(other).spec, known)
+    if others is not None:
+        walk.compare(checked, others if isinstance(others, RuleSet) else RuleSet(others, engine=engine), known)
     return walk.findings
 
 
@@ -294,30 +290,37 @@ class _Walk:
         else:
             self._find("always-false", Severity.ERROR, "", "The rule never matches, whatever the data. Correct it.")
 
-    def compare(self, rule: Any, name: str, other: Any, known: Known) -> None:
-        """Tell what the rule has to do with another one over the same data.
+    def compare(self, rule: Any, others: RuleSet, known: Known) -> None:
+        """Tell what the rule has to do with others over the same data.
 
         Args:
             rule: The rule.
-            name: The name of the other.
-            other: The other rule.
+            others: The other rules.
             known: What the schema says about the data.
         """
-        judge = self._judge
-        if judge.truth(rule, known) is not None or judge.truth(other, known) is not None:
+        if self._judge.truth(rule, known) is not None:
             return
-        is_same = canonical_text(rule) == canonical_text(other)
-        follows = is_same or self._follows(rule, other, True, known)
-        leads = is_same or self._follows(other, rule, True, known)
+        same = others.same_as(rule)
+        for name in same:
+            self._tell_duplicate(name)
+        for name, other in others.implying().items():
+            if name not in same and self._judge.truth(other, known) is None:
+                self._compare_implied(rule, name, other, known)
+
+    def _compare_implied(self, rule: Any, name: str, other: Any, known: Known) -> None:
+        follows, leads = self._follows(rule, other, True, known), self._follows(other, rule, True, known)
         if follows and leads:
-            message = f"{name!r} has a rule that matches the same data. Join the two, or tell them apart."
-            self._find("duplicate-rule", Severity.WARNING, "", message)
+            self._tell_duplicate(name)
         elif follows:
             self._find("implies-rule", Severity.NOTE, "", f"Whenever this rule matches, that of {name!r} does too.")
         elif leads:
             self._find(
                 "implied-by-rule", Severity.NOTE, "", f"Whenever the rule of {name!r} matches, this one does too."
             )
+
+    def _tell_duplicate(self, name: str) -> None:
+        message = f"{name!r} has a rule that matches the same data. Join the two, or tell them apart."
+        self._find("duplicate-rule", Severity.WARNING, "", message)
 
 
 def _is_tested(name: str, at: int, count: int) -> bool:

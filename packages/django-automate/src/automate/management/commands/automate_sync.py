@@ -78,7 +78,7 @@ class Command(BaseCommand):
         tenants = Workflow.objects.filter(slug__in=[definition.slug for definition in found]).exclude(tenant="")
         lines = [
             f"{linted.workflow}: {finding}"
-            for linted in lint_definitions(found, tenants=dict(tenants.values_list("slug", "tenant")))
+            for linted in lint_definitions(found, tenants=dict(tenants.values_list("slug", "tenant")), implied=False)
             for finding in linted.findings
             if finding.severity != Severity.NOTE
         ]
