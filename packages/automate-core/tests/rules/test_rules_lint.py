@@ -284,3 +284,68 @@ def test_in_another_dialect_nothing_is_found(rule: Any) -> None:
 def test_in_another_dialect_errors_stay_errors() -> None:
     with pytest.raises(UnknownOperationError):
         lint({"equals": []}, engine=engine_for("community"))
+
+
+SECRETS = {
+    "type": "object",
+    "properties": {
+        "password": {"enum": ["hunter2", "hunter3"]},
+        "pin": {"type": "integer", "enum": [481516, 234200]},
+        "token": {"type": "string"},
+        "passwords": {"type": "array", "items": {"enum": ["hunter2", "hunter3"]}},
+        "api_key": {"type": "string", "format": "date"},
+        "amount": {"type": "number"},
+    },
+    "required": ["password", "token", "passwords", "api_key"],
+}
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"==": [var("password"), "hunter4"]},
+        {"in": [var("password"), ["hunter4", "hunter5"]]},
+        {"in": [var("password"), ["hunter2", "hunter4"]]},
+        {"==": ["hunter4", var("password")]},
+        {"==": [{"var": ["password", "hunter5"]}, "hunter4"]},
+        {"==": [var("pin"), 481517]},
+        {">": [var("token"), 481517]},
+        {"<": [var("pin"), 481517]},
+        {"==": [var("token"), 481517]},
+        {"in": [var("token"), 481517]},
+        {"==": [var("token"), ["hunter4"]]},
+        {"==": [var("api_key"), "hunter4"]},
+        {"and": [{"==": [var("token"), "hunter2"]}, {"==": [var("token"), "hunter3"]}]},
+        {
+            "and": [
+                {"===": [{"cat": [var("token"), "hunter"]}, "hunter2"]},
+                {"===": [{"cat": [var("token"), "hunter"]}, "hunter2"]},
+            ]
+        },
+        {"or": [{">": [var("pin"), 481517]}, {">": [var("pin"), 481518]}]},
+        {"==": [{"or": ["hunter2", var("token")]}, "hunter4"]},
+        {"some": [var("passwords"), {"==": [var(""), "hunter4"]}]},
+        {
+            "and": [
+                {"some": [var("passwords"), {"==": [var(""), "hunter2"]}]},
+                {"!": {"some": [var("passwords"), {"==": [var(""), "hunter2"]}]}},
+            ]
+        },
+        {"some": [var("passwords"), {"and": [{"!=": [var(""), "hunter2"]}, {"==": [var(""), "hunter2"]}]}]},
+    ],
+)
+def test_what_a_secret_is_compared_with_is_not_shown(rule: Any) -> None:
+    findings = lint(rule, SECRETS) + lint(rule)
+    text = " ".join(finding.message for finding in findings)
+    assert "[REDACTED]" in text
+    assert "hunter" not in text
+    assert "4815" not in text
+    assert "234200" not in text
+
+
+def test_what_stands_beside_a_secret_is_shown() -> None:
+    both = {"and": [{"==": [var("token"), "hunter2"]}, {"==": [var("token"), None]}]}
+    rule = {"or": [{"and": [{">": [var("amount"), 5]}, {">": [var("amount"), 4]}]}, both]}
+    text = " ".join(finding.message for finding in lint(rule))
+    assert "'amount > 4' holds wherever 'amount > 5' holds" in text
+    assert "'token == null' excludes 'token == [REDACTED]'" in text

@@ -8,6 +8,7 @@ from typing import Any
 from automate_core._schema_form import ensure_supported
 from automate_core.rules.engine import DEFAULT, Engine
 from automate_core.rules.limits import escape
+from automate_core.rules.lint.concealment import reads_secret
 from automate_core.rules.lint.findings import Finding, Severity, phrase
 from automate_core.rules.lint.judge import Judge
 from automate_core.rules.lint.known import Known, Path, as_conjunction, is_constant
@@ -135,7 +136,7 @@ class _Walk:
         self, name: str, rule: Any, given: list[Any], pointer: str, known: Known, around: Known
     ) -> None:
         for part in as_conjunction(name, given) or [rule]:
-            found = Comparison.read(name, part[name])
+            found = Comparison.read(name, part[name], known.is_secret)
             truth = self._judge.truth(part, known)
             # Half of a "between" that always holds leaves it to the other half.
             if found is None or (truth and part is not rule):
@@ -155,13 +156,14 @@ class _Walk:
         source = self._judge.values(given[0], known)
         kinds = source.kinds - {"null"}
         if kinds and "array" not in kinds and not is_constant(given[0]):
-            message = f"{phrase(given[0])} is never a list, and {name!r} goes through lists alone. Name a list."
+            said = phrase(given[0], known.is_secret)
+            message = f"{said} is never a list, and {name!r} goes through lists alone. Name a list."
             self._find("type-mismatch", Severity.ERROR, places[0], message)
             self._decided.add(pointer)
         items = self._judge.items(given[0], known)
         if name == "reduce":
             items = _reduced(items)
-        inner = Known(items)
+        inner = Known(items, is_secret=known.is_secret or reads_secret(given[0]))
         self.visit(given[1], places[1], inner, inner, is_condition=name not in ("map", "reduce"))
         for part, place in zip(given[2:], places[2:], strict=True):
             self.visit(part, place, known, around, is_condition=False)
@@ -176,7 +178,8 @@ class _Walk:
         self._decided.add(pointer)
         code, severity = ("always-true", Severity.WARNING) if truth else ("always-false", Severity.ERROR)
         word = "true" if truth else "false"
-        self._find(code, severity, pointer, f"{phrase(rule)!r} is always {word}. Correct it, or leave it out.")
+        said = phrase(rule, known.is_secret)
+        self._find(code, severity, pointer, f"{said!r} is always {word}. Correct it, or leave it out.")
 
     # -- and, or ------------------------------------------------------------------------------------------------------
 
@@ -190,7 +193,7 @@ class _Walk:
             inner = self._assume(beside, goes_on, around)
             self.visit(part, places[at], known, inner or around, is_condition=tests)
             if tests and is_constant(part):
-                self._tell_constant(part, places[at], name)
+                self._tell_constant(part, places[at], name, known.is_secret or reads_secret(given))
         undecided = [
             at
             for at, part in enumerate(given)
@@ -207,11 +210,11 @@ class _Walk:
             after = None if after is None else self._judge.assume(rule, truth, after)
         return after
 
-    def _tell_constant(self, part: Any, place: str, name: str) -> None:
+    def _tell_constant(self, part: Any, place: str, name: str, is_secret: bool) -> None:
         truth = self._judge.truth(part, Known())
         self._decided.add(place)
         outcome = "changes nothing" if truth is (name == "and") else "decides everything"
-        message = f"The constant {phrase(part)} {outcome} in an {name!r}. Leave it out."
+        message = f"The constant {phrase(part, is_secret)} {outcome} in an {name!r}. Leave it out."
         self._find("always-true" if truth else "always-false", Severity.WARNING, place, message)
 
     def _tell_conflict(
@@ -227,14 +230,15 @@ class _Walk:
                 other = next(
                     (i for i in undecided[:count] if self._conflicts(given[i], given[at], goes_on, known)), None
                 )
-                against = f"'{phrase(given[other])}'" if other is not None else "the conditions before it"
+                this = phrase(given[at], known.is_secret)
+                against = "the conditions before it" if other is None else f"'{phrase(given[other], known.is_secret)}'"
                 code = "contradiction" if goes_on else "tautology"
                 severity = Severity.ERROR if goes_on else Severity.WARNING
                 self._decided.add(places[at])
                 message = (
-                    f"'{phrase(given[at])}' excludes {against}, so this 'and' never holds. Correct one of them."
+                    f"'{this}' excludes {against}, so this 'and' never holds. Correct one of them."
                     if goes_on
-                    else f"'{phrase(given[at])}' holds wherever {against} does not, so this 'or' always holds. "
+                    else f"'{this}' holds wherever {against} does not, so this 'or' always holds. "
                     "Correct one of them, or leave the condition out."
                 )
                 self._find(code, severity, places[at], message)
@@ -260,11 +264,12 @@ class _Walk:
             if rest and after is not None and self._judge.truth(given[at], after) is goes_on:
                 kept.remove(at)
                 other = next((i for i in rest if self._follows(given[i], given[at], goes_on, known)), None)
-                why = f"'{phrase(given[other])}'" if other is not None else "the other conditions"
+                this = phrase(given[at], known.is_secret)
+                why = "the other conditions" if other is None else f"'{phrase(given[other], known.is_secret)}'"
                 message = (
-                    f"'{phrase(given[at])}' holds wherever {why} holds, so it changes nothing. Leave it out."
+                    f"'{this}' holds wherever {why} holds, so it changes nothing. Leave it out."
                     if goes_on
-                    else f"'{phrase(given[at])}' holds only where {why} holds, so it changes nothing. Leave it out."
+                    else f"'{this}' holds only where {why} holds, so it changes nothing. Leave it out."
                 )
                 self._find("redundant-condition", Severity.WARNING, places[at], message)
 
