@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from automate import emit_event, event_type, workflow
+from automate import emit_event, event_type, linting, workflow
 from automate.event_types import event_types
 from automate.models import Decision, Event, Workflow
 from automate.publish import publish
+from automate_core.rules import CompiledRule, Engine
+from automate_core.rules.lint.judge import Judge
+from automate_core.workflow import parse
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -260,6 +263,47 @@ def test_lint_the_live_workflows(live: Any, capsys: pytest.CaptureFixture[str]) 
     assert "No workflow 'bigg' is live. Did you mean 'big'?" in refused(capsys, "lint", "bigg")
     Workflow.objects.exclude(slug="wide").update(enabled=False)
     assert rules("lint", status=1).endswith("1 workflow: 1 error\n")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_told"), [("a", "b", False), ("a", "a", True), ("", "b", True), ("a", "", True)]
+)
+def test_workflows_of_different_tenants_are_not_compared(live: Any, first: str, second: str, is_told: bool) -> None:
+    for slug, tenant in (("one", first), ("two", second)):
+        publish(definition(slug), tenant=tenant)
+        with workflow(slug, on="order.paid", when=RULE) as defined:
+            defined.step("a", "test.a")
+    codes = [finding["code"] for one in json.loads(rules("lint", "--json")) for finding in one["findings"]]
+    assert codes == ["duplicate-rule", "duplicate-rule"] * is_told
+    assert sync("--check")[1].count("(duplicate-rule)") == 2 * is_told
+
+
+class CountingEngine(Engine):
+    """Counts the rules that it compiles."""
+
+    compiled = 0
+
+    def compile_rule(self, rule_spec: Any) -> CompiledRule:
+        self.compiled += 1
+        return super().compile_rule(rule_spec)
+
+
+def test_a_rule_among_many_is_read_as_often_as_one_among_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = CountingEngine()
+    monkeypatch.setattr(linting, "current_engine", lambda: engine)
+    many = [parse(definition(f"w{number}", rule={">": [{"var": "amount"}, number]})) for number in range(30)]
+    assert [one.findings for one in linting.lint_definitions(many)] == [[]] * 30
+    assert engine.compiled == 60  # each once by itself, and once for the others
+
+
+def test_automate_sync_compares_no_rules_by_what_they_imply(live: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(Judge, "assume", lambda judge, rule, truth, known: asked.append(rule))
+    for slug, limit in (("wide", 1), ("narrow", 2), ("twin", 2)):
+        with workflow(slug, on="order.paid", when={">": [{"var": "amount"}, limit]}) as defined:
+            defined.step("a", "test.a")
+    assert sync()[1].count("(duplicate-rule)") == 2
+    assert asked == []
 
 
 def test_lint_a_rule(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from automate_core.errors import ConfigurationError, RuleSyntaxError, UnknownOperationError
 from automate_core.rules import Engine, Severity, custom_operator, engine_for, lint
-from automate_core.rules.lint import judge
+from automate_core.rules.lint import RuleSet, judge
 
 ITEM = {
     "type": "object",
@@ -213,6 +213,20 @@ def test_rules_beside_each_other() -> None:
     }
 
 
+def test_many_rules_are_not_compared_by_what_they_imply() -> None:
+    rule = {">": [var("amount"), 100]}
+    wider = {f"wider {number:02}": {">": [var("amount"), number]} for number in range(20)}
+    assert found(rule, SCHEMA, wider) == [("implies-rule", "")] * 20
+    more = {**wider, "same": {"<": [100, var("amount")]}}
+    assert found(rule, SCHEMA, more) == [("duplicate-rule", "")]
+    rules = RuleSet(more)
+    assert [finding.code for finding in lint(rule, SCHEMA, rules.among({"same", "wider 00", "gone"}))] == [
+        "duplicate-rule",
+        "implies-rule",
+    ]
+    assert [finding.code for finding in lint(rule, SCHEMA, RuleSet(wider, implied=False))] == []
+
+
 def test_errors_are_those_of_the_rule_and_of_the_schema() -> None:
     with pytest.raises(RuleSyntaxError):
         lint({"==": [1]})
@@ -255,9 +269,83 @@ def test_the_largest_rules_end(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     assert found({"and": [*({"==": [var(f"y{n}"), 1]} for n in range(99)), impossible]}, None) == []  # says less
 
 
-def test_in_another_dialect_only_names_are_looked_at() -> None:
-    rule = {"and": [{"==": [{"var": "amout"}, 1]}, {"==": [{"var": "amount"}, "x"]}, {"==": [1, 2]}]}
-    codes = [finding.code for finding in lint(rule, SCHEMA, {"same": rule})]
-    assert set(codes) > {"unknown-variable"}
-    found = lint(rule, SCHEMA, {"same": rule}, engine=engine_for("community"))
-    assert [finding.code for finding in found] == ["unknown-variable"]
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"and": [{"==": [var("amout"), 1]}, {"==": [var("amount"), "x"]}, {"==": [1, 2]}]},
+        {"==": [{"preserve": {"a": 1, "b": [2]}}, {"preserve": {}}]},
+        {"try": [{"throw": "late"}, {"==": [var("type"), "late"]}]},
+    ],
+)
+def test_in_another_dialect_nothing_is_found(rule: Any) -> None:
+    assert lint(rule, SCHEMA, {"same": rule}, engine=engine_for("community")) == []
+
+
+def test_in_another_dialect_errors_stay_errors() -> None:
+    with pytest.raises(UnknownOperationError):
+        lint({"equals": []}, engine=engine_for("community"))
+
+
+SECRETS = {
+    "type": "object",
+    "properties": {
+        "password": {"enum": ["hunter2", "hunter3"]},
+        "pin": {"type": "integer", "enum": [481516, 234200]},
+        "token": {"type": "string"},
+        "passwords": {"type": "array", "items": {"enum": ["hunter2", "hunter3"]}},
+        "api_key": {"type": "string", "format": "date"},
+        "amount": {"type": "number"},
+    },
+    "required": ["password", "token", "passwords", "api_key"],
+}
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"==": [var("password"), "hunter4"]},
+        {"in": [var("password"), ["hunter4", "hunter5"]]},
+        {"in": [var("password"), ["hunter2", "hunter4"]]},
+        {"==": ["hunter4", var("password")]},
+        {"==": [{"var": ["password", "hunter5"]}, "hunter4"]},
+        {"==": [var("pin"), 481517]},
+        {">": [var("token"), 481517]},
+        {"<": [var("pin"), 481517]},
+        {"==": [var("token"), 481517]},
+        {"in": [var("token"), 481517]},
+        {"==": [var("token"), ["hunter4"]]},
+        {"==": [var("api_key"), "hunter4"]},
+        {"and": [{"==": [var("token"), "hunter2"]}, {"==": [var("token"), "hunter3"]}]},
+        {
+            "and": [
+                {"===": [{"cat": [var("token"), "hunter"]}, "hunter2"]},
+                {"===": [{"cat": [var("token"), "hunter"]}, "hunter2"]},
+            ]
+        },
+        {"or": [{">": [var("pin"), 481517]}, {">": [var("pin"), 481518]}]},
+        {"==": [{"or": ["hunter2", var("token")]}, "hunter4"]},
+        {"some": [var("passwords"), {"==": [var(""), "hunter4"]}]},
+        {
+            "and": [
+                {"some": [var("passwords"), {"==": [var(""), "hunter2"]}]},
+                {"!": {"some": [var("passwords"), {"==": [var(""), "hunter2"]}]}},
+            ]
+        },
+        {"some": [var("passwords"), {"and": [{"!=": [var(""), "hunter2"]}, {"==": [var(""), "hunter2"]}]}]},
+    ],
+)
+def test_what_a_secret_is_compared_with_is_not_shown(rule: Any) -> None:
+    findings = lint(rule, SECRETS) + lint(rule)
+    text = " ".join(finding.message for finding in findings)
+    assert "[REDACTED]" in text
+    assert "hunter" not in text
+    assert "4815" not in text
+    assert "234200" not in text
+
+
+def test_what_stands_beside_a_secret_is_shown() -> None:
+    both = {"and": [{"==": [var("token"), "hunter2"]}, {"==": [var("token"), None]}]}
+    rule = {"or": [{"and": [{">": [var("amount"), 5]}, {">": [var("amount"), 4]}]}, both]}
+    text = " ".join(finding.message for finding in lint(rule))
+    assert "'amount > 4' holds wherever 'amount > 5' holds" in text
+    assert "'token == null' excludes 'token == [REDACTED]'" in text

@@ -55,3 +55,22 @@ def test_without_a_schema_the_envelope_of_the_event_is_known() -> None:
     assert found(None, {">": [{"var": "event.payload.anything"}, 5]}, schema=None) == []
     assert found(None, {"!": {"var": "event.paylod"}}, schema=None) == [("unknown-variable", "/steps/1/if/!")]
     assert found(None, {"==": [{"var": "event.type"}, "order.new"]}, schema=None, event="order.*") == []
+
+
+def test_a_rule_that_does_not_compile_is_one_finding_among_others() -> None:
+    given = definition({"and": [{"equals": []}]}, {"!": {"var": "event.paylod"}})
+    assert [(f.code, f.severity, f.pointer) for f in lint_definition(given, SCHEMA)] == [
+        ("unknown_operation", "error", "/trigger/rule/and/0"),
+        ("unknown-variable", "error", "/steps/1/if/!"),
+    ]
+    assert found(None, {"and": [{"equals": []}]}) == [("unknown_operation", "/steps/1/if/and/0")]
+    assert found({"!": {"var": "amuont"}}, {"equals": []}) == [
+        ("unknown-variable", "/trigger/rule/!"),
+        ("unknown_operation", "/steps/1/if"),
+    ]
+
+
+def test_another_rule_that_does_not_compile_is_left_out() -> None:
+    rule = {">": [{"var": "amount"}, 5]}
+    findings = lint_definition(definition(rule), SCHEMA, {"broken": {"equals": []}, "same": rule})
+    assert [finding.code for finding in findings] == ["duplicate-rule"]

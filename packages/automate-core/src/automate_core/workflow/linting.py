@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from automate_core.rules import Engine, Finding, lint
+from automate_core.errors import RuleError
+from automate_core.rules import Engine, Finding, Severity, lint
 from automate_core.rules.engine import DEFAULT
+from automate_core.rules.lint import RuleSet
 from automate_core.workflow.definition import EventTrigger, WorkflowDefinition
 
 __all__ = ["lint_definition"]
@@ -20,7 +22,7 @@ _DATA = frozenset({"const", "default", "enum", "example", "examples"})
 def lint_definition(
     definition: WorkflowDefinition,
     schema: Any = None,
-    others: Mapping[str, Any] | None = None,
+    others: Mapping[str, Any] | RuleSet | None = None,
     *,
     engine: Engine = DEFAULT,
 ) -> list[Finding]:
@@ -33,28 +35,33 @@ def lint_definition(
         engine: The engine that runs its rules.
 
     Returns:
-        The findings, with pointers into the definition.
+        The findings, with pointers into the definition; a rule that is not well formed is one of them, with the code of
+        the error.
 
     Raises:
-        RuleError: If a rule is not well formed.
         ConfigurationError: If the schema is malformed or uses what is not understood.
     """
     return list(_findings(definition, schema, others, engine))
 
 
 def _findings(
-    definition: WorkflowDefinition, schema: Any, others: Mapping[str, Any] | None, engine: Engine
+    definition: WorkflowDefinition, schema: Any, others: Mapping[str, Any] | RuleSet | None, engine: Engine
 ) -> Iterator[Finding]:
     rule = getattr(definition.trigger, "rule", None)
     if rule is not None:
-        yield from _moved(lint(rule, schema, others, engine=engine), "/trigger/rule")
+        yield from _linted(rule, schema, others, engine, "/trigger/rule")
     for index, step in enumerate(definition.steps):
         if step.condition is not None:
-            findings = lint(step.condition, _context_schema(definition, schema), engine=engine)
-            yield from _moved(findings, f"/steps/{index}/if")
+            yield from _linted(step.condition, _context_schema(definition, schema), None, engine, f"/steps/{index}/if")
 
 
-def _moved(findings: list[Finding], pointer: str) -> Iterator[Finding]:
+def _linted(
+    rule: Any, schema: Any, others: Mapping[str, Any] | RuleSet | None, engine: Engine, pointer: str
+) -> Iterator[Finding]:
+    try:
+        findings = lint(rule, schema, others, engine=engine)
+    except RuleError as error:
+        findings = [Finding(error.code, Severity.ERROR, str(error.context.get("pointer", "")), error.message)]
     for finding in findings:
         yield replace(finding, pointer=pointer + finding.pointer)
 

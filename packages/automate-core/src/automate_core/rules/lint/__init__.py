@@ -6,5 +6,6 @@ schema, with the coercions of JSONLogic: a missing field counts as 0, and ``"5" 
 
 from automate_core.rules.lint.findings import Finding, Severity
 from automate_core.rules.lint.linting import lint
+from automate_core.rules.lint.ruleset import RuleSet
 
-__all__ = ["Finding", "Severity", "lint"]
+__all__ = ["Finding", "RuleSet", "Severity", "lint"]

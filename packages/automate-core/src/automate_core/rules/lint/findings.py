@@ -9,6 +9,8 @@ from enum import StrEnum
 from typing import Any
 
 from automate_core.rules.compiler import constant_path
+from automate_core.rules.display import REDACTED
+from automate_core.rules.lint.concealment import conceal
 from automate_core.rules.syntax import operands
 
 __all__ = ["Finding", "Severity", "enumerated", "phrase"]
@@ -52,17 +54,20 @@ class Finding:
         return {name: str(value) for name, value in asdict(self).items()}
 
 
-def phrase(rule: Any) -> str:
-    """Write a part of a rule as sentences name it.
+def phrase(rule: Any, is_secret: bool = False) -> str:
+    """Write a part of a rule as sentences name it, without constants that are compared with secrets.
 
     Args:
         rule: A checked rule.
+        is_secret: Whether the items that it reads are secrets.
     """
-    text = _written(rule)
+    text = _written(conceal(rule, is_secret))
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
 def _written(rule: Any) -> str:
+    if rule == REDACTED:
+        return REDACTED
     path = constant_path(rule)
     if path is not None:
         return ".".join(path) or "the value itself"

@@ -25,11 +25,13 @@ class Known:
         place: What variables read.
         narrowed: What stands at some paths, where more is known than the place says.
         facts: Whether some conditions hold, by their canonical text.
+        is_secret: Whether the data are the items of a secret.
     """
 
     place: Place = ANYWHERE
     narrowed: Mapping[Path, Values] = field(default_factory=dict)
     facts: Mapping[str, bool] = field(default_factory=dict)
+    is_secret: bool = False
 
     def at(self, path: Path) -> Values:
         """Return what may stand at a path; ``MISSING`` for nothing at all.

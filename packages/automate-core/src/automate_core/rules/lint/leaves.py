@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from automate_core.errors import nearby
 from automate_core.rules.coercion import is_number
+from automate_core.rules.display import REDACTED
+from automate_core.rules.lint.concealment import reads_secret
 from automate_core.rules.lint.findings import Finding, Severity, enumerated, phrase
 from automate_core.rules.lint.judge import Judge
 from automate_core.rules.lint.known import Known, Path, is_constant, variable
@@ -44,6 +46,7 @@ class Comparison(NamedTuple):
         has_default: Whether it has one.
         constant: The constant.
         is_haystack: Whether ``in`` looks for the constant in the variable.
+        is_secret: Whether the variable may hold a secret, so that its values are not shown.
     """
 
     name: str
@@ -52,9 +55,10 @@ class Comparison(NamedTuple):
     has_default: bool
     constant: Any
     is_haystack: bool = False
+    is_secret: bool = False
 
     @classmethod
-    def read(cls, name: str, given: list[Any]) -> Comparison | None:
+    def read(cls, name: str, given: list[Any], is_secret: bool = False) -> Comparison | None:
         """Take a comparison apart; None where it is not one of a variable with a constant."""
         for at, (side, other) in enumerate(((given[0], given[1]), (given[1], given[0]))):
             found = variable(side)
@@ -62,13 +66,18 @@ class Comparison(NamedTuple):
                 written = side["var"]
                 has_default = isinstance(written, list) and len(written) > 1
                 mirrored = _MIRRORED.get(name, name) if at else name
-                return cls(mirrored, *found, has_default, other, is_haystack=name == "in" and at == 1)
+                hidden = is_secret or reads_secret(side)
+                return cls(mirrored, *found, has_default, other, name == "in" and at == 1, hidden)
         return None
 
     @property
     def label(self) -> str:
         """The variable, for sentences."""
         return ".".join(self.path) or "the value itself"
+
+    def quote(self, value: Any) -> str:
+        """Write a value of the variable, or one that it is compared with, for sentences."""
+        return REDACTED if self.is_secret and value is not None and type(value) is not bool else quote(value)
 
 
 def check_path(path: Path, place: Place, pointer: str) -> Iterator[Finding]:
@@ -149,15 +158,15 @@ def _mismatch(found: Comparison, kinds: frozenset[str], truth: bool | None, poin
         reason = f"{is_what}, and 'in' looks into text and lists alone"
     elif found.name == "in" and not isinstance(found.constant, list | str):
         kind = _KIND_NAMES[_kind(found.constant)]
-        reason = f"'in' looks into text and lists alone, and {quote(found.constant)} is {kind}"
+        reason = f"'in' looks into text and lists alone, and {found.quote(found.constant)} is {kind}"
     elif found.name == "in":
-        reason = f"{is_what}, and nothing of that kind is in {quote(found.constant)}"
+        reason = f"{is_what}, and nothing of that kind is in {found.quote(found.constant)}"
     else:
-        reason = f"{is_what}, and {quote(found.constant)} is {_KIND_NAMES[_kind(found.constant)]}"
+        reason = f"{is_what}, and {found.quote(found.constant)} is {_KIND_NAMES[_kind(found.constant)]}"
     if truth is None:
         more = "one is read as the other. Compare what is of one type."
         return Finding("type-mismatch", Severity.WARNING, pointer, f"{reason}: {more}")
-    more = f"{phrase(rule)!r} is always {_word(truth)}. Compare what is of one type."
+    more = f"{phrase(rule, found.is_secret)!r} is always {_word(truth)}. Compare what is of one type."
     return Finding("type-mismatch", Severity.ERROR, pointer, f"{reason}: {more}")
 
 
@@ -171,7 +180,8 @@ def _decided(found: Comparison, rule: Any, truth: bool, pointer: str, known: Kno
     code = "impossible-value" if hint else "always-true" if truth else "always-false"
     severity = Severity.WARNING if truth and not hint else Severity.ERROR
     reason = hint or "whatever the data that fits the schema. Correct it, or leave it out."
-    return Finding(code, severity, pointer, f"{phrase(rule)!r} is always {_word(truth)}{':' if hint else ','} {reason}")
+    said = f"{phrase(rule, found.is_secret)!r} is always {_word(truth)}"
+    return Finding(code, severity, pointer, f"{said}{':' if hint else ','} {reason}")
 
 
 def _choices(found: Comparison, known: Known) -> list[Any]:
@@ -189,8 +199,10 @@ def _hint(found: Comparison, choices: list[Any]) -> str:
     if len(strange) < len(members) or not all(isinstance(member, str | int | float) for member in strange):
         return ""
     texts = [choice for choice in choices if isinstance(choice, str)]
-    near = nearby(strange[0], texts) if strange and isinstance(strange[0], str) and texts else ""
-    shown = enumerated(quote(choice) for choice in choices[:8])
+    near = ""
+    if strange and isinstance(strange[0], str) and texts and not found.is_secret:
+        near = nearby(strange[0], texts)
+    shown = enumerated(dict.fromkeys(found.quote(choice) for choice in choices[:8]))
     return f"{found.label} is {shown}.{near if near.startswith(' Did') else ''}" if strange else ""
 
 
@@ -207,8 +219,8 @@ def _check_members(found: Comparison, pointer: str, known: Known, judge: Judge, 
         alone = {"in": [rule["in"][0], [member]]}
         if judge.truth(alone, known) is False:
             single = found._replace(constant=[member])
-            hint = _hint(single, choices) or f"{found.label} is never {quote(member)}. Leave it out."
-            message = f"{quote(member)} in the list never matters: {hint}"
+            hint = _hint(single, choices) or f"{found.label} is never {found.quote(member)}. Leave it out."
+            message = f"{found.quote(member)} in the list never matters: {hint}"
             yield Finding("impossible-value", Severity.ERROR, f"{pointer}/in/1/{at}", message)
 
 
@@ -223,8 +235,8 @@ def _check_format(found: Comparison, place: Place, pointer: str) -> Iterator[Fin
         _READERS[name](found.constant)
     except ValueError:
         message = (
-            f"{found.label} is text of the format {name}, and {quote(found.constant)} is not: they are compared letter "
-            f"by letter. Write it as {_EXAMPLES[name]!r}."
+            f"{found.label} is text of the format {name}, and {found.quote(found.constant)} is not: they are "
+            f"compared letter by letter. Write it as {_EXAMPLES[name]!r}."
         )
         yield Finding("format-mismatch", Severity.WARNING, pointer, message)
 
@@ -237,7 +249,7 @@ def _check_missing(found: Comparison, pointer: str, around: Known) -> Iterator[F
     if "null" in values.kinds and bool(compare(None, None, found.constant)):
         message = (
             f"{found.label} may be missing or null, which counts as 0: '{found.label} {found.name} "
-            f"{quote(found.constant)}' holds then. Test it before, for instance with {{'!=': [{{'var': "
+            f"{found.quote(found.constant)}' holds then. Test it before, for instance with {{'!=': [{{'var': "
             f"'{found.label}'}}, null]}}."
         )
         yield Finding("missing-counts", Severity.WARNING, pointer, message)

@@ -8,13 +8,13 @@ from typing import Any
 from automate_core._schema_form import ensure_supported
 from automate_core.rules.engine import DEFAULT, Engine
 from automate_core.rules.limits import escape
-from automate_core.rules.lint.canonical import canonical_text
+from automate_core.rules.lint.concealment import reads_secret
 from automate_core.rules.lint.findings import Finding, Severity, phrase
 from automate_core.rules.lint.judge import Judge
 from automate_core.rules.lint.known import Known, Path, as_conjunction, is_constant
 from automate_core.rules.lint.leaves import Comparison, check_comparison, check_path
 from automate_core.rules.lint.places import ANYWHERE, Place, place_of
-from automate_core.rules.operators import CLASSIC
+from automate_core.rules.lint.ruleset import RuleSet, is_classic
 from automate_core.rules.paths import split
 from automate_core.rules.syntax import operands
 
@@ -26,7 +26,7 @@ _SCOPED = frozenset({"all", "filter", "map", "none", "some"})
 
 
 def lint(
-    rule: Any, schema: Any = None, others: Mapping[str, Any] | None = None, *, engine: Engine = DEFAULT
+    rule: Any, schema: Any = None, others: Mapping[str, Any] | RuleSet | None = None, *, engine: Engine = DEFAULT
 ) -> list[Finding]:
     """Find what is wrong with a rule, without any data.
 
@@ -35,9 +35,10 @@ def lint(
         schema: JSON Schema of the data; None where nothing is known. What it does not understand of the schema makes
             it say less, never what is wrong.
         others: Other rules over the same data, by name; told are those that are the same, and those of which one
-            matches whenever the other does.
-        engine: The engine that runs the rule, where it has operators of its own. Of a dialect in which the operators
-            mean something else, names of variables are all that is looked at.
+            matches whenever the other does, unless they are more than 20. One that is not well formed is left out. To
+            lint each of many rules beside the others, make one :class:`~automate_core.rules.lint.RuleSet` of them.
+        engine: The engine that runs the rule, where it has operators of its own. In a dialect in which the operators
+            mean something else nothing is found, and only the errors below are raised.
 
     Returns:
         The findings, in the order of the rule; those about other rules at the end.
@@ -49,14 +50,14 @@ def lint(
     checked = engine.compile_rule(rule).spec
     if schema is not None:
         ensure_supported(schema)
+    if not is_classic(engine):
+        return []
     known = Known(ANYWHERE if schema is None else place_of(schema))
     walk = _Walk()
     walk.visit(checked, "", known, known, is_condition=True)
     walk.conclude(checked, known)
-    if any(engine.operators.get(name) is not operator for name, operator in CLASSIC.items()):
-        return [finding for finding in walk.findings if finding.code == "unknown-variable"]
-    for name, other in (others or {}).items():
-        walk.compare(checked, name, engine.compile_rule(other).spec, known)
+    if others is not None:
+        walk.compare(checked, others if isinstance(others, RuleSet) else RuleSet(others, engine=engine), known)
     return walk.findings
 
 
@@ -135,7 +136,7 @@ class _Walk:
         self, name: str, rule: Any, given: list[Any], pointer: str, known: Known, around: Known
     ) -> None:
         for part in as_conjunction(name, given) or [rule]:
-            found = Comparison.read(name, part[name])
+            found = Comparison.read(name, part[name], known.is_secret)
             truth = self._judge.truth(part, known)
             # Half of a "between" that always holds leaves it to the other half.
             if found is None or (truth and part is not rule):
@@ -155,13 +156,14 @@ class _Walk:
         source = self._judge.values(given[0], known)
         kinds = source.kinds - {"null"}
         if kinds and "array" not in kinds and not is_constant(given[0]):
-            message = f"{phrase(given[0])} is never a list, and {name!r} goes through lists alone. Name a list."
+            said = phrase(given[0], known.is_secret)
+            message = f"{said} is never a list, and {name!r} goes through lists alone. Name a list."
             self._find("type-mismatch", Severity.ERROR, places[0], message)
             self._decided.add(pointer)
         items = self._judge.items(given[0], known)
         if name == "reduce":
             items = _reduced(items)
-        inner = Known(items)
+        inner = Known(items, is_secret=known.is_secret or reads_secret(given[0]))
         self.visit(given[1], places[1], inner, inner, is_condition=name not in ("map", "reduce"))
         for part, place in zip(given[2:], places[2:], strict=True):
             self.visit(part, place, known, around, is_condition=False)
@@ -176,7 +178,8 @@ class _Walk:
         self._decided.add(pointer)
         code, severity = ("always-true", Severity.WARNING) if truth else ("always-false", Severity.ERROR)
         word = "true" if truth else "false"
-        self._find(code, severity, pointer, f"{phrase(rule)!r} is always {word}. Correct it, or leave it out.")
+        said = phrase(rule, known.is_secret)
+        self._find(code, severity, pointer, f"{said!r} is always {word}. Correct it, or leave it out.")
 
     # -- and, or ------------------------------------------------------------------------------------------------------
 
@@ -190,7 +193,7 @@ class _Walk:
             inner = self._assume(beside, goes_on, around)
             self.visit(part, places[at], known, inner or around, is_condition=tests)
             if tests and is_constant(part):
-                self._tell_constant(part, places[at], name)
+                self._tell_constant(part, places[at], name, known.is_secret or reads_secret(given))
         undecided = [
             at
             for at, part in enumerate(given)
@@ -207,11 +210,11 @@ class _Walk:
             after = None if after is None else self._judge.assume(rule, truth, after)
         return after
 
-    def _tell_constant(self, part: Any, place: str, name: str) -> None:
+    def _tell_constant(self, part: Any, place: str, name: str, is_secret: bool) -> None:
         truth = self._judge.truth(part, Known())
         self._decided.add(place)
         outcome = "changes nothing" if truth is (name == "and") else "decides everything"
-        message = f"The constant {phrase(part)} {outcome} in an {name!r}. Leave it out."
+        message = f"The constant {phrase(part, is_secret)} {outcome} in an {name!r}. Leave it out."
         self._find("always-true" if truth else "always-false", Severity.WARNING, place, message)
 
     def _tell_conflict(
@@ -227,14 +230,15 @@ class _Walk:
                 other = next(
                     (i for i in undecided[:count] if self._conflicts(given[i], given[at], goes_on, known)), None
                 )
-                against = f"'{phrase(given[other])}'" if other is not None else "the conditions before it"
+                this = phrase(given[at], known.is_secret)
+                against = "the conditions before it" if other is None else f"'{phrase(given[other], known.is_secret)}'"
                 code = "contradiction" if goes_on else "tautology"
                 severity = Severity.ERROR if goes_on else Severity.WARNING
                 self._decided.add(places[at])
                 message = (
-                    f"'{phrase(given[at])}' excludes {against}, so this 'and' never holds. Correct one of them."
+                    f"'{this}' excludes {against}, so this 'and' never holds. Correct one of them."
                     if goes_on
-                    else f"'{phrase(given[at])}' holds wherever {against} does not, so this 'or' always holds. "
+                    else f"'{this}' holds wherever {against} does not, so this 'or' always holds. "
                     "Correct one of them, or leave the condition out."
                 )
                 self._find(code, severity, places[at], message)
@@ -260,11 +264,12 @@ class _Walk:
             if rest and after is not None and self._judge.truth(given[at], after) is goes_on:
                 kept.remove(at)
                 other = next((i for i in rest if self._follows(given[i], given[at], goes_on, known)), None)
-                why = f"'{phrase(given[other])}'" if other is not None else "the other conditions"
+                this = phrase(given[at], known.is_secret)
+                why = "the other conditions" if other is None else f"'{phrase(given[other], known.is_secret)}'"
                 message = (
-                    f"'{phrase(given[at])}' holds wherever {why} holds, so it changes nothing. Leave it out."
+                    f"'{this}' holds wherever {why} holds, so it changes nothing. Leave it out."
                     if goes_on
-                    else f"'{phrase(given[at])}' holds only where {why} holds, so it changes nothing. Leave it out."
+                    else f"'{this}' holds only where {why} holds, so it changes nothing. Leave it out."
                 )
                 self._find("redundant-condition", Severity.WARNING, places[at], message)
 
@@ -290,30 +295,37 @@ class _Walk:
         else:
             self._find("always-false", Severity.ERROR, "", "The rule never matches, whatever the data. Correct it.")
 
-    def compare(self, rule: Any, name: str, other: Any, known: Known) -> None:
-        """Tell what the rule has to do with another one over the same data.
+    def compare(self, rule: Any, others: RuleSet, known: Known) -> None:
+        """Tell what the rule has to do with others over the same data.
 
         Args:
             rule: The rule.
-            name: The name of the other.
-            other: The other rule.
+            others: The other rules.
             known: What the schema says about the data.
         """
-        judge = self._judge
-        if judge.truth(rule, known) is not None or judge.truth(other, known) is not None:
+        if self._judge.truth(rule, known) is not None:
             return
-        is_same = canonical_text(rule) == canonical_text(other)
-        follows = is_same or self._follows(rule, other, True, known)
-        leads = is_same or self._follows(other, rule, True, known)
+        same = others.same_as(rule)
+        for name in same:
+            self._tell_duplicate(name)
+        for name, other in others.implying().items():
+            if name not in same and self._judge.truth(other, known) is None:
+                self._compare_implied(rule, name, other, known)
+
+    def _compare_implied(self, rule: Any, name: str, other: Any, known: Known) -> None:
+        follows, leads = self._follows(rule, other, True, known), self._follows(other, rule, True, known)
         if follows and leads:
-            message = f"{name!r} has a rule that matches the same data. Join the two, or tell them apart."
-            self._find("duplicate-rule", Severity.WARNING, "", message)
+            self._tell_duplicate(name)
         elif follows:
             self._find("implies-rule", Severity.NOTE, "", f"Whenever this rule matches, that of {name!r} does too.")
         elif leads:
             self._find(
                 "implied-by-rule", Severity.NOTE, "", f"Whenever the rule of {name!r} matches, this one does too."
             )
+
+    def _tell_duplicate(self, name: str) -> None:
+        message = f"{name!r} has a rule that matches the same data. Join the two, or tell them apart."
+        self._find("duplicate-rule", Severity.WARNING, "", message)
 
 
 def _is_tested(name: str, at: int, count: int) -> bool:

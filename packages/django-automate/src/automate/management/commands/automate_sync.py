@@ -15,7 +15,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from automate.builder import WorkflowBuilder, definitions
 from automate.linting import lint_definitions
-from automate.models import WorkflowVersion
+from automate.models import Workflow, WorkflowVersion
 from automate.models.workflows import LISTENING
 from automate.publish import publish
 from automate.rules import current_engine
@@ -75,9 +75,10 @@ class Command(BaseCommand):
 
     def _lint(self, found: list[WorkflowDefinition], *, strict: bool) -> None:
         """Print what is wrong with the rules, apart from the output, so that it stays JSON."""
+        tenants = Workflow.objects.filter(slug__in=[definition.slug for definition in found]).exclude(tenant="")
         lines = [
             f"{linted.workflow}: {finding}"
-            for linted in lint_definitions(found)
+            for linted in lint_definitions(found, tenants=dict(tenants.values_list("slug", "tenant")), implied=False)
             for finding in linted.findings
             if finding.severity != Severity.NOTE
         ]
