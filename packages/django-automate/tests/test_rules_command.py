@@ -378,3 +378,34 @@ def test_the_commands_as_processes(tmp_path: Path) -> None:
     status, text = call(*console, "explain", event_id)
     assert status == 0
     assert text.endswith("  ✗ / >: amount is 5, needs to be more than 100\n")
+
+
+def test_a_rule_of_its_own_is_read_as_the_project_says_where_one_is_named(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    settings = 'DJANGO_AUTOMATE = {"RULES": {"extensions": ["text"]}, "REDACT_KEYS": ["iban"]}\n'
+    (tmp_path / "mysite_settings.py").write_text(PROJECT.replace(', "shop"', "") + settings)
+    cases = {"cases": [{"rule": {"starts_with": [{"var": "iban"}, "DE"]}, "data": {"iban": "DE1"}, "expected": True}]}
+    (tmp_path / "cases.json").write_text(json.dumps(cases))
+    rule = ("--rule", json.dumps(cases["cases"][0]["rule"]))
+
+    def call(*arguments: str, **more: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "automate_core", "rules", *arguments]
+        named = {**environment, "PYTHONPATH": str(tmp_path), **more}
+        done = subprocess.run(command, cwd=tmp_path, env=named, capture_output=True, text=True, timeout=60, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    def all_three(*settings: str, **more: str) -> list[tuple[int, str]]:
+        return [
+            call(*settings, "explain", *rule, "--data", '{"iban": "DE1"}', **more),
+            call(*settings, "lint", *rule, **more),
+            call(*settings, "test", "cases.json", **more),
+        ]
+
+    without = all_three()
+    assert [status for status, _ in without] == [1, 1, 1], without
+    given = all_three("--settings", "mysite_settings")
+    assert [status for status, _ in given] == [0, 0, 0], given
+    assert "DE1" not in given[0][1]  # redacted, as the project wants it
+    assert all_three(DJANGO_SETTINGS_MODULE="mysite_settings") == given
+    (tmp_path / "manage.py").write_text(MANAGE)
+    assert all_three() == given
