@@ -19,7 +19,7 @@ from automate.artifacts.files import file_name
 from automate.backtest import BacktestReport, Change, backtest, replay, shadow_report
 from automate.errors import ConfigurationError, InvalidDefinitionError, WorkflowNotFound
 from automate.events import emit_event
-from automate.models import Decision, Event, WorkflowVersion
+from automate.models import Decision, Event, Workflow, WorkflowVersion
 from automate.publish import drop_shadow, promote, publish
 from automate_core.cli import main
 from automate_core.workflow import parse
@@ -481,3 +481,13 @@ def test_the_workflows_command_promotes_and_drops(capsys: pytest.CaptureFixture[
     actors = AuditLogEntry.objects.filter(action__in=("workflow.shadow_promoted", "workflow.shadow_dropped"))
     assert all("@" in actor for actor in actors.values_list("actor", flat=True))
     assert WorkflowVersion.objects.get(live=True).version_num == 3
+
+
+def test_the_workflows_command_disables_and_enables(capsys: pytest.CaptureFixture[str]) -> None:
+    publish(refunds(at_least(100)))
+    assert run(capsys, "workflows", "disable", "refunds") == (0, "refunds is disabled\n", "")
+    assert not Workflow.objects.get().enabled
+    assert run(capsys, "workflows", "enable", "refunds") == (0, "refunds is enabled\n", "")
+    assert Workflow.objects.get().enabled
+    status, _, err = run(capsys, "workflows", "enable", "refund")
+    assert (status, "There is no workflow 'refund'. Did you mean 'refunds'?" in err) == (1, True)

@@ -128,7 +128,9 @@ def test_explain_why_nothing_ran(live: Any, capsys: pytest.CaptureFixture[str]) 
     text = rules("explain", event_id, "--workflow", "big")
     assert "it listens to 'order.paid', and this is 'order.payd'" in text
     Workflow.objects.update(enabled=False)
-    assert "the workflow is disabled" in rules("explain", event_id, "--workflow", "big")
+    assert "the workflow is disabled: 'automate workflows enable big' enables it" in rules(
+        "explain", event_id, "--workflow", "big"
+    )
     assert "There is no workflow 'bigg'. Did you mean 'big'?" in refused(
         capsys, "explain", event_id, "--workflow", "bigg"
     )
