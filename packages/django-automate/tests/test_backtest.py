@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import json
 import sys
 from datetime import timedelta
@@ -18,7 +19,7 @@ from automate.artifacts.files import file_name
 from automate.backtest import BacktestReport, Change, backtest, replay, shadow_report
 from automate.errors import ConfigurationError, InvalidDefinitionError, WorkflowNotFound
 from automate.events import emit_event
-from automate.models import Decision, Event, WorkflowVersion
+from automate.models import Decision, Event, Workflow, WorkflowVersion
 from automate.publish import drop_shadow, promote, publish
 from automate_core.cli import main
 from automate_core.workflow import parse
@@ -323,6 +324,24 @@ def test_a_shadow_is_compared_by_what_was_stored(configured: Any, work: Any, non
     assert numbers(backtest("refunds"))["then"][0] == 2  # what was live then; the shadow's decisions ran nothing
 
 
+def test_what_would_make_a_report_of_nothing_is_refused() -> None:
+    publish(refunds(at_least(100)))
+    publish(refunds(at_least(50)), shadow=True)
+    emit(70)
+    naive = timezone.now().replace(tzinfo=None)
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({"since": naive}, "since is .*: give an aware datetime"),
+        ({"until": naive}, "until is .*: give an aware datetime"),
+        ({"limit": 0}, "limit is 0, .*: give at least 1"),
+        ({"limit": -1}, "limit is -1"),
+        ({"examples": -1}, "examples is -1: give 0"),
+    ]
+    for report in (backtest, shadow_report):
+        for given, text in refused:
+            with pytest.raises(ConfigurationError, match=text):
+                report("refunds", **given)
+
+
 # -- the command -------------------------------------------------------------------------------------------------------
 
 
@@ -380,8 +399,11 @@ def test_the_command_reads_definitions_and_rules_from_files(capsys: pytest.Captu
         (["refunds", "--rule", str(rule), "--event", "a.b"], "What is to be asked?"),
         (["--rule", str(rule)], "--rule and --event belong together"),
         (["refunds", "--event", "a.b"], "--rule and --event belong together"),
-        (["--rule", str(rule), "--event", "a.b"], "cannot be read as JSON"),
-        (["--definition", str(tmp_path / "none.json")], "cannot be read as JSON"),
+        (["--rule", str(rule), "--event", "a.b"], "is not JSON"),
+        (["--definition", str(tmp_path / "none.json")], "--definition takes JSON, a file of it, or -"),
+        (["--definition", '"refunds"'], "--definition is no JSON object"),
+        (["--definition", "[]"], "--definition is no JSON object"),
+        (["refunds", "--examples", "-1"], "examples is -1: give 0"),
         (["--definition", str(definition), "--version", "1"], "belong to the slug"),
         (["refunds", "--version", "9"], "There is no version 9 of a workflow 'refunds'"),
         (["refunds", "--version", "1", "--recorded"], "leave --version out"),
@@ -389,6 +411,27 @@ def test_the_command_reads_definitions_and_rules_from_files(capsys: pytest.Captu
     ]:
         status, out, err = run(capsys, "rules", "backtest", *arguments)
         assert (status, out, text in err) == (1, "", True), err
+
+
+def test_the_command_takes_rules_as_they_are_and_from_its_input(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emit(70, 120)
+    rule = json.dumps(at_least(100))
+    written = run(capsys, "rules", "backtest", "--rule", rule, "--event", "order.paid")
+    assert (written[0], "1 event would newly match" in written[1]) == (0, True)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(rule))
+    read = run(capsys, "rules", "backtest", "--rule", "-", "--event", "order.paid")
+    assert (read[0], "1 event would newly match" in read[1]) == (0, True)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(refunds(at_least(100)))))
+    assert "refunds as given" in run(capsys, "rules", "backtest", "--definition", "-")[1]
+
+
+def test_an_age_from_before_the_calendar_is_an_error_of_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["rules", "backtest", "refunds", "--since", "999999w"])
+    assert caught.value.code == 2
+    assert "argument --since: 999999w ago is before the year 1" in capsys.readouterr().err
 
 
 def test_progress_is_shown_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -438,3 +481,13 @@ def test_the_workflows_command_promotes_and_drops(capsys: pytest.CaptureFixture[
     actors = AuditLogEntry.objects.filter(action__in=("workflow.shadow_promoted", "workflow.shadow_dropped"))
     assert all("@" in actor for actor in actors.values_list("actor", flat=True))
     assert WorkflowVersion.objects.get(live=True).version_num == 3
+
+
+def test_the_workflows_command_disables_and_enables(capsys: pytest.CaptureFixture[str]) -> None:
+    publish(refunds(at_least(100)))
+    assert run(capsys, "workflows", "disable", "refunds") == (0, "refunds is disabled\n", "")
+    assert not Workflow.objects.get().enabled
+    assert run(capsys, "workflows", "enable", "refunds") == (0, "refunds is enabled\n", "")
+    assert Workflow.objects.get().enabled
+    status, _, err = run(capsys, "workflows", "enable", "refund")
+    assert (status, "There is no workflow 'refund'. Did you mean 'refunds'?" in err) == (1, True)

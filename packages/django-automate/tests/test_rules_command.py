@@ -131,7 +131,9 @@ def test_explain_why_nothing_ran(live: Any, capsys: pytest.CaptureFixture[str]) 
     text = rules("explain", event_id, "--workflow", "big")
     assert "it listens to 'order.paid', and this is 'order.payd'" in text
     Workflow.objects.update(enabled=False)
-    assert "the workflow is disabled" in rules("explain", event_id, "--workflow", "big")
+    assert "the workflow is disabled: 'automate workflows enable big' enables it" in rules(
+        "explain", event_id, "--workflow", "big"
+    )
     assert "There is no workflow 'bigg'. Did you mean 'big'?" in refused(
         capsys, "explain", event_id, "--workflow", "bigg"
     )
@@ -372,14 +374,16 @@ execute_from_command_line(sys.argv)
 """
 
 
-def test_the_commands_as_processes(tmp_path: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+@pytest.fixture
+def call(tmp_path: Path) -> Any:
+    """Run Python in the folder of the test; return its exit status and what it prints."""
 
-    def call(*command: str, folder: Path = tmp_path, stdin: str = "") -> tuple[int, str]:
+    def run(*command: str, stdin: str = "", **environment: str) -> tuple[int, str]:
+        inherited = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
         done = subprocess.run(
             [sys.executable, *command],
-            cwd=folder,
-            env=environment,
+            cwd=tmp_path,
+            env={**inherited, **environment},
             capture_output=True,
             text=True,
             input=stdin,
@@ -388,6 +392,10 @@ def test_the_commands_as_processes(tmp_path: Path) -> None:
         )
         return done.returncode, done.stdout + done.stderr
 
+    return run
+
+
+def test_the_commands_as_processes(tmp_path: Path, call: Any) -> None:
     console = ("-m", "automate_core", "rules")
     # Without any project:
     given = ("--rule", '{">": [{"var": "a"}, 1]}', "--data", "-")
@@ -416,9 +424,30 @@ def test_the_commands_as_processes(tmp_path: Path) -> None:
     assert call(*console, "lint", "--strict") == (0, "1 workflow: nothing found\n")
     code = "import django; django.setup(); from automate import emit_event; "
     code += "print(emit_event('order.paid', {'amount': 5}), end='')"
-    environment["DJANGO_SETTINGS_MODULE"] = "mysite_settings"
-    status, event_id = call("-c", code)
+    status, event_id = call("-c", code, DJANGO_SETTINGS_MODULE="mysite_settings")
     assert status == 0, event_id
     status, text = call(*console, "explain", event_id)
     assert status == 0
     assert text.endswith("  ✗ / >: amount is 5, needs to be more than 100\n")
+
+
+def test_a_rule_of_its_own_is_read_as_the_project_says_where_one_is_named(tmp_path: Path, call: Any) -> None:
+    settings = 'DJANGO_AUTOMATE = {"RULES": {"extensions": ["text"]}, "REDACT_KEYS": ["iban"]}\n'
+    (tmp_path / "mysite_settings.py").write_text(PROJECT.replace(', "shop"', "") + settings)
+    rule, data = {"starts_with": [{"var": "iban"}, "DE"]}, {"iban": "DE1"}
+    (tmp_path / "cases.json").write_text(json.dumps({"cases": [{"rule": rule, "data": data, "expected": True}]}))
+
+    def all_three(*settings: str, **environment: str) -> list[tuple[int, str]]:
+        given = ("--rule", json.dumps(rule))
+        subcommands = [("explain", *given, "--data", json.dumps(data)), ("lint", *given), ("test", "cases.json")]
+        console = ("-m", "automate_core", "rules", *settings)
+        return [call(*console, *subcommand, **environment) for subcommand in subcommands]
+
+    without = all_three()
+    assert [status for status, _ in without] == [1, 1, 1], without
+    read = all_three("--settings", "mysite_settings")
+    assert [status for status, _ in read] == [0, 0, 0], read
+    assert "DE1" not in read[0][1]  # redacted, as the project wants it
+    assert all_three(DJANGO_SETTINGS_MODULE="mysite_settings") == read
+    (tmp_path / "manage.py").write_text(MANAGE)
+    assert all_three() == read

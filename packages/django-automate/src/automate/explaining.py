@@ -132,7 +132,8 @@ def _stored(decision: Decision) -> Explained:
 def _asked(version: WorkflowVersion, event: Event) -> Explained:
     slug, number = version.workflow.slug, version.version_num
     if not version.workflow.enabled:
-        return Explained(slug, number, False, False, reason="the workflow is disabled: enable it in the admin")
+        reason = f"the workflow is disabled: 'automate workflows enable {slug}' enables it"
+        return Explained(slug, number, False, False, reason=reason)
     try:
         workflow = compiled(version)
         if not workflow.wants(event.type):

@@ -1,11 +1,14 @@
-"""Publishing: a checked definition becomes an immutable version, and goes live or is tried in the shadow."""
+"""Publishing: a checked definition becomes an immutable version, and goes live or is tried in the shadow.
+
+A workflow that is published can be disabled, and enabled again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from automate_core.errors import PolicyError, WorkflowNotFound
+from automate_core.errors import PolicyError, WorkflowNotFound, nearby
 from automate_core.payload import content_hash
 from automate_core.registry import Registry, registry
 from automate_core.workflow.catalogue import RegistryCatalogue
@@ -20,7 +23,7 @@ from automate.rules import current_engine
 if TYPE_CHECKING:
     from automate.models import Workflow, WorkflowVersion
 
-__all__ = ["drop_shadow", "promote", "publish"]
+__all__ = ["disable", "drop_shadow", "enable", "promote", "publish"]
 
 
 def publish(
@@ -130,6 +133,57 @@ def drop_shadow(slug: str, *, actor: str = "system") -> WorkflowVersion:
         _place(version, live=None, shadow=None)
         _note(version, "workflow.shadow_dropped", actor)
     return version
+
+
+def enable(slug: str, *, actor: str = "system") -> Workflow:
+    """Let a workflow listen and run again; one that is enabled stays so.
+
+    Args:
+        slug: The workflow.
+        actor: Who does it, for the audit log.
+
+    Returns:
+        The workflow.
+
+    Raises:
+        WorkflowNotFound: If there is no such workflow; the message names those nearby.
+    """
+    return _switch(slug, True, actor)
+
+
+def disable(slug: str, *, actor: str = "system") -> Workflow:
+    """Let no event and nobody start a workflow any more; one that is disabled stays so.
+
+    Its shadow is not asked either. What was started before goes on. Publishing does not enable it.
+
+    Args:
+        slug: The workflow.
+        actor: Who does it, for the audit log.
+
+    Returns:
+        The workflow.
+
+    Raises:
+        WorkflowNotFound: If there is no such workflow; the message names those nearby.
+    """
+    return _switch(slug, False, actor)
+
+
+def _switch(slug: str, enabled: bool, actor: str) -> Workflow:
+    from automate.models import AuditLogEntry, Workflow
+
+    with transaction.atomic():
+        _take_turn()
+        workflow = Workflow.objects.select_for_update().filter(slug=slug).first()
+        if workflow is None:
+            known = Workflow.objects.values_list("slug", flat=True)
+            raise WorkflowNotFound(f"There is no workflow {slug!r}.{nearby(slug, known)}")
+        if workflow.enabled is not enabled:
+            workflow.enabled = enabled
+            workflow.save(update_fields=["enabled"])
+            action = "workflow.enabled" if enabled else "workflow.disabled"
+            AuditLogEntry.objects.create(actor=actor, action=action, resource=f"workflow:{slug}")
+    return workflow
 
 
 def _take_turn() -> None:

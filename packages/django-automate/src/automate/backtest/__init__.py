@@ -17,6 +17,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from automate_core.errors import ConfigurationError
 from automate_core.workflow.definition import WorkflowDefinition
 
 from automate.backtest.report import BacktestReport, Change, Example, Tally
@@ -62,10 +63,11 @@ def backtest(
     Raises:
         WorkflowNotFound: If no workflow of this slug has a version that is live or a shadow.
         InvalidDefinitionError: If the definition or the rule is wrong.
-        ConfigurationError: If the candidate is not triggered by events.
+        ConfigurationError: If the candidate is not triggered by events, a datetime is naive, or a number is too small.
     """
     from automate.backtest import candidates, replay
 
+    _ensure_in_range(since, until, limit, examples)
     started = time.monotonic()
     candidate = candidates.find(rule_or_version, event, using)
     live = candidates.live_of(candidate, using)
@@ -112,10 +114,11 @@ def shadow_report(
 
     Raises:
         WorkflowNotFound: If the workflow has no shadow.
-        ConfigurationError: If the shadow is not triggered by events.
+        ConfigurationError: If the shadow is not triggered by events, a datetime is naive, or a number is too small.
     """
     from automate.backtest import candidates, replay
 
+    _ensure_in_range(since, until, limit, examples)
     started = time.monotonic()
     shadow = candidates.shadow_of(slug, using)
     live = candidates.live_of(shadow, using)
@@ -130,3 +133,16 @@ def shadow_report(
     complete = count.follow(recording, progress)
     names = f"{shadow.name}, recorded", "" if live is None else f"{live.name}, recorded", ""
     return count.report(*names, complete=complete, seconds=time.monotonic() - started)
+
+
+def _ensure_in_range(since: datetime | None, until: datetime | None, limit: int, examples: int) -> None:
+    for name, moment in (("since", since), ("until", until)):
+        if moment is not None and moment.utcoffset() is None:
+            raise ConfigurationError(
+                f"{name} is {moment!r}, without a time zone: give an aware datetime, such as timezone.now() of Django, "
+                "or datetime(2026, 1, 31, tzinfo=UTC)."
+            )
+    if limit < 1:
+        raise ConfigurationError(f"limit is {limit}, so no event would be looked at: give at least 1.")
+    if examples < 0:
+        raise ConfigurationError(f"examples is {examples}: give 0 for none, or more.")

@@ -17,7 +17,7 @@ from typing import Any
 from automate_core.cli import Command
 from automate_core.errors import ConfigurationError
 
-__all__ = ["ProjectCommand", "add_common_options", "print_json", "set_up"]
+__all__ = ["ProjectCommand", "add_common_options", "is_project_named", "print_json", "set_up"]
 
 
 class ProjectCommand(Command):
@@ -102,6 +102,17 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, default=datetime.isoformat) + "\n")
 
 
+def is_project_named(settings_module: str | None) -> bool:
+    """Return whether there is a project: one that is set up, or that :class:`ProjectCommand` would find.
+
+    Args:
+        settings_module: What ``--settings`` says.
+    """
+    from django.apps import apps
+
+    return apps.ready or _settings_module(settings_module) is not None
+
+
 def set_up(settings_module: str, root: Path | None = None) -> None:
     """Set Django up for this process.
 
@@ -138,14 +149,16 @@ def _ensure_set_up(settings_module: str | None) -> None:
 
     if apps.ready:  # manage.py did it
         return
-    from automate.up.project import settings_module_of
-
-    folder = Path.cwd()
-    manage = folder / "manage.py"
-    module = settings_module or os.environ.get("DJANGO_SETTINGS_MODULE") or settings_module_of(manage)
+    module, folder = _settings_module(settings_module), Path.cwd()
     if module is None:
         raise ConfigurationError(
             f"Which project? {folder} holds no manage.py that names its settings. Go to the folder of yours, or name "
             "the settings with --settings or DJANGO_SETTINGS_MODULE. 'automate up' makes a project from nothing."
         )
-    set_up(module, folder if manage.exists() else None)
+    set_up(module, folder if (folder / "manage.py").exists() else None)
+
+
+def _settings_module(given: str | None) -> str | None:
+    from automate.up.project import settings_module_of
+
+    return given or os.environ.get("DJANGO_SETTINGS_MODULE") or settings_module_of(Path.cwd() / "manage.py")

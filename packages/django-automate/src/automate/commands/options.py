@@ -37,10 +37,16 @@ def moment(text: str) -> datetime:
 
     Args:
         text: The argument; a time without a zone is one of UTC.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is an age from before the calendar.
     """
     age = re.fullmatch(r"(\d{1,6})([smhdw])", text)
     if age is not None:
-        return datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})
+        try:
+            return datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})
+        except OverflowError:
+            raise argparse.ArgumentTypeError(f"{text} ago is before the year 1") from None
     given = datetime.fromisoformat(text)
     return given.replace(tzinfo=UTC) if given.tzinfo is None else given
 

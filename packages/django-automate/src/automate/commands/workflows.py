@@ -1,4 +1,4 @@
-"""``automate workflows``: make a shadow live, or end it."""
+"""``automate workflows``: make a shadow live, or end it; enable a workflow, or disable it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["WorkflowsCommand"]
 
 
 class WorkflowsCommand(ProjectCommand):
-    """Decide what becomes of the shadow of a workflow."""
+    """Decide what becomes of a workflow, or of its shadow."""
 
-    help: ClassVar[str] = "make the shadow of a workflow its live version, or end it"
+    help: ClassVar[str] = "enable a workflow, or disable it; make its shadow the live version, or end it"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add the actions.
@@ -27,6 +27,8 @@ class WorkflowsCommand(ProjectCommand):
         for name, text in (
             ("promote", "make the shadow the live version"),
             ("drop-shadow", "end the shadow; its decisions stay"),
+            ("enable", "let it listen and run again"),
+            ("disable", "let no event and nobody start it; what was started goes on"),
         ):
             action = actions.add_parser(name, help=text, description=text)
             action.add_argument("slug", help="the workflow")
@@ -40,12 +42,16 @@ class WorkflowsCommand(ProjectCommand):
         Returns:
             0.
         """
-        from automate.publish import drop_shadow, promote
+        from automate import publish
 
+        who = actor("automate workflows")
         if args.action == "promote":
-            version = promote(args.slug, actor=actor("automate workflows"))
-            sys.stdout.write(f"{version} is live\n")
+            said = f"{publish.promote(args.slug, actor=who)} is live"
+        elif args.action == "drop-shadow":
+            said = f"{publish.drop_shadow(args.slug, actor=who)} is no shadow any more; what it decided stays"
+        elif args.action == "enable":
+            said = f"{publish.enable(args.slug, actor=who)} is enabled"
         else:
-            version = drop_shadow(args.slug, actor=actor("automate workflows"))
-            sys.stdout.write(f"{version} is no shadow any more; what it decided stays\n")
+            said = f"{publish.disable(args.slug, actor=who)} is disabled"
+        sys.stdout.write(f"{said}\n")
         return 0

@@ -137,5 +137,5 @@ class WorkflowVersion(ImmutableModel, ListeningModel):
             live = cls.objects.filter(live=True).values_list("workflow__slug", flat=True)
             raise WorkflowNotFound(f"No workflow {slug!r} has a live version.{nearby(slug, live)}")
         if not version.workflow.enabled:
-            raise WorkflowNotFound(f"Workflow {slug!r} is disabled: enable it, or run another one.")
+            raise WorkflowNotFound(f"Workflow {slug!r} is disabled: 'automate workflows enable {slug}' enables it.")
         return version

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import ClassVar, Protocol
 
-from automate.commands import ProjectCommand
+from automate.commands import ProjectCommand, is_project_named
 from automate.commands.rules.backtest import Backtest
 from automate.commands.rules.explain import Explain
 from automate.commands.rules.lint import Lint
@@ -31,7 +31,7 @@ class Subcommand(Protocol):
         """
 
     def handle(self, args: argparse.Namespace) -> int:
-        """Do the work; the project is set up, unless the subcommand says that it does without.
+        """Do the work; the project is set up, unless there is none and the subcommand says that it does without.
 
         Args:
             args: The parsed arguments.
@@ -61,7 +61,9 @@ class RulesCommand(ProjectCommand):
             subcommand.add_arguments(subparser)
 
     def run(self, args: argparse.Namespace) -> int:
-        """Set the project up, unless the subcommand does without, and do the work.
+        """Set the project up and do the work; where there is none, the subcommand may do without.
+
+        The settings of a project say how its rules are read and what is redacted, so one that is there always counts.
 
         Args:
             args: The parsed arguments.
@@ -69,6 +71,8 @@ class RulesCommand(ProjectCommand):
         Returns:
             The exit status of the subcommand.
         """
+        if is_project_named(args.settings):
+            return super().run(args)
         does_without = getattr(_chosen(args), "does_without_project", None)
         return self.handle(args) if does_without is not None and does_without(args) else super().run(args)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from automate_core.errors import ConfigurationError, WorkflowNotFound
 from automate_core.rules import format_explanation
 
 from automate.commands import add_common_options, print_json
+from automate.commands.json_input import read_argument
 from automate.commands.options import WHEN, count, moment
 from automate.commands.people import printable, show_time
 
@@ -43,8 +43,12 @@ class Backtest:
         """
         parser.add_argument("slug", nargs="?", help="a workflow: its shadow, or its live version where it has none")
         parser.add_argument("--version", type=count, metavar="N", help="this version of the workflow")
-        parser.add_argument("--definition", metavar="FILE", help="a workflow definition, as JSON, in place of a slug")
-        parser.add_argument("--rule", metavar="FILE", help="a rule, as JSON, in place of a slug; with --event")
+        parser.add_argument(
+            "--definition", metavar="JSON", help="a workflow definition in place of a slug: JSON, a file of it, or -"
+        )
+        parser.add_argument(
+            "--rule", metavar="JSON", help="a rule in place of a slug, given in the same way; with --event"
+        )
         parser.add_argument("--event", metavar="TYPE", help="the event type or pattern that the rule is asked about")
         parser.add_argument(
             "--recorded", action="store_true", help="ask nobody: compare what shadow and live version decided"
@@ -98,8 +102,16 @@ def _ensure_clear(args: argparse.Namespace) -> None:
 
 
 def _candidate(args: argparse.Namespace) -> Any:
-    if args.slug is None:
-        return _read(args.definition or args.rule)
+    if args.rule is not None:
+        return read_argument("--rule", args.rule)
+    if args.definition is not None:
+        definition = read_argument("--definition", args.definition)
+        if not isinstance(definition, dict):
+            raise ConfigurationError(
+                "--definition is no JSON object: a definition has 'slug', 'trigger' and 'steps'. The slug of a "
+                "workflow is given without --definition."
+            )
+        return definition
     if args.version is None:
         return args.slug
     from automate.models import WorkflowVersion
@@ -109,14 +121,6 @@ def _candidate(args: argparse.Namespace) -> Any:
     if version is None:
         raise WorkflowNotFound(f"There is no version {args.version} of a workflow {args.slug!r}.")
     return version
-
-
-def _read(name: str) -> Any:
-    try:
-        with open(name, encoding="utf-8") as file:
-            return json.load(file)
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{name} cannot be read as JSON: {error}") from error
 
 
 @contextmanager
