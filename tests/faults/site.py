@@ -75,10 +75,14 @@ class Process:
         """Whether it runs."""
         return self._popen.poll() is None
 
-    def ready(self) -> bool:
-        """Whether it works: a supervisor and its child, and both have said what SIGTERM means to them."""
+    def ready(self, *, alone: bool = False) -> bool:
+        """Whether it works: a supervisor and its child, and both have said what SIGTERM means to them.
+
+        Args:
+            alone: Whether it has no supervisor.
+        """
         members = self.members()
-        return len(members) > 1 and all(_catches_sigterm(pid) for pid in members)
+        return len(members) > (not alone) and all(_catches_sigterm(pid) for pid in members)
 
     def send(self, number: int) -> list[int]:
         """Send a signal to all of its processes, and return them."""

@@ -24,9 +24,11 @@ def steps_begun(site: Site, count: int) -> None:
 
 def freeze_until_taken_over(site: Site, ids: Sequence[str], **variables: Any) -> Process:
     """Freeze the one of two workers that has the work, until the other one has taken it over; return the first."""
-    workers = [site.worker("--concurrency", "4", "--worker-id", id_, **variables) for id_ in ids]
+    # Without a supervisor, whose children never have a name that somebody had before.
+    options = ("--unsupervised", "--concurrency", "4", "--worker-id")
+    workers = [site.worker(*options, id_, **variables) for id_ in ids]
     with site.explained():
-        wait_for(lambda: all(worker.ready() for worker in workers), "two workers are ready")
+        wait_for(lambda: all(worker.ready(alone=True) for worker in workers), "two workers are ready")
     slow_work(site, 2 * LEASE)
     steps_begun(site, 4)
     frozen = next(worker for worker in workers if site.last_effect_by() in worker.members())
