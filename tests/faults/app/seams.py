@@ -23,7 +23,7 @@ POINTS: dict[str, str] = {
     "dispatch": r"INSERT INTO \W?automate_execution\W",
     "checkpoint": r"INSERT INTO \W?automate_steprun\W",
     "finish": r"UPDATE \W?automate_executionrun\W?.*SUCCESS",
-    "emit": r"INSERT INTO \W?automate_event\W",
+    "emit": r"INSERT INTO \W?automate_event\W|automate_event_add_",
 }
 """What a transaction does, and how its statements show it."""
 
