@@ -11,6 +11,7 @@ from automate_core.errors import AutomateError, EventNotFound, WorkflowNotFound,
 from automate_core.workflow.events import matches, patterns_for
 
 from automate.artifacts import content
+from automate.dispatch import ask
 from automate.runtime.versions import compiled
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Explained:
         stored: Whether that is what was decided at the time; otherwise the rule was asked now.
         explanation: The explanation of its rule; None where it has none, or was not asked.
         reason: What there is to say beyond the explanation.
+        shadow: Whether it decided as a shadow, which never runs.
     """
 
     workflow: str
@@ -38,6 +40,7 @@ class Explained:
     stored: bool
     explanation: dict[str, Any] | None = None
     reason: str = ""
+    shadow: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -115,7 +118,10 @@ def _candidates(event: Event, workflow: str | None, using: str) -> list[Workflow
     live = WorkflowVersion.objects.using(using).select_related("workflow").filter(live=True)
     if workflow is not None:
         return list(live.filter(workflow__slug=workflow))
-    listening = live.filter(workflow__enabled=True, trigger_event__in=patterns_for(event.type))
+    tenants = {"", event.tenant}  # those of others never see it
+    listening = live.filter(
+        workflow__enabled=True, workflow__tenant__in=tenants, trigger_event__in=patterns_for(event.type)
+    )
     # The database may compare without regard to case.
     return [version for version in listening if matches(version.trigger_event, event.type)]
 
@@ -126,7 +132,7 @@ def _stored(decision: Decision) -> Explained:
     if not reason and decision.explanation is None:
         reason = "it has no rule: every event of the type matches"
     slug, number = version.workflow.slug, version.version_num
-    return Explained(slug, number, decision.matched, True, decision.explanation, reason)
+    return Explained(slug, number, decision.matched, True, decision.explanation, reason, decision.shadow)
 
 
 def _asked(version: WorkflowVersion, event: Event) -> Explained:
@@ -134,14 +140,20 @@ def _asked(version: WorkflowVersion, event: Event) -> Explained:
     if not version.workflow.enabled:
         reason = f"the workflow is disabled: 'automate workflows enable {slug}' enables it"
         return Explained(slug, number, False, False, reason=reason)
+    if version.workflow.tenant not in ("", event.tenant):
+        reason = (
+            f"the workflow is for events of tenant {version.workflow.tenant!r}, and this is one of {event.tenant!r}"
+        )
+        return Explained(slug, number, False, False, reason=reason)
     try:
         workflow = compiled(version)
         if not workflow.wants(event.type):
             listens = f"to {version.trigger_event!r}" if version.trigger_event else "to no event"
             return Explained(slug, number, False, False, reason=f"it listens {listens}, and this is {event.type!r}")
+        matched, _ = ask(workflow, event)  # the rule may hold and the concurrency key be wrong
         if workflow.rule is None:
-            return Explained(slug, number, True, False, reason="it has no rule: every event of the type matches")
+            return Explained(slug, number, matched, False, reason="it has no rule: every event of the type matches")
         tree = workflow.rule.explain(content(event.payload))
     except AutomateError as error:
         return Explained(slug, number, False, False, reason=str(error))
-    return Explained(slug, number, bool(tree["result"]), False, tree)
+    return Explained(slug, number, matched, False, tree)

@@ -117,7 +117,8 @@ def _described(one: Explained) -> str:
 
     outcome = "matched" if one.matched else "did not match"
     when = "as it was decided" if one.stored else "asked now: no decision about this event is stored"
-    lines = [f"{one.workflow} v{one.version} {outcome} ({when})"]
+    shadow = ", a shadow, which never runs," if one.shadow else ""
+    lines = [f"{one.workflow} v{one.version}{shadow} {outcome} ({when})"]
     lines += [f"  {_printable(one.reason)}"] if one.reason else []
     if one.explanation is not None:
         text = format_explanation(one.explanation, colored=wants_colors())
