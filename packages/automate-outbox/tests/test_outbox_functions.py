@@ -14,7 +14,7 @@ from automate_core.outbox import NewJob
 from automate_core.testing.databases import require_database
 from automate_outbox.models import OutboxJob, WorkerBeat
 from automate_outbox.store import DatabaseOutboxStore, get_store
-from automate_outbox.store.functions import FEW
+from automate_outbox.store.functions import FEW, call_of
 from django.core.management import call_command
 from django.db import ProgrammingError, connections, transaction
 from django.test.utils import CaptureQueriesContext
@@ -139,3 +139,9 @@ def test_rows_that_go_along_by_a_statement_alone_stay_one_statement(store: Datab
     assert words(store, lambda: store.add([NewJob("test")], along=(beat, ["b"]))) == ["WITH"]
     assert WorkerBeat.objects.using(store.using).filter(pk="b").delete()[0] == 1
     assert OutboxJob.objects.using(store.using).count() == 1
+
+
+def test_what_is_empty_and_of_another_type_stays_a_parameter() -> None:
+    text, params = call_of("f", ["", 0, None, False, [], b"", "x"])
+    assert text == "f('', 0, NULL, %s, %s, %s, %s"
+    assert params == [False, [], b"", "x"]

@@ -15,7 +15,7 @@ from automate.errors import InvalidPayloadError, PolicyError, WorkflowNotFound
 from automate.events import emit_event, run_workflow
 from automate.matching import listeners
 from automate.models import Decision, Event, Execution, ListeningStamp, Workflow, WorkflowVersion
-from automate.publish import publish
+from automate.publish import promote, publish
 from automate.runtime import versions
 from automate.worker.engine import Engine
 from automate_core.workflow.compiled import compile_trigger_rule
@@ -456,3 +456,20 @@ def test_publishers_of_several_workflows_wait_for_each_other_and_not_crosswise()
         thread.join()
     assert problems == []
     assert WorkflowVersion.objects.filter(live=True).count() == 2
+
+
+def test_a_promotion_between_two_looks_leaves_one_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else both would count as live, and one event would run twice."""
+    publish(definition("one"))
+    publish(definition("one", message="y"), shadow=True)
+    look, promoted = matching._facts, []
+
+    def look_and_promote(using: str) -> Any:
+        facts = look(using)
+        if not promoted:
+            promoted.append(promote("one"))
+        return facts
+
+    monkeypatch.setattr(matching, "_facts", look_and_promote)
+    found = listeners().all_for(event({"kind": "paid"}))
+    assert [(version.version_num, version.live, version.shadow) for version in found] == [(2, True, None)]

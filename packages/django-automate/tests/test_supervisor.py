@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import queue
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from automate.worker.recovery import Recovery
 from automate.worker.supervisor import Supervisor
 
 # Each start leaves a line, beats once, and then does what it is told to. PyDLL keeps the interpreter's lock, as an
@@ -189,3 +191,20 @@ def test_of_children_that_are_not_replaced_those_that_failed_are_told_of(tmp_pat
     supervisor = Supervisor(command, worker_id="test", count=3, grace=1, replace=False, died=died.append)
     assert supervisor.run() == 1
     assert [name.partition("-")[0] for name in died] == ["test.2"]
+
+
+def test_a_thread_that_is_not_to_be_had_ends_nothing_and_the_next_death_tells_of_both(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recovery, looked = Recovery(30.0, 3), queue.SimpleQueue[str]()
+    monkeypatch.setattr(recovery, "_look", lambda dead: looked.put(dead.name))
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as crowded:
+        crowded.setattr(threading.Thread, "start", refuse)
+        recovery.take_back("first")
+    recovery.take_back("second")
+    assert {looked.get(timeout=30), looked.get(timeout=30)} == {"first", "second"}
+    recovery.close(30)
