@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from automate_core.rules import compile_rule
+from automate_core.rules import RuleIndex, compile_rule
 
 CANDIDATES = 20
 INSTALLED = (100, 1_000, 10_000, 100_000)
@@ -34,35 +34,14 @@ def rule_of(number: int, installed: int) -> dict[str, Any]:
 EVENT = {"type": "order.paid", "tenant": "acme", "amount": 150}
 
 
-def candidates_of(rules: Sequence[Any]) -> Callable[[Any], Sequence[int]] | None:
-    """Build the index, and return what asks it for the numbers of the rules that data can match.
-
-    Everything that the benchmark knows about the index is here.
-
-    Args:
-        rules: Compiled rules.
-
-    Returns:
-        The question; None where there is no index yet.
-    """
-    try:
-        from automate_core.rules.index import RuleIndex
-    except ImportError:
-        return None
-    asked: Callable[[Any], Sequence[int]] = RuleIndex(enumerate(rules)).candidates
-    return asked
-
-
-def matcher(installed: int) -> Matches | None:
-    """Install rules, and return what counts those that match an event; None where there is no index yet.
+def matcher(installed: int) -> Matches:
+    """Install rules, and return what counts those that match an event.
 
     Args:
         installed: How many.
     """
     rules = [compile_rule(rule_of(number, installed)) for number in range(installed)]
-    candidates = candidates_of(rules)
-    if candidates is None:
-        return None
+    candidates = RuleIndex(enumerate(rules)).candidates
     evaluates = [rule.evaluate for rule in rules]
 
     def match(event: Any) -> int:
