@@ -462,7 +462,7 @@ def test_a_promotion_between_two_looks_leaves_one_version(monkeypatch: pytest.Mo
     """Else both would count as live, and one event would run twice."""
     publish(definition("one"))
     publish(definition("one", message="y"), shadow=True)
-    look, promoted = matching._facts, []
+    look, promoted = matching._facts, list[WorkflowVersion]()
 
     def look_and_promote(using: str) -> Any:
         facts = look(using)
