@@ -149,11 +149,11 @@ def audit(*, action: str, actor: str, letters: DeadLetters, ids: Sequence[int], 
         ids: Which ones it became, by id.
         **_: What else the signal sends.
     """
-    from automate.models import AuditLogEntry
+    from automate.audit import record
 
-    AuditLogEntry.objects.create(
+    record(
+        f"dead_letters.{action}",
+        f"outbox:{ids[0]}" if len(ids) == 1 else "outbox",
         actor=actor,
-        action=f"dead_letters.{action}",
-        resource=f"outbox:{ids[0]}" if len(ids) == 1 else "outbox",
         details={"filter": letters.given(), "count": len(ids), "first": ids[0], "last": ids[-1]},
     )

@@ -170,7 +170,8 @@ def disable(slug: str, *, actor: str = "system") -> Workflow:
 
 
 def _switch(slug: str, enabled: bool, actor: str) -> Workflow:
-    from automate.models import AuditLogEntry, Workflow
+    from automate.audit import record
+    from automate.models import Workflow
 
     with transaction.atomic():
         _take_turn()
@@ -182,7 +183,7 @@ def _switch(slug: str, enabled: bool, actor: str) -> Workflow:
             workflow.enabled = enabled
             workflow.save(update_fields=["enabled"])
             action = "workflow.enabled" if enabled else "workflow.disabled"
-            AuditLogEntry.objects.create(actor=actor, action=action, resource=f"workflow:{slug}")
+            record(action, f"workflow:{slug}", actor=actor)
     return workflow
 
 
@@ -250,12 +251,12 @@ def _place(version: WorkflowVersion, **values: Any) -> None:
 
 
 def _note(version: WorkflowVersion, action: str, actor: str) -> None:
-    from automate.models import AuditLogEntry
+    from automate.audit import record
 
-    AuditLogEntry.objects.create(
+    record(
+        action,
+        f"workflow:{version.workflow.slug}",
         actor=actor,
-        action=action,
-        resource=f"workflow:{version.workflow.slug}",
         details={"version": version.version_num, "hash": version.hash},
     )
 

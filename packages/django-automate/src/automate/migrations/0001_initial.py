@@ -32,6 +32,7 @@ class Migration(migrations.Migration):
                 ('actor', models.CharField(max_length=200)),
                 ('action', models.CharField(db_index=True, max_length=100)),
                 ('resource', models.CharField(db_index=True, max_length=300)),
+                ('tenant', models.CharField(blank=True, db_index=True, default='', max_length=100)),
                 ('details', models.JSONField(default=dict)),
                 ('created_at', models.DateTimeField(auto_now_add=True, db_index=True)),
             ],

@@ -38,6 +38,7 @@ class AuditLogEntry(AppendOnlyModel):
     actor = models.CharField(max_length=200)
     action = models.CharField(max_length=100, db_index=True)
     resource = models.CharField(max_length=300, db_index=True)
+    tenant = models.CharField(max_length=100, blank=True, default="", db_index=True)
     details = RedactedJSONField(default=dict)
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
 
