@@ -290,6 +290,12 @@ class Settings(_Section):
     )
     metrics_export: bool = Field(False, alias="METRICS_EXPORT", description="Serve Prometheus metrics.")
     redact_keys: tuple[str, ...] = Field((), alias="REDACT_KEYS", description="Further key names to redact.")
+    tenants_of_user: str = Field(
+        "",
+        alias="TENANTS_OF_USER",
+        description="Dotted path of a function that returns the tenants whose rows a user may see, or None for all; "
+        "empty: whoever may see a page sees all of it.",
+    )
     execution: ExecutionSettings = Field(default_factory=ExecutionSettings, alias="EXECUTION")
     outbox: OutboxSettings = Field(default_factory=OutboxSettings, alias="OUTBOX")
     worker: WorkerSettings = Field(default_factory=WorkerSettings, alias="WORKER")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from automate_core.tenancy import tenants_of, within
 from django.contrib import admin
 from django.http import HttpRequest
 
@@ -31,10 +32,19 @@ class _ReadOnlyAdmin(ModelAdmin):
 
 @admin.register(LLMBudgetDay)
 class LLMBudgetDayAdmin(_ReadOnlyAdmin):
-    """What each day cost."""
+    """What each day cost: all tenants together, for those who see all of them."""
 
     list_display = ("day", "spent_usd", "reserved_usd")
     date_hierarchy = "day"
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Leave the days, or nothing where the user sees some tenants alone.
+
+        Args:
+            request: The request.
+        """
+        rows = super().get_queryset(request)
+        return rows if tenants_of(request.user) is None else rows.none()
 
 
 @admin.register(LLMCall)
@@ -47,3 +57,11 @@ class LLMCallAdmin(_ReadOnlyAdmin):
     )  # fmt: skip
     list_filter = ("status", "provider", "model", "day")
     search_fields = ("id", "run_id", "tenant", "prompt_hash")
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Leave the calls of the user's tenants.
+
+        Args:
+            request: The request.
+        """
+        return within(super().get_queryset(request), request.user)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from automate_core.tenancy import within
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.template.response import TemplateResponse
@@ -32,6 +33,15 @@ class OutboxJobAdmin(_OutboxJobAdmin):
     search_fields = ("=id", "=fingerprint", "kind", "tenant", "lease_owner", "last_error")
     ordering = ("-id",)
     show_full_result_count = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[OutboxJob]:
+        """Leave the items of the user's tenants.
+
+        Args:
+            request: The request.
+        """
+        rows: QuerySet[OutboxJob] = within(super().get_queryset(request), request.user)
+        return rows
 
     def get_readonly_fields(self, request: HttpRequest, obj: OutboxJob | None = None) -> list[str]:
         """Show every field but the fencing token, which is a capability.

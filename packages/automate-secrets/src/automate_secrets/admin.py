@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from automate_core.tenancy import within
 from django.contrib import admin
 
 from automate_secrets.models import Secret
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
     from django.http import HttpRequest
 
     _SecretAdmin = admin.ModelAdmin[Secret]
@@ -28,6 +30,32 @@ class SecretAdmin(_SecretAdmin):
     fields = ("name", "tenant", "version", "key_id", "created_at")
     readonly_fields = fields
     show_full_result_count = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Secret]:
+        """Leave the secrets of the user's tenants.
+
+        Args:
+            request: The request.
+        """
+        rows: QuerySet[Secret] = within(super().get_queryset(request), request.user)
+        return rows
+
+    def has_view_permission(self, request: HttpRequest, obj: Secret | None = None) -> bool:
+        """Whether somebody may see which secrets there are: the permission to view them, or to manage them.
+
+        Args:
+            request: The request.
+            obj: The row.
+        """
+        return super().has_view_permission(request, obj) or request.user.has_perm("automate_secrets.manage_secrets")
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Whether the page is listed.
+
+        Args:
+            request: The request.
+        """
+        return self.has_view_permission(request)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Refuse.

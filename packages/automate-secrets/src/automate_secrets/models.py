@@ -28,6 +28,7 @@ class Secret(models.Model):
 
         db_table = "automate_secrets_secret"
         ordering = ("tenant", "name", "-version")
+        permissions = (("manage_secrets", "Can see which secrets there are, and set, rotate and delete them"),)
         constraints = (models.UniqueConstraint(fields=["tenant", "name", "version"], name="automate_secrets_version"),)
 
     def __str__(self) -> str:

@@ -8,16 +8,22 @@ from typing import Any
 from automate_core.errors import ArtifactError
 from automate_core.redaction import redact
 from automate_core.rules import format_explanation
+from automate_core.tenancy import may_see
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from automate import publish
+from automate._admin_filters import OwnTenantsFilter, OwnWorkflowsFilter
 from automate._read_only import ReadOnlyAdmin, ReadOnlyInline, link, seconds_between
 from automate.artifacts import content
+from automate.audit import record
+from automate.cancellation import cancel_executions
 from automate.models import (
     Artifact,
     ArtifactUse,
@@ -31,6 +37,15 @@ from automate.models import (
     Workflow,
     WorkflowVersion,
 )
+from automate.permissions import (
+    CANCEL_RUN,
+    PUBLISH_WORKFLOW,
+    VIEW_RAW_PAYLOAD,
+    VIEW_RUN,
+    actor_of,
+    may,
+    refuse,
+)
 
 __all__: list[str] = []
 
@@ -39,6 +54,7 @@ __all__: list[str] = []
 class EventAdmin(ReadOnlyAdmin):
     """Events."""
 
+    seen_with = (VIEW_RUN,)
     list_display = ("created_at", "type", "source", "subject", "tenant", "id")
     list_filter = ("created_at", "type", "source", "tenant")
     search_fields = ("=id", "type", "subject")
@@ -50,7 +66,59 @@ class EventAdmin(ReadOnlyAdmin):
             request: The request.
             obj: The event.
         """
-        return ["decisions", "executions", *super().get_fields(request, obj)]  # above the payload, which can be long
+        above = ["decisions", "executions", *(["as_sent"] if may(request.user, VIEW_RAW_PAYLOAD) else [])]
+        return [*above, *super().get_fields(request, obj)]  # above the payload, which can be long
+
+    @admin.display(description="as it was sent")
+    def as_sent(self, row: Event) -> SafeString:
+        """A link to the page that reveals the payload.
+
+        Args:
+            row: The event.
+        """
+        return link("Reveal the payload", "automate_event_raw", row.pk)
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the page that reveals a payload."""
+        view = self.admin_site.admin_view(self.raw_view)
+        return [path("<path:object_id>/raw/", view, name="automate_event_raw"), *super().get_urls()]
+
+    def raw_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask why, put it on record, and show the payload as it was sent.
+
+        Args:
+            request: The request; the reason is posted.
+            object_id: Which event.
+
+        Raises:
+            Http404: If there is no such event among those that the user may see.
+        """
+        event = self.get_object(request, object_id)
+        if event is None:
+            raise Http404
+        if not may(request.user, VIEW_RAW_PAYLOAD, tenant=event.tenant):
+            return refuse(request, VIEW_RAW_PAYLOAD, f"event:{event.pk}", tenant=event.tenant)
+        reason = request.POST.get("reason", "").strip()[:500]
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Reveal a payload",
+            "opts": self.opts,
+            "event": event,
+            "payload": None,
+            "missing": request.method == "POST" and not reason,
+        }
+        if reason:
+            try:
+                payload = json.dumps(content(event.payload), indent=2, ensure_ascii=False)
+            except ArtifactError as error:
+                self.message_user(request, str(error), messages.ERROR)
+                return HttpResponseRedirect(reverse("admin:automate_event_change", args=(event.pk,)))
+            details = {"reason": reason}
+            record(
+                "payload.revealed", f"event:{event.pk}", actor=actor_of(request), tenant=event.tenant, details=details
+            )
+            context["payload"] = payload
+        return TemplateResponse(request, "admin/automate/event/raw.html", context)
 
     @admin.display(description="decisions")
     def decisions(self, row: Event) -> SafeString:
@@ -77,6 +145,7 @@ class EventAdmin(ReadOnlyAdmin):
 class DedupeKeyAdmin(ReadOnlyAdmin):
     """Dedupe keys."""
 
+    seen_with = (VIEW_RUN,)
     list_display = ("key", "source", "tenant", "event", "expires_at")
     list_filter = ("source", "tenant")
     search_fields = ("key", "=event_id")
@@ -86,8 +155,9 @@ class DedupeKeyAdmin(ReadOnlyAdmin):
 class DecisionAdmin(ReadOnlyAdmin):
     """Decisions, with what the rules saw."""
 
+    seen_with = (VIEW_RUN,)
     list_display = ("created_at", "version", "matched", "shadow", "event", "why")
-    list_filter = ("matched", "shadow", "version__workflow")
+    list_filter = ("matched", "shadow", ("version__workflow", OwnWorkflowsFilter))
     list_select_related = ("version__workflow",)
     search_fields = ("=event_id", "version__workflow__slug")
     shown = ("event", "version", "matched", "shadow", "explained", "error", "reason", "created_at")
@@ -115,6 +185,7 @@ class DecisionAdmin(ReadOnlyAdmin):
 class VersionInline(ReadOnlyInline):
     """Versions of a workflow."""
 
+    seen_with = (PUBLISH_WORKFLOW,)
     model = WorkflowVersion
     shown = ("version_num", "live", "shadow", "trigger_event", "hash", "created_at")
 
@@ -123,18 +194,58 @@ class VersionInline(ReadOnlyInline):
 class WorkflowAdmin(ReadOnlyAdmin):
     """Workflows."""
 
+    seen_with = (PUBLISH_WORKFLOW,)
     list_display = ("slug", "name", "tenant", "enabled", "created_at")
     list_filter = ("enabled", "tenant")
     search_fields = ("slug", "name")
     inlines = (VersionInline,)
+    actions = ("enable", "disable")
+
+    def has_publish_permission(self, request: HttpRequest) -> bool:
+        """Whether somebody may enable and disable.
+
+        Args:
+            request: The request.
+        """
+        return may(request.user, PUBLISH_WORKFLOW)
+
+    @admin.action(description="Enable selected workflows", permissions=["publish"])
+    def enable(self, request: HttpRequest, queryset: QuerySet[Workflow]) -> None:
+        """Let workflows listen and run again.
+
+        Args:
+            request: The request.
+            queryset: The chosen ones.
+        """
+        self._switch(request, queryset, publish.enable, "enabled")
+
+    @admin.action(description="Disable selected workflows", permissions=["publish"])
+    def disable(self, request: HttpRequest, queryset: QuerySet[Workflow]) -> None:
+        """Let nothing start workflows any more.
+
+        Args:
+            request: The request.
+            queryset: The chosen ones.
+        """
+        self._switch(request, queryset, publish.disable, "disabled")
+
+    def _switch(self, request: HttpRequest, queryset: QuerySet[Workflow], switch: Any, done: str) -> None:
+        """Switch those that are the user's: one of no tenant is everybody's to see, and not everybody's to switch."""
+        own = [row.slug for row in queryset if may_see(request.user, row.tenant)]
+        for slug in own:
+            switch(slug, actor=actor_of(request))
+        others = len(queryset) - len(own)
+        text = f"{len(own)} workflows {done}." + (f" {others} are not your tenant's." if others else "")
+        self.message_user(request, text, messages.WARNING if others else messages.SUCCESS)
 
 
 @admin.register(WorkflowVersion)
 class WorkflowVersionAdmin(ReadOnlyAdmin):
     """Versions."""
 
+    seen_with = (PUBLISH_WORKFLOW,)
     list_display = ("workflow", "version_num", "live", "shadow", "trigger_event", "created_at")
-    list_filter = ("live", "shadow", "workflow__tenant", "workflow")
+    list_filter = ("live", "shadow", ("workflow__tenant", OwnTenantsFilter), ("workflow", OwnWorkflowsFilter))
     list_select_related = ("workflow",)
     search_fields = ("workflow__slug", "=hash")
 
@@ -142,6 +253,7 @@ class WorkflowVersionAdmin(ReadOnlyAdmin):
 class RunInline(ReadOnlyInline):
     """Runs of an execution."""
 
+    seen_with = (VIEW_RUN,)
     model = ExecutionRun
 
 
@@ -149,16 +261,42 @@ class RunInline(ReadOnlyInline):
 class ExecutionAdmin(ReadOnlyAdmin):
     """Executions."""
 
+    seen_with = (VIEW_RUN,)
     list_display = ("created_at", "version", "status", "tenant", "id", "event")
-    list_filter = ("status", "version__workflow", "tenant")
+    list_filter = ("status", ("version__workflow", OwnWorkflowsFilter), "tenant")
     list_select_related = ("version__workflow",)
     search_fields = ("=id", "=event_id", "version__workflow__slug")
     inlines = (RunInline,)
+    actions = ("cancel",)
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        """Whether somebody may cancel.
+
+        Args:
+            request: The request.
+        """
+        return may(request.user, CANCEL_RUN)
+
+    @admin.action(description="Cancel selected executions", permissions=["cancel"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Execution]) -> None:
+        """Cancel those of the chosen executions that have not ended.
+
+        Args:
+            request: The request.
+            queryset: The chosen ones.
+        """
+        ids = list(queryset.order_by().values_list("pk", flat=True))
+        cancelled = cancel_executions(ids, actor=actor_of(request))
+        text = f"{cancelled} executions cancelled."
+        if ended := len(ids) - cancelled:
+            text += f" {ended} had ended."
+        self.message_user(request, text, messages.WARNING if ended else messages.SUCCESS)
 
 
 class StepInline(ReadOnlyInline):
     """Steps of a run."""
 
+    seen_with = (VIEW_RUN,)
     model = StepRun
     shown = ("step_id", "action", "attempt", "status", "output", "error", "reason", "started_at", "seconds")
 
@@ -176,8 +314,9 @@ class StepInline(ReadOnlyInline):
 class ExecutionRunAdmin(ReadOnlyAdmin):
     """Runs, with their steps."""
 
+    seen_with = (VIEW_RUN,)
     list_display = ("started_at", "version", "status", "seconds", "number", "id")
-    list_filter = ("status", "execution__version__workflow")
+    list_filter = ("status", ("execution__version__workflow", OwnWorkflowsFilter))
     list_select_related = ("execution__version__workflow",)
     search_fields = ("=id", "=execution__id", "=trace_id")
     inlines = (StepInline,)
@@ -205,6 +344,7 @@ class ExecutionRunAdmin(ReadOnlyAdmin):
 class StepRunAdmin(ReadOnlyAdmin):
     """Attempts of steps."""
 
+    seen_with = (VIEW_RUN,)
     list_display = ("finished_at", "step_id", "action", "attempt", "status", "run_id")
     list_filter = ("status", "action")
     search_fields = ("=run__id", "step_id", "action")
@@ -213,6 +353,7 @@ class StepRunAdmin(ReadOnlyAdmin):
 class UseInline(ReadOnlyInline):
     """What uses an artifact."""
 
+    seen_with = (VIEW_RUN,)
     model = ArtifactUse
     shown = ("owner", "page")
     show_change_link = False
@@ -232,6 +373,7 @@ class UseInline(ReadOnlyInline):
 class ArtifactAdmin(ReadOnlyAdmin):
     """Artifacts; who may view them may download them, redacted."""
 
+    seen_with = (VIEW_RUN,)
     list_display = ("created_at", "sha256", "bytes")
     list_filter = ("created_at",)
     search_fields = ("=sha256",)
@@ -264,7 +406,9 @@ class ArtifactAdmin(ReadOnlyAdmin):
         """
         if not self.has_view_permission(request):
             raise PermissionDenied
-        artifact = get_object_or_404(Artifact, pk=sha256)
+        artifact = self.get_object(request, sha256)
+        if artifact is None:
+            raise Http404
         try:
             text = json.dumps(redact(content(artifact.reference)), indent=2, ensure_ascii=False)
         except ArtifactError as error:

@@ -8,7 +8,14 @@ from automate_core.errors import AutomateError, ConfigurationError
 from django.apps import apps
 from django.core.checks import CheckMessage, Error, Warning, register
 
-__all__ = ["check_apps", "check_artifacts", "check_artifacts_for_deployment", "check_plugins", "check_settings"]
+__all__ = [
+    "check_apps",
+    "check_artifacts",
+    "check_artifacts_for_deployment",
+    "check_plugins",
+    "check_settings",
+    "check_tenants",
+]
 
 
 @register()
@@ -61,6 +68,29 @@ def check_apps(**kwargs: Any) -> list[CheckMessage]:
             id="automate.E003",
         )
     ]
+
+
+@register()
+def check_tenants(**kwargs: Any) -> list[CheckMessage]:
+    """Refuse a ``TENANTS_OF_USER`` that cannot be called: every page would fail.
+
+    Args:
+        **kwargs: What Django passes to a check.
+    """
+    from automate_core import settings
+    from automate_core.tenancy import finder
+
+    try:
+        target = settings.current().tenants_of_user
+    except ConfigurationError:
+        return []  # check_settings tells
+    try:
+        find = finder(target)
+    except AutomateError as error:
+        return [Error(f"DJANGO_AUTOMATE: {error.message}", id="automate.E007")]
+    if find is None or callable(find):
+        return []
+    return [Error("DJANGO_AUTOMATE: TENANTS_OF_USER names what is no function.", id="automate.E007")]
 
 
 @register()

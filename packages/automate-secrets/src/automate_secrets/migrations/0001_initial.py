@@ -26,6 +26,7 @@ class Migration(migrations.Migration):
             options={
                 'db_table': 'automate_secrets_secret',
                 'ordering': ('tenant', 'name', '-version'),
+                'permissions': (('manage_secrets', 'Can see which secrets there are, and set, rotate and delete them'),),
                 'constraints': [models.UniqueConstraint(fields=('tenant', 'name', 'version'), name='automate_secrets_version')],
             },
         ),

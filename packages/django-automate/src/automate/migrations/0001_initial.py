@@ -94,6 +94,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ('slug',),
+                'permissions': (('publish_workflow', 'Can publish, enable and disable workflows'),),
             },
         ),
         migrations.CreateModel(
@@ -127,6 +128,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ('-id',),
+                'permissions': (('view_raw_payload', 'Can reveal payloads as they were sent'),),
                 'indexes': [models.Index(fields=['type'], name='automate_event_type')],
             },
         ),
@@ -147,6 +149,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ('-id',),
+                'permissions': (('view_run', 'Can view events, decisions and runs'), ('replay_run', 'Can replay runs'), ('cancel_run', 'Can cancel runs'), ('approve', 'Can approve what a run waits for')),
             },
         ),
         migrations.CreateModel(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from automate_core.errors import InvalidPayloadError
@@ -10,6 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.fields.json import KeyTransform
 
 from automate.artifacts.reference import MARK, Reference, from_column, is_marked
+from automate.models.tenants import TenantModel, TenantQuerySet
 
 __all__ = ["Artifact", "ArtifactUse", "StoredJSONField"]
 
@@ -55,17 +57,28 @@ class StoredJSONField(models.JSONField):
         return name, "django.db.models.JSONField", args, kwargs
 
 
-class Artifact(models.Model):
+class Artifact(TenantModel):
     """One content that is kept as a file. Whoever writes a reference to it, and whoever removes it, locks this row."""
 
     sha256 = models.CharField(max_length=64, primary_key=True, help_text="Of the canonical JSON.")
     bytes = models.PositiveBigIntegerField(help_text="Length of the canonical JSON.")
     created_at = models.DateTimeField(db_index=True)
 
+    objects = TenantQuerySet.as_manager()
+
     class Meta:
         """Newest first."""
 
         ordering = ("-created_at",)
+
+    @classmethod
+    def within(cls, tenants: Collection[str]) -> models.Q:
+        """Return the condition that something of some tenants uses the content.
+
+        Args:
+            tenants: Their names.
+        """
+        return models.Q(pk__in=ArtifactUse.objects.of_tenants(tenants).values("artifact"))
 
     def __str__(self) -> str:
         return f"{self.sha256[:12]}… ({self.bytes} bytes)"
@@ -76,12 +89,14 @@ class Artifact(models.Model):
         return Reference({MARK: {"sha256": self.sha256, "bytes": self.bytes}})
 
 
-class ArtifactUse(models.Model):
+class ArtifactUse(TenantModel):
     """A row, or the run that it belongs to, whose columns refer to an artifact."""
 
     artifact = models.ForeignKey(Artifact, on_delete=models.PROTECT, related_name="uses")
     owner = models.CharField(max_length=10, help_text="event, execution or run.")
     owner_id = models.UUIDField()
+
+    objects = TenantQuerySet.as_manager()
 
     class Meta:
         """One for each artifact of an owner, however many of its columns refer to it."""
@@ -90,6 +105,21 @@ class ArtifactUse(models.Model):
             models.UniqueConstraint(fields=("artifact", "owner", "owner_id"), name="automate_artifactuse_unique"),
         )
         indexes = (models.Index(fields=("owner", "owner_id"), name="automate_artifactuse_owner"),)
+
+    @classmethod
+    def within(cls, tenants: Collection[str]) -> models.Q:
+        """Return the condition that the owner is one of some tenants.
+
+        Args:
+            tenants: Their names.
+        """
+        from automate.models import Event, Execution, ExecutionRun
+
+        condition = models.Q()
+        for owner, model in (("event", Event), ("execution", Execution), ("run", ExecutionRun)):
+            ids = model.objects.of_tenants(tenants).values("pk")
+            condition |= models.Q(owner=owner, owner_id__in=ids)
+        return condition
 
     def __str__(self) -> str:
         return f"{self.owner} {self.owner_id}"

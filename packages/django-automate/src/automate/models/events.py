@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from automate_core.ids import uuid7
 from django.db import models
 
 from automate.models.artifacts import StoredJSONField
 from automate.models.immutable import AppendOnlyModel, AppendOnlyQuerySet
+from automate.models.tenants import TenantModel, TenantQuerySet
 from automate.models.workflows import WorkflowVersion
 
 __all__ = ["Decision", "DedupeKey", "Event"]
@@ -34,12 +37,13 @@ class Event(AppendOnlyModel):
         # db_index on text would make a second index on PostgreSQL, for LIKE.
         indexes = (models.Index(fields=("type",), name="automate_event_type"),)
         ordering = ("-id",)
+        permissions = (("view_raw_payload", "Can reveal payloads as they were sent"),)
 
     def __str__(self) -> str:
         return f"{self.type} {self.id}"
 
 
-class DedupeKey(models.Model):
+class DedupeKey(TenantModel):
     """The event that a dedupe key stands for; kept apart from events, so that those can be partitioned."""
 
     tenant = models.CharField(max_length=100, blank=True, default="")
@@ -48,6 +52,8 @@ class DedupeKey(models.Model):
     event_id = models.UUIDField()
     payload_hash = models.CharField(max_length=64)
     expires_at = models.DateTimeField(db_index=True)
+
+    objects = TenantQuerySet.as_manager()
 
     class Meta:
         """One event for each key of a tenant and a source."""
@@ -81,6 +87,15 @@ class Decision(AppendOnlyModel):
 
         constraints = (models.UniqueConstraint(fields=("event_id", "version"), name="automate_decision_unique"),)
         ordering = ("-id",)
+
+    @classmethod
+    def within(cls, tenants: Collection[str]) -> models.Q:
+        """Return the condition that the event was one of some tenants: the workflow may be everybody's.
+
+        Args:
+            tenants: Their names.
+        """
+        return models.Q(event_id__in=Event.objects.of_tenants(tenants).values("pk"))
 
     def __str__(self) -> str:
         return f"{self.event_id} {'matched' if self.matched else 'did not match'} {self.version}"

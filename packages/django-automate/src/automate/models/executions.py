@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from automate_core import settings
 from automate_core.ids import uuid7
@@ -11,6 +11,7 @@ from django.db import models, transaction
 from automate.artifacts import Owner, Reference, keep, save, stored
 from automate.models.artifacts import StoredJSONField
 from automate.models.indexes import SparseIndex
+from automate.models.tenants import TenantModel, TenantQuerySet
 from automate.models.workflows import Workflow, WorkflowVersion
 from automate.payloads import ensure_storable
 
@@ -32,7 +33,7 @@ LIVE = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.WAITING)
 """The statuses that may still change."""
 
 
-class Execution(models.Model):
+class Execution(TenantModel):
     """One request to run a workflow version with a context; its status is that of its latest run.
 
     ``Execution(automation=workflow, context={…})`` pins the workflow's live version.
@@ -56,6 +57,8 @@ class Execution(models.Model):
     )
     created_at = models.DateTimeField(auto_now_add=True)  # without an index: ids are in the order of time
     finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = TenantQuerySet.as_manager()
 
     class Meta:
         """Newest first in the admin."""
@@ -98,8 +101,10 @@ class Execution(models.Model):
         self.version = workflow.live_version
 
 
-class ExecutionRun(models.Model):
+class ExecutionRun(TenantModel):
     """One attempt or replay of an execution."""
+
+    tenant_lookup: ClassVar[str] = "execution__tenant"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     # No index of its own, nor for the run of a step: the unique constraints below begin with them.
@@ -118,6 +123,8 @@ class ExecutionRun(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
+    objects = TenantQuerySet.as_manager()
+
     class Meta:
         """Newest first in the admin."""
 
@@ -125,12 +132,18 @@ class ExecutionRun(models.Model):
         # No index holds the status: changing it then leaves every index of PostgreSQL alone (a heap-only tuple).
         indexes = (models.Index(fields=("trace_id",), name="automate_run_trace"),)
         ordering = ("-id",)
+        permissions = (
+            ("view_run", "Can view events, decisions and runs"),
+            ("replay_run", "Can replay runs"),
+            ("cancel_run", "Can cancel runs"),
+            ("approve", "Can approve what a run waits for"),
+        )
 
     def __str__(self) -> str:
         return f"{self.pk} {self.status}"
 
 
-class StepRun(models.Model):
+class StepRun(TenantModel):
     """One attempt of one step of a run, written when it ended: the checkpoint that a crash resumes from."""
 
     class Status(models.TextChoices):
@@ -140,6 +153,8 @@ class StepRun(models.Model):
         FAILED = "FAILED"
         RETRY = "RETRY"
         SKIPPED = "SKIPPED"
+
+    tenant_lookup: ClassVar[str] = "run__execution__tenant"
 
     run = models.ForeignKey(ExecutionRun, on_delete=models.CASCADE, related_name="steps", db_index=False)
     step_id = models.CharField(max_length=100)
@@ -154,6 +169,8 @@ class StepRun(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     retry_at = models.DateTimeField(null=True, blank=True, help_text="When the next attempt is due.")
+
+    objects = TenantQuerySet.as_manager()
 
     class Meta:
         """One row for each attempt, whoever wrote it."""

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 from automate_core.errors import AutomateError
 from django.db import models
 
+from automate.models.tenants import TenantModel, TenantQuerySet
+
 __all__ = ["AppendOnlyModel", "AppendOnlyQuerySet", "ImmutableModel"]
 
 
@@ -37,7 +39,7 @@ class ImmutableModel(models.Model):
 _Row = TypeVar("_Row", bound=models.Model, covariant=True)
 
 
-class AppendOnlyQuerySet(models.QuerySet[_Row, _Row]):
+class AppendOnlyQuerySet(TenantQuerySet[_Row]):
     """Rows that are neither changed nor deleted; only :mod:`automate.retention` deletes them, when they are old."""
 
     def update(self, **kwargs: Any) -> int:
@@ -60,7 +62,7 @@ class AppendOnlyQuerySet(models.QuerySet[_Row, _Row]):
         raise _refusal(self.model, "deleted")
 
 
-class AppendOnlyModel(ImmutableModel):
+class AppendOnlyModel(ImmutableModel, TenantModel):
     """A row that is inserted and neither changed nor deleted, one by one or many at once.
 
     Each model says ``objects = AppendOnlyQuerySet.as_manager()`` itself: inherited, type checkers lose its fields.

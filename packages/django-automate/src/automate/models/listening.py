@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 from django.db import connections, models, router, transaction
+
+from automate.models.tenants import TenantModel, TenantQuerySet
 
 __all__ = ["ListeningModel", "ListeningQuerySet", "ListeningStamp", "change_stamp", "hold_stamp", "read_stamp"]
 
@@ -92,7 +94,7 @@ def _changing(using: str) -> Iterator[None]:
         yield
 
 
-class ListeningQuerySet(models.QuerySet[_Row, _Row]):
+class ListeningQuerySet(TenantQuerySet[_Row]):
     """Rows that say which versions listen: the stamp changes with them."""
 
     def update(self, **kwargs: Any) -> int:
@@ -130,13 +132,25 @@ class ListeningQuerySet(models.QuerySet[_Row, _Row]):
         return self.db
 
 
-class ListeningModel(models.Model):
-    """A row that says which versions listen: the stamp changes with it."""
+class ListeningModel(TenantModel):
+    """A row that says which versions listen: the stamp changes with it.
+
+    One of no tenant is for the events of all of them, so everybody sees it.
+    """
 
     class Meta:
         """Abstract."""
 
         abstract = True
+
+    @classmethod
+    def within(cls, tenants: Collection[str]) -> models.Q:
+        """Return the condition that a row is for the events of some tenants.
+
+        Args:
+            tenants: Their names.
+        """
+        return super().within(["", *tenants])
 
     def save_base(self, *args: Any, **kwargs: Any) -> None:
         """Write the row.

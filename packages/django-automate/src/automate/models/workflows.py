@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 from automate_core.errors import WorkflowNotFound, nearby
 from django.db import models
@@ -37,6 +37,7 @@ class Workflow(ListeningModel):
         """By slug."""
 
         ordering = ("slug",)
+        permissions = (("publish_workflow", "Can publish, enable and disable workflows"),)
 
     def __str__(self) -> str:
         return self.slug
@@ -61,6 +62,8 @@ class VersionQuerySet(ListeningQuerySet["WorkflowVersion"]):
 
 class WorkflowVersion(ImmutableModel, ListeningModel):
     """An immutable snapshot of what a workflow does."""
+
+    tenant_lookup: ClassVar[str] = "workflow__tenant"
 
     workflow = models.ForeignKey(Workflow, on_delete=models.CASCADE, related_name="versions")
     version_num = models.PositiveIntegerField()
