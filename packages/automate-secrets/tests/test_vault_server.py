@@ -377,6 +377,8 @@ def test_a_secret_id_can_be_for_one_use_or_a_while(
 
 def test_an_approle_login_without_the_right_ids_is_an_invalid_request(root: hvac.Client, vault: VaultServer) -> None:
     root.sys.enable_auth_method("approle")
+    with pytest.raises(exceptions.InvalidRequest, match="already in use"):
+        root.sys.enable_auth_method("approle")
     for name in ("app", "other"):
         root.auth.approle.create_or_update_approle(name)
     role_id = root.auth.approle.read_role_id("app")["data"]["role_id"]
@@ -565,9 +567,13 @@ def test_a_standby_says_so_in_its_health_and_forwards_or_redirects(root: hvac.Cl
     vault.standby(performance=True)
     assert root.sys.read_health_status(method="HEAD").status_code == 473
 
+    vault.write("sys/namespaces/team")
+    vault.write("sys/mounts/secret", {"type": "kv", "options": {"version": "2"}}, namespace="team")
+    vault.write("secret/data/db", {"data": {"password": "team"}}, namespace="team")
     with VaultServer() as standby:
         standby.standby(active=vault.url)
-        assert read(client_of(standby, vault.root_token), "db")["data"] == {"password": "one"}
+        redirected = client_of(standby, vault.root_token, namespace="team")
+        assert read(redirected, "db", version=1)["data"] == {"password": "team"}
     vault.activate()
     assert root.sys.read_health_status().status_code == 200
 

@@ -12,14 +12,17 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from vault_auth import AppRole, AuthMethod, Kubernetes, Policies, Token, Tokens
+from vault_auth import AppRole, AuthMethod, Kubernetes
 from vault_engines import NOTHING, Answer, Call, Clock, Engine, KVv1, KVv2, Refusal, stamp
+from vault_faults import Troubles
+from vault_tokens import Policies, Token, Tokens
 from vault_transit import Transit
+from vault_wire import Reply, enveloped, handler, json_reply, parsed
 
 VERSION = "1.17.0"
 _OPERATIONS = {"GET": "read", "HEAD": "read", "LIST": "list", "POST": "write", "PUT": "write", "DELETE": "delete"}
@@ -58,20 +61,6 @@ class Request(NamedTuple):
 
 
 @dataclass
-class Fault:
-    """What goes wrong with requests below a path, ``times`` times, or until :meth:`VaultServer.heal` with None."""
-
-    path: str = ""
-    times: int | None = 1
-    status: int = 0
-    body: bytes | None = None
-    headers: dict[str, str] = field(default_factory=dict)
-    delay: float = 0
-    drop: bool = False
-    afterwards: bool = False
-
-
-@dataclass
 class Mount:
     """A secrets engine where it is mounted."""
 
@@ -89,34 +78,26 @@ class Namespace:
         self.policies = Policies()
 
 
-class Reply(NamedTuple):
-    """An answer on its way out."""
-
-    status: int
-    body: bytes
-    headers: Mapping[str, str]
-
-
-class VaultServer:
+class VaultServer(Troubles):
     """The server: a context manager with a KV version 2 engine at ``secret/``, as Vault's development mode has.
+
+    What can go wrong with it is in :class:`vault_faults.Troubles`.
 
     Args:
         clock: Gives the time in seconds; leases, versions and JWTs go by it.
     """
 
     def __init__(self, clock: Clock = time.time) -> None:
+        super().__init__()
         self.clock = clock
         self.journal: list[Request] = []
         self._lock = threading.RLock()
         self._closing = threading.Event()
-        self._faults: list[Fault] = []
-        self._sealed = False
-        self._standby: dict[str, Any] | None = None
         self._tokens = Tokens(clock)
         self._root = self._tokens.issue(Token(["root"], clock(), 0, "auth/token/root", renewable=False))
         self._namespaces = {"": Namespace()}
         self.write("sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
 
     def __enter__(self) -> VaultServer:
@@ -195,86 +176,24 @@ class VaultServer:
         """How many renewals were tried."""
         return self.count("auth/token/renew-self") + self.count("auth/token/renew")
 
-    # -- what goes wrong ----------------------------------------------------------------------------------------------
-
-    def seal(self) -> None:
-        """Answer 503 to everything but health and seal status, until :meth:`unseal`."""
-        self._sealed = True
-
-    def unseal(self) -> None:
-        """Undo :meth:`seal`."""
-        self._sealed = False
-
-    def standby(self, *, performance: bool = False, active: str | None = None) -> None:
-        """Be a standby node: health says 429, or 473. Other requests are forwarded, that is: answered.
-
-        Args:
-            performance: A performance standby.
-            active: Do not forward, but redirect (307) to the active node at this URL.
-        """
-        self._standby = {"performance": performance, "active": active}
-
-    def activate(self) -> None:
-        """Undo :meth:`standby`."""
-        self._standby = None
-
-    def fail(
-        self,
-        status: int,
-        *errors: str,
-        times: int | None = 1,
-        path: str = "",
-        retry_after: int | str | None = None,
-        afterwards: bool = False,
-    ) -> None:
-        """Answer with an error.
-
-        Args:
-            status: The HTTP status.
-            *errors: The texts of ``errors``.
-            times: How many requests fail; None for all until :meth:`heal`.
-            path: The start of the paths that fail.
-            retry_after: The header ``Retry-After``.
-            afterwards: Do what was asked for first.
-        """
-        headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
-        body = json.dumps({"errors": list(errors)}).encode()
-        self._faults.append(Fault(path, times, status, body, headers, afterwards=afterwards))
-
-    def slow(self, seconds: float, *, times: int | None = 1, path: str = "") -> None:
-        """Answer late, as long as the server is not closed."""
-        self._faults.append(Fault(path, times, delay=seconds))
-
-    def drop(self, *, times: int | None = 1, path: str = "", afterwards: bool = False) -> None:
-        """Close the connection without an answer; ``afterwards`` means: after doing what was asked for."""
-        self._faults.append(Fault(path, times, drop=True, afterwards=afterwards))
-
-    def garble(self, body: bytes = b"<html>", *, status: int = 200, times: int | None = 1, path: str = "") -> None:
-        """Answer with something that is not JSON, as a proxy in between does."""
-        self._faults.append(Fault(path, times, status, body, {"Content-Type": "text/html"}))
-
-    def heal(self) -> None:
-        """Forget every fault."""
-        self._faults.clear()
-
     # -- one request --------------------------------------------------------------------------------------------------
 
     def handle(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Reply | None:
         """Answer one request and write it into the journal; None drops the connection."""
         parts = urlsplit(target)
         query = dict(parse_qsl(parts.query))
-        prefix, _, path = unquote(parts.path).strip("/").partition("/")
+        path = unquote(parts.path).removeprefix("/v1/").strip("/")
         full = _join(headers.get("X-Vault-Namespace", ""), path)
         token = headers.get("X-Vault-Token") or headers.get("Authorization", "").removeprefix("Bearer ")
         with self._lock:
-            fault = self._fault(path)
+            fault = self.take_fault(path)
             caller = self._tokens.find(token)
         if fault and fault.delay:
             self._closing.wait(fault.delay)
         with self._lock:
             reply: Reply | None = None
             if not fault or fault.afterwards or fault.delay:
-                reply = self._reply(method, prefix, full, query, body, caller)
+                reply = self._reply(method, target, full, query, body, caller)
             if fault and fault.drop:
                 reply = None
             elif fault and fault.status:
@@ -284,21 +203,11 @@ class VaultServer:
             self.journal.append(Request(method, below, namespace, accessor, reply.status if reply else 0))
             return reply
 
-    def _fault(self, path: str) -> Fault | None:
-        for fault in self._faults:
-            if path.startswith(fault.path):
-                if fault.times is not None:
-                    fault.times -= 1
-                    if fault.times <= 0:
-                        self._faults.remove(fault)
-                return fault
-        return None
-
     def _reply(
-        self, method: str, prefix: str, full: str, query: dict[str, str], body: bytes, caller: Token | None
+        self, method: str, target: str, full: str, query: dict[str, str], body: bytes, caller: Token | None
     ) -> Reply:
         try:
-            if prefix != "v1":
+            if not target.startswith("/v1/"):
                 raise Refusal(404)
             operation = _OPERATIONS.get(method)
             if operation is None or (method == "HEAD" and full != "sys/health"):
@@ -308,15 +217,15 @@ class VaultServer:
             if full == "sys/health":
                 return self._health(query)
             if full == "sys/seal-status":
-                return _json(200, self._seal_status())
-            if self._sealed:
+                return json_reply(200, self._seal_status())
+            if self.is_sealed:
                 raise Refusal(503, "Vault is sealed")
-            if self._standby and self._standby["active"]:
-                return Reply(307, b"", {"Location": f"{self._standby['active']}/v1/{full}"})
-            return _envelope(self._answer(operation, full, _parsed(body), query, caller))
+            if self.is_standby and self.is_standby.active:
+                return Reply(307, b"", {"Location": f"{self.is_standby.active}{target}"})
+            return enveloped(self._answer(operation, full, parsed(body), query, caller))
         except Refusal as refusal:
             more = {"warnings": refusal.warnings} if refusal.warnings else {}
-            return _json(refusal.status, {"errors": refusal.errors, **more})
+            return json_reply(refusal.status, {"errors": refusal.errors, **more})
 
     def _answer(
         self, operation: str, full: str, body: Mapping[str, Any], query: Mapping[str, str], caller: Token | None
@@ -383,6 +292,8 @@ class VaultServer:
                 kinds = {"approle": AppRole, "kubernetes": Kubernetes}
                 if call.body.get("type") not in kinds:
                     raise Refusal(400, f"plugin not found in the catalog: {call.body.get('type')}")
+                if f"{path.strip('/')}/" in namespace.methods:
+                    raise Refusal(400, f"path is already in use at {path}/")
                 namespace.methods[f"{path.strip('/')}/"] = kinds[call.body["type"]](self.clock, self._tokens)
                 return NOTHING
             case ("policies", path, "write") if path.startswith("acl/"):
@@ -431,9 +342,9 @@ class VaultServer:
         return mount.startswith(_join(caller.namespace, "")) and policies.allow_any_below(caller.policies, inside)
 
     def _health(self, query: Mapping[str, str]) -> Reply:
-        standby = self._standby is not None
-        performance = bool(self._standby and self._standby["performance"])
-        if self._sealed:
+        standby = self.is_standby is not None
+        performance = bool(self.is_standby and self.is_standby.performance)
+        if self.is_sealed:
             status = int(query.get("sealedcode", 503))
         elif performance and query.get("perfstandbyok") not in {"", "true"}:
             status = int(query.get("performancestandbycode", 473))
@@ -441,11 +352,11 @@ class VaultServer:
             status = int(query.get("standbycode", 429))
         else:
             status = int(query.get("activecode", 200))
-        return _json(
+        return json_reply(
             status,
             {
                 "initialized": True,
-                "sealed": self._sealed,
+                "sealed": self.is_sealed,
                 "standby": standby,
                 "performance_standby": performance,
                 "replication_performance_mode": "disabled",
@@ -460,7 +371,7 @@ class VaultServer:
         return {
             "type": "shamir",
             "initialized": True,
-            "sealed": self._sealed,
+            "sealed": self.is_sealed,
             "t": 1,
             "n": 1,
             "progress": 0,
@@ -495,62 +406,3 @@ def _about(mount: Mount) -> dict[str, Any]:
         "external_entropy_access": False,
         "config": {"default_lease_ttl": 0, "force_no_cache": False, "max_lease_ttl": 0},
     }
-
-
-def _parsed(body: bytes) -> Mapping[str, Any]:
-    try:
-        found = json.loads(body or b"{}")
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise Refusal(400, "failed to parse JSON input")
-    return found
-
-
-def _json(status: int, body: Any) -> Reply:
-    return Reply(status, json.dumps(body).encode(), {"Content-Type": "application/json"})
-
-
-def _envelope(answer: Answer) -> Reply:
-    if answer.status == NOTHING.status:
-        return Reply(answer.status, b"", {})
-    return _json(
-        answer.status,
-        {
-            "request_id": str(uuid.uuid4()),
-            "lease_id": "",
-            "renewable": False,
-            "lease_duration": answer.lease_duration,
-            "data": answer.data,
-            "wrap_info": None,
-            "warnings": answer.warnings,
-            "auth": answer.auth,
-        },
-    )
-
-
-def _handler(server: VaultServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def _serve(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            reply = server.handle(self.command, self.path, self.headers, body)  # type: ignore[arg-type]  # a Message
-            if reply is None:
-                self.close_connection = True
-                return
-            try:
-                self.send_response(reply.status)
-                for name, value in {**reply.headers, "Content-Length": str(len(reply.body))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(b"" if self.command == "HEAD" else reply.body)
-            except ConnectionError:
-                self.close_connection = True
-
-        do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_LIST = do_PATCH = _serve
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing."""
-
-    return Handler
