@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 from automate_connectors.egress import EgressClient
 from automate_core import settings
 from automate_core.egress import EgressPolicy
+
+sys.path.insert(0, str(Path(__file__).parent))  # egress_corpus, stub_internet
 
 
 @dataclass

@@ -45,7 +45,7 @@ MAX_BYTES = 10 * 1024 * 1024
 """Bytes of an answer, decompressed, when a call names no other cap."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_DECODABLE = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
+_DECODABLE = frozenset({"", "identity", "gzip", "deflate"})
 
 
 # -- one hop ----------------------------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ class EgressTransport(httpx2.BaseTransport):
                     extensions=request.extensions,
                 )
             )
-        return httpx2.Response(answer.status, headers=answer.headers, stream=_Body(answer, target), request=request)
+        return httpx2.Response(answer.status, headers=answer.headers, stream=_Body(answer, request, target), request=request)
 
     def close(self) -> None:
         """Close every kept connection."""
@@ -119,13 +119,21 @@ def _system_trust() -> ssl.SSLContext:
 
 
 class _Body(httpx2.SyncByteStream):
-    def __init__(self, answer: httpcore2.Response, target: Target) -> None:
+    def __init__(self, answer: httpcore2.Response, request: httpx2.Request, target: Target) -> None:
         self._answer = answer
         self._target = target
+        self._cap: int | None = request.extensions.get("max_bytes")
 
     def __iter__(self) -> Iterator[bytes]:
+        received = 0
         with _normalised(self._target):
-            yield from self._answer.iter_stream()
+            for chunk in self._answer.iter_stream():
+                received += len(chunk)
+                # What comes after the end of a compressed body unpacks to nothing, yet zlib would keep all of it. What
+                # cannot be compressed grows by less than a hundredth.
+                if self._cap is not None and received > self._cap + self._cap // 100 + 1024:
+                    raise _too_large(self._target, self._cap)
+                yield chunk
 
     def close(self) -> None:
         self._answer.close()
@@ -241,16 +249,18 @@ class EgressClient:
         raise PermanentError(f"{hop.target.origin} redirects more than {self._max_redirects} times.")
 
     def _send(self, hop: Hop, seconds: float, cap: int, skip: frozenset[int]) -> EgressResponse:
-        try:
-            url = httpx2.URL(hop.target.url)
-        except httpx2.InvalidURL as error:
-            raise SSRFBlocked(f"The URL is refused: {error}.") from None
         limits = dict.fromkeys(("connect", "read", "write", "pool"), seconds)
-        response = self._transport.handle_request(
-            httpx2.Request(
-                hop.method, url, headers=hop.headers, content=hop.body or None, extensions={"timeout": limits}
+        try:
+            request = httpx2.Request(
+                hop.method,
+                httpx2.URL(hop.target.url),
+                headers=hop.headers,
+                content=hop.body or None,
+                extensions={"timeout": limits, "max_bytes": cap},
             )
-        )
+        except (httpx2.InvalidURL, UnicodeError) as error:  # UnicodeError: the host has an xn-- label that is none
+            raise SSRFBlocked(f"The URL is refused: {error}.") from None
+        response = self._transport.handle_request(request)
         try:
             content = b"" if response.status_code in skip else _read(response, hop.target, cap)
         finally:
@@ -281,12 +291,14 @@ def _read(response: httpx2.Response, target: Target, cap: int) -> bytes:
         for chunk in response.iter_bytes():
             content += chunk
             if len(content) > cap:
-                raise PermanentError(
-                    f"{target.origin} answered with more than {cap} bytes.", context={"max_bytes": cap}
-                )
+                raise _too_large(target, cap)
     except httpx2.DecodingError as error:
         raise PermanentError(f"{target.origin} answered with a body that does not decompress.") from error
     return bytes(content)
+
+
+def _too_large(target: Target, cap: int) -> PermanentError:
+    return PermanentError(f"{target.origin} answered with more than {cap} bytes.", context={"max_bytes": cap})
 
 
 # -- the shared client ------------------------------------------------------------------------------------------------

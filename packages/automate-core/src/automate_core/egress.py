@@ -171,11 +171,12 @@ def _address(text: str) -> Address | None:
 _METADATA = tuple(
     ip_network(text)
     for text in (
-        "169.254.169.254", "169.254.170.2", "169.254.170.23", "100.100.100.200", "168.63.129.16", "192.0.0.192",
-        "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254",
+        "169.254.169.254", "169.254.169.252", "169.254.170.2", "169.254.170.23", "169.254.0.23", "169.254.42.42",
+        "100.100.100.200", "100.96.0.96", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd00:ec2::23",
+        "fd20:ce::254", "fd00:c1::a9fe:a9fe", "fd00:42::42", "fd00:a9fe:a9fe::1", "fd00:100::100:200", "fe80::a9fe:a9fe",
     )
 )  # fmt: skip
-"""Services that hand a machine its credentials. Not opened by naming a host, only by naming the address itself."""
+"""Services that hand a machine its credentials. Not opened by a host or a network, only by the address itself."""
 _METADATA_REASON = "cloud metadata"
 
 _REFUSED: tuple[tuple[Network, str], ...] = tuple(
@@ -223,13 +224,17 @@ _EMBEDDING: tuple[tuple[IPv6Network, int], ...] = (
 )
 """IPv6 forms that lead to an IPv4 address, and how many bits follow it. Teredo and local NAT64 are refused whole."""
 
+_TEREDO = IPv6Network("2001::/32")
+_LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
+_ISATAP = 0x5EFE
+
 
 def judge_address(address: str | Address) -> str | None:
     """Say why an address must not be called.
 
     Args:
         address: An IPv4 or IPv6 address. IPv4-mapped, -compatible, -translated, 6to4 and NAT64 addresses are judged by
-            the IPv4 address inside.
+            the IPv4 address inside; so are ISATAP addresses, which must be public outside too.
 
     Returns:
         The reason, for instance ``"loopback"``; None where the address is an ordinary public one. What is no address
@@ -238,14 +243,20 @@ def judge_address(address: str | Address) -> str | None:
     parsed = _address(address) if isinstance(address, str) else address
     if parsed is None:
         return "not an IP address"
-    if isinstance(parsed, IPv6Address):
-        if parsed.scope_id is not None:
-            return "bound to a network interface"
-        inner = _embedded(parsed)
-        if inner is None:
-            return _judge(parsed) or (None if parsed in _GLOBAL_UNICAST else "not global unicast")
-        parsed = inner
-    return _judge(parsed)
+    return _judge_v6(parsed) if isinstance(parsed, IPv6Address) else _judge(parsed)
+
+
+def _judge_v6(address: IPv6Address) -> str | None:
+    plain = IPv6Address(int(address))  # without its zone
+    embedded = _embedded(plain)
+    reasons = [_judge(one) for one in (embedded or plain, *_tunnelled(plain))]
+    if _METADATA_REASON in reasons:
+        return _METADATA_REASON
+    if address.scope_id is not None:
+        return "bound to a network interface"
+    if embedded is None and plain not in _GLOBAL_UNICAST:
+        reasons.append("not global unicast")
+    return next((reason for reason in reasons if reason), None)
 
 
 def _embedded(address: IPv6Address) -> IPv4Address | None:
@@ -255,6 +266,20 @@ def _embedded(address: IPv6Address) -> IPv4Address | None:
         if address in network:
             return IPv4Address(int(address) >> shift & 0xFFFFFFFF)
     return None
+
+
+def _tunnelled(address: IPv6Address) -> list[IPv4Address]:
+    """Return the IPv4 addresses at which packets to an address may end, besides that of :func:`_embedded`."""
+    number = int(address)
+    found: list[int] = []
+    if number >> 32 & 0xFDFFFFFF == _ISATAP:  # the bit left out says whether the address inside is unique
+        found.append(number)
+    if address in _TEREDO:
+        found += [number >> 64, ~number]  # server, client
+    if address in _LOCAL_NAT64:  # with prefixes of 96, 64, 56 and 48 bits
+        found += [number, number >> 24]
+        found += [number >> 64 << 24 | number >> 32 & 0xFFFFFF, number >> 64 << 16 | number >> 40 & 0xFFFF]
+    return [IPv4Address(one & 0xFFFFFFFF) for one in found]
 
 
 def _judge(address: Address) -> str | None:
@@ -286,8 +311,8 @@ class EgressPolicy:
     Args:
         allow_private: Whether everything may be called (``POLICY.allow_ssrf``).
         allow: Exceptions (``POLICY.egress_allow``). ``"host:port"`` vouches for a name and whatever it resolves to,
-            except cloud metadata; ``"address:port"`` (``"[::1]:8080"``) and networks (``"10.1.0.0/16"``, every port)
-            vouch for addresses, whatever name led there.
+            except cloud metadata; a network (``"10.1.0.0/16"``, every port) for its addresses, except cloud metadata
+            too; ``"address:port"`` (``"[::1]:8080"``) for this address, whatever name led there.
 
     Raises:
         ConfigurationError: If an entry has none of these forms.
@@ -343,10 +368,11 @@ class EgressPolicy:
     def _is_listed(self, target: Target, address: Address) -> bool:
         if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
-        if (address, target.port) in self._rules.addresses or any(address in n for n in self._rules.networks):
+        if (address, target.port) in self._rules.addresses:
             return True
+        listed = any(address in network for network in self._rules.networks)
         named = (target.host.rstrip("."), target.port) in self._rules.names
-        return named and judge_address(address) != _METADATA_REASON
+        return (listed or named) and judge_address(address) != _METADATA_REASON
 
 
 def _blocked(target: Target, address: str, reason: str) -> SSRFBlocked:
