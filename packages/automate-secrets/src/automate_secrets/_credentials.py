@@ -27,7 +27,7 @@ def read_reference(setting: str, text: str) -> str:
     if not is_reference(text):
         return text
     try:
-        value = EnvBackend(SecretSettings(prefix="")).get(SecretRef(text).path)
+        value = EnvBackend(SecretSettings()).get(SecretRef(text).path)
     except SecretError as error:
         raise ConfigurationError(f"{setting}: {error.message}") from error
     remember(value)
