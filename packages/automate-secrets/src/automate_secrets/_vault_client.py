@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import hvac
 import requests
-from automate_core.errors import ConfigurationError, SecretAccessDenied, SecretError
+from automate_core.errors import ConfigurationError, SecretAccessDenied, SecretBackendUnavailable, SecretError
 from automate_core.redaction import remember
 from automate_core.settings import VaultSettings
 from automate_core.single_flight import SingleFlight
@@ -183,6 +183,10 @@ class VaultClient:
             client, seconds, renewable = methods[self.settings.auth]()
         except VaultRefusal as refusal:
             raise self._login_error(refusal) from refusal
+        except (AttributeError, LookupError, TypeError) as error:
+            raise SecretBackendUnavailable(
+                f"What Vault answers to the login by {self.settings.auth} is no login ({type(error).__name__})."
+            ) from error
         self._login = _Login.of(client, seconds, renewable=renewable, now=now)
         return self._login
 

@@ -226,6 +226,6 @@ class SecretBackendContract:
     def test_a_resolver_names_the_missing_reference(self, backend: SecretBackend) -> None:
         """The error is the backend's, with the reference before it."""
         resolver = Resolver(config=self.make_config(), backends={"secret": backend})
-        with pytest.raises(SecretNotFoundError, match=r"^\$secret:CONTRACT_MISSING: ") as raised:
-            resolver.resolve("$secret:CONTRACT_MISSING")
-        assert raised.value.context["reference"] == "$secret:CONTRACT_MISSING"
+        with pytest.raises(SecretNotFoundError, match=rf"^\$secret:{self.path}_MISSING: ") as raised:
+            resolver.resolve(f"$secret:{self.path}_MISSING")
+        assert raised.value.context["reference"] == f"$secret:{self.path}_MISSING"
