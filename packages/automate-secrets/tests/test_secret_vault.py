@@ -332,7 +332,9 @@ def test_the_check_names_what_keeps_it_from_working(vault: VaultServer, monkeypa
     assert "vault operator unseal" in backend.check()[0]
     vault.unseal()
     monkeypatch.setenv("VAULT_TEST_TOKEN", "")
-    assert backend_for(vault).check() == ["SECRETS.vault.token: The environment variable VAULT_TEST_TOKEN is empty."]
+    assert backend_for(vault).check() == [
+        "The environment variable VAULT_TEST_TOKEN is empty. The setting SECRETS.vault.token names it."
+    ]
     monkeypatch.setenv("VAULT_TEST_TOKEN", "hvs.nobody-knows-it")
     assert "Vault denies it (403" in backend_for(vault).check()[0]
 
@@ -341,14 +343,14 @@ def test_the_check_warns_of_a_token_in_clear_text() -> None:
     config = SecretSettings(vault={"address": "http://vault.invalid:8200", "token": "$env:NO_SUCH_VARIABLE"})
     assert VaultBackend(config).check() == [
         "SECRETS.vault.address begins with http: the token crosses the network in clear text. Use https.",
-        "SECRETS.vault.token: The environment variable NO_SUCH_VARIABLE is not set. "
-        "Set it where the web and worker processes start.",
+        "The environment variable NO_SUCH_VARIABLE is not set. Set it where the web and worker processes start. "
+        "The setting SECRETS.vault.token names it.",
     ]
 
 
 def test_without_an_address_the_setting_is_named() -> None:
     resolver = Resolver(registry=Registry(), config=SecretSettings(backend="vault"))
-    with pytest.raises(SecretBackendUnavailable, match=r"SECRETS\.vault\.address is not set") as raised:
+    with pytest.raises(SecretBackendUnavailable, match=r"The setting SECRETS\.vault\.address is empty") as raised:
         resolver.resolve("$secret:API_KEY")
     assert not raised.value.retryable
     assert len(resolver.check()) == 1

@@ -68,8 +68,8 @@ class VaultClient:
     def __init__(self, settings: VaultSettings, *, clock: Callable[[], float] = time.monotonic) -> None:
         if not settings.address:
             raise ConfigurationError(
-                'SECRETS.vault.address is not set. Set it, and how to log in: "SECRETS": {"vault": {"address": '
-                '"https://vault.example.com:8200", "token": "$env:VAULT_TOKEN"}}.'
+                "The setting SECRETS.vault.address is empty. Set it, such as to https://vault.example.com:8200, and "
+                "with SECRETS.vault.auth how to log in."
             )
         self.settings = settings
         self._clock = clock
@@ -262,7 +262,7 @@ class VaultClient:
 
     def _trusted(self) -> str | bool:
         if self.settings.ca and not Path(self.settings.ca).exists():
-            raise ConfigurationError(f"SECRETS.vault.ca: there is no file {self.settings.ca}.")
+            raise ConfigurationError(f"There is no file {self.settings.ca}, which the setting SECRETS.vault.ca names.")
         return self.settings.ca or True
 
     # -- errors -----------------------------------------------------------------------------------------------------
