@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from automate_core.errors import (
@@ -15,7 +16,7 @@ from automate_core.errors import (
     SecretNotFoundError,
     nearby,
 )
-from automate_core.secrets import SecretBackend
+from automate_core.secrets import SecretBackend, invalidate
 from automate_core.settings import SecretSettings
 
 from automate_secrets.envelope import Binding, KeyRing, decrypt, encrypt
@@ -73,6 +74,17 @@ class DbBackend(SecretBackend):
             if self._ring is None:
                 self._ring = KeyRing.from_settings(self.config)
             return self._ring
+
+    def cacheable(self) -> bool:
+        """Whether answers may be kept: not in a transaction, which sees what nobody else sees, and may be undone.
+
+        Raises:
+            SecretBackendUnavailable: If Django is not set up.
+        """
+        from django.db import router, transaction
+
+        with _asking() as model:
+            return not transaction.get_connection(router.db_for_read(model)).in_atomic_block
 
     def get(self, path: str, *, field: str | None = None, version: str | None = None, tenant: str | None = None) -> str:
         """Return the value of a secret.
@@ -169,6 +181,7 @@ class DbBackend(SecretBackend):
                         model.objects.create(tenant=tenant, name=name, version=version, ciphertext=envelope)
                 except IntegrityError:
                     continue  # another process stored this version first
+                _announce(name, model)
                 return version
         raise SecretBackendUnavailable(f"The secret {name!r} is being stored by others at the same time. Try again.")
 
@@ -191,6 +204,7 @@ class DbBackend(SecretBackend):
             found = model.objects.filter(tenant=tenant, name=name).only("tenant", "name")
             rows = [row for row in found if _is_exactly(row, tenant, name)]
             model.objects.filter(pk__in=[row.pk for row in rows]).delete()
+            _announce(name, model)
         if not rows:
             raise SecretNotFoundError(f"There is no secret {name!r}.{nearby(name, self.names(tenant=tenant))}")
         return len(rows)
@@ -242,6 +256,13 @@ def _check(name: str, tenant: str | None) -> str:
 def _is_exactly(row: Secret, tenant: str, name: str) -> bool:
     """Whether a row is what was asked for: a database that ignores case in comparisons finds others too."""
     return (row.tenant, row.name) == (tenant, name)
+
+
+def _announce(name: str, model: type[Secret]) -> None:
+    """Let the resolvers of this process forget a secret once others can see that it changed."""
+    from django.db import router, transaction
+
+    transaction.on_commit(partial(invalidate, name), using=router.db_for_write(model))
 
 
 def _missing(name: str, version: str | None, tenant: str) -> str:
