@@ -48,6 +48,8 @@ def rewrap_rows(
 ) -> Rewrapped:
     """Give every row to the active key, in bounded batches, each written in a short transaction of its own.
 
+    Rows that others store under an old key after it has begun are not among them: while they do, it would never end.
+
     Args:
         ring: The keys.
         actor: Who does it, for the audit log.
@@ -61,10 +63,13 @@ def rewrap_rows(
         SecretBackendUnavailable: If the database or a service that holds a key cannot be asked. What was done stays;
             call it again to go on.
     """
+    from django.db.models import Count, Max
+
     report, seen = Rewrapped(), 0
     with asking() as model:
         old = model.objects.exclude(key_id=ring.active)
-        count = old.count()
+        count, last = old.aggregate(count=Count("pk"), last=Max("pk")).values()
+        old = old.filter(pk__lte=last or 0)
         for rows in batches(old, size):
             # Keys that are held elsewhere are asked before the transaction.
             renewed = [(row, envelope) for row in rows if (envelope := _rewrap(row, ring, report)) is not None]
