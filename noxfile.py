@@ -62,7 +62,7 @@ class Suite:
 SUITES = {
     "automate-core": Suite("automate_core", "core", extras=("regex",), tools=("jsonschema", "json-logic-qubit")),
     "automate-outbox": Suite("automate_outbox", "outbox", extras=("postgres",), databases=True),
-    "automate-secrets": Suite("automate_secrets", "secrets", extras=("db",)),
+    "automate-secrets": Suite("automate_secrets", "secrets", extras=("db", "vault")),
     "automate-connectors": Suite("automate_connectors", "connectors"),
     "automate-llm": Suite("automate_llm", "llm", extras=("anthropic", "django", "openai", "tokens"), databases=True),
     "automate-rag": Suite("automate_rag", "rag", extras=("django",), databases=True),

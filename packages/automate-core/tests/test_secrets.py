@@ -177,7 +177,7 @@ class Fixed(SecretBackend):
     def get(self, path: str, *, field: str | None = None, version: str | None = None, tenant: str | None = None) -> str:
         if isinstance(self.answer, Exception):
             raise self.answer
-        return f"value of {self.config.prefix}{path}" if self.answer is None else self.answer
+        return f"value of {path}" if self.answer is None else self.answer
 
 
 class Plugin:
@@ -195,6 +195,9 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
 
 class Env(Fixed):
     answer = None
+
+    def locate(self, path: str) -> str:
+        return self.config.prefix + path
 
 
 def resolver_with(answer: Any, **options: Any) -> Resolver:

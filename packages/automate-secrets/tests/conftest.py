@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 import django
@@ -13,6 +14,8 @@ from automate_core import redaction
 from automate_core.settings import SecretSettings
 from automate_core.testing.databases import chosen_database, created_databases, django_databases
 from django.conf import settings
+
+sys.path.insert(0, str(Path(__file__).parent))  # vault_server
 
 KEY = base64.b64encode(bytes(range(32))).decode()
 

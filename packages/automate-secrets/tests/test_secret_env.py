@@ -19,17 +19,20 @@ class TestEnvBackend(SecretBackendContract):
     def _environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.monkeypatch = monkeypatch
 
+    def make_config(self) -> SecretSettings:
+        return SecretSettings(prefix="")
+
     def make_backend(self, config: SecretSettings) -> SecretBackend:
         return EnvBackend(config)
 
     def put(
         self, backend: SecretBackend, path: str, value: str, *, field: str | None = None, tenant: str | None = None
     ) -> None:
-        self.monkeypatch.setenv(f"AUTOMATE_{path}", value)
+        self.monkeypatch.setenv(path, value)
 
     def test_an_empty_variable_is_no_secret(self) -> None:
-        self.monkeypatch.setenv("AUTOMATE_EMPTY", "")
-        with pytest.raises(SecretNotFoundError, match="AUTOMATE_EMPTY is empty"):
+        self.monkeypatch.setenv("EMPTY", "")
+        with pytest.raises(SecretNotFoundError, match="EMPTY is empty"):
             EnvBackend().get("EMPTY")
 
     @pytest.mark.parametrize("path", ["a/b", "a-b", "a.b", "a=b", "ä"])

@@ -6,16 +6,14 @@ import json as jsonlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Self
 
 from automate_core.egress import parse_url
 from automate_core.errors import PermanentError, RateLimited, TransientError
 from automate_core.redaction import redact_text
-from automate_core.retry import MAX_RETRY_AFTER
+from automate_core.retry import parse_retry_after
 
-__all__ = ["EgressResponse", "parse_retry_after"]
+__all__ = ["EgressResponse"]
 
 _CHARSET = re.compile(
     r"utf-?(8|16|32)([-_]?(le|be|sig))?|(us-)?ascii|latin-?1|iso[-_]?8859-(1[013-6]|[1-9])"
@@ -113,26 +111,3 @@ class EgressResponse:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
-
-
-def parse_retry_after(value: str | None, *, now: datetime | None = None, cap: float = MAX_RETRY_AFTER) -> float | None:
-    """Read a ``Retry-After`` header.
-
-    Args:
-        value: Seconds, or an HTTP date.
-        now: The time to count from, with a zone; left out, the clock's.
-        cap: The most seconds to return.
-
-    Returns:
-        Seconds from 0 to the cap; None where there is no header, or one that is neither.
-    """
-    text = (value or "").strip()
-    if re.fullmatch(r"[0-9]+(\.[0-9]*)?", text):
-        return min(float(text[:32]), cap)
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return min(max(0.0, (moment - (now or datetime.now(UTC))).total_seconds()), cap)

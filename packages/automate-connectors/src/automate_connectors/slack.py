@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from automate_core.errors import ConfigurationError, PermanentError, RateLimited, TransientError
+from automate_core.retry import parse_retry_after
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from automate_connectors._responses import EgressResponse, parse_retry_after
+from automate_connectors._responses import EgressResponse
 from automate_connectors.base import ActionSpec, HTTPConnector
 
 __all__ = ["PostMessage", "PostedMessage", "Slack", "SlackConfig"]

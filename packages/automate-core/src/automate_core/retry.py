@@ -8,7 +8,10 @@ costs an attempt for nothing when a durable row can wait.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from automate_core.errors import AutomateError, ConfigurationError
@@ -16,7 +19,7 @@ from automate_core.errors import AutomateError, ConfigurationError
 if TYPE_CHECKING:
     from automate_core.settings import ExecutionSettings
 
-__all__ = ["MAX_RETRY_AFTER", "RetryPolicy"]
+__all__ = ["MAX_RETRY_AFTER", "RetryPolicy", "parse_retry_after"]
 
 MAX_RETRY_AFTER = 3600.0
 """Seconds: no other side can ask for a longer wait than this, or than the policy's own longest, whichever is more."""
@@ -111,3 +114,26 @@ class RetryPolicy:
         if not isinstance(error, AutomateError) or not error.retryable or attempt >= self.max_attempts:
             return None
         return self.delay(attempt, random=random, retry_after=error.retry_after)
+
+
+def parse_retry_after(value: str | None, *, now: datetime | None = None, cap: float = MAX_RETRY_AFTER) -> float | None:
+    """Read a ``Retry-After`` header.
+
+    Args:
+        value: Seconds, or an HTTP date.
+        now: The time to count from, with a zone; left out, the clock's.
+        cap: The most seconds to return.
+
+    Returns:
+        Seconds from 0 to the cap; None where there is no header, or one that is neither.
+    """
+    text = (value or "").strip()
+    if re.fullmatch(r"[0-9]+(\.[0-9]*)?", text):
+        return min(float(text[:32]), cap)
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return min(max(0.0, (moment - (now or datetime.now(UTC))).total_seconds()), cap)

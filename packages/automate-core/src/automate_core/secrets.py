@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
+from weakref import WeakSet
 
 from automate_core import settings as settings_module
 from automate_core._references import SCHEMES
+from automate_core._secret_cache import Question, SecretCache
 from automate_core._secret_ref import SecretRef, is_reference
 from automate_core.errors import (
     AutomateError,
@@ -40,6 +43,7 @@ __all__ = [
     "SecretBackend",
     "SecretRef",
     "aresolve",
+    "invalidate",
     "is_reference",
     "resolve",
     "resolver",
@@ -52,7 +56,8 @@ class SecretBackend:
     Args:
         config: The settings of secrets; left out, those in force.
 
-    An instance is shared by threads, lives as long as the settings do, and may cache.
+    An instance is shared by threads and lives as long as the settings do. It keeps no answers: the resolver does, as
+    ``SECRETS.cache_seconds`` and its like say. Whoever changes a secret in this process calls :func:`invalidate`.
     """
 
     key: ClassVar[str] = ""
@@ -109,6 +114,25 @@ class SecretBackend:
         """
         return await asyncio.to_thread(self.get, path, field=field, version=version, tenant=tenant)
 
+    def locate(self, path: str) -> str:
+        """Return where this backend keeps what ``$secret:`` names, for instance behind a prefix.
+
+        Args:
+            path: What stands between ``$secret:`` and ``#``. References of other schemes name the place themselves.
+
+        Returns:
+            The path that :meth:`get` takes.
+        """
+        return path
+
+    def cacheable(self) -> bool:
+        """Whether the answer to a question that is put now may be kept, and one that was kept may be given.
+
+        Returns:
+            False where asking costs nothing, or where the asker may see what others do not see yet.
+        """
+        return True
+
     def check(self) -> list[str]:
         """Look for what is wrong, for ``automate_doctor``.
 
@@ -125,6 +149,7 @@ class Resolver:
         registry: Where backends are registered; left out, the default registry.
         config: The settings of secrets; left out, those in force at each call.
         backends: Backends by scheme that are used instead of the registered ones, for tests.
+        clock: Tells monotonic time in seconds, for the cache.
     """
 
     def __init__(
@@ -133,13 +158,16 @@ class Resolver:
         registry: Registry | None = None,
         config: SecretSettings | None = None,
         backends: Mapping[str, SecretBackend] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
         self._config = config
         self._given = dict(backends or {})
-        self._lock = threading.RLock()  # a backend may resolve its own credentials while it is made
-        self._made_with: SecretSettings | None = None
-        self._made: dict[str, SecretBackend] = {}
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._made: _Made | None = None
+        with _resolvers_lock:
+            _resolvers.add(self)
 
     @property
     def config(self) -> SecretSettings:
@@ -163,9 +191,13 @@ class Resolver:
             SecretBackendUnavailable: If its backend is not installed, or cannot be asked now.
         """
         ref = self._authorized(ref)
-        with _explained(ref):
-            backend = self._backend_for(ref)
-            return _accept(ref, backend.get(ref.path, field=ref.field, version=ref.version, tenant=tenant))
+        backend, path, cache = self._find(ref)
+
+        def ask() -> str:
+            with _explained(ref):
+                return _checked(backend.get(path, field=ref.field, version=ref.version, tenant=tenant))
+
+        return _accept(ask() if cache is None else cache.get(Question(ref, path, tenant), ask))
 
     async def aresolve(self, ref: str | SecretRef, *, tenant: str | None = None) -> str:
         """Like :meth:`resolve`, without blocking the event loop.
@@ -181,9 +213,28 @@ class Resolver:
             SecretError: As :meth:`resolve` does.
         """
         ref = self._authorized(ref)
-        with _explained(ref):
-            backend = self._backend_for(ref)
-            return _accept(ref, await backend.aget(ref.path, field=ref.field, version=ref.version, tenant=tenant))
+        backend, path, cache = self._find(ref)
+
+        async def ask() -> str:
+            with _explained(ref):
+                return _checked(await backend.aget(path, field=ref.field, version=ref.version, tenant=tenant))
+
+        return _accept(await (ask() if cache is None else cache.aget(Question(ref, path, tenant), ask)))
+
+    def invalidate(self, ref: str | SecretRef | None = None) -> None:
+        """Forget what was answered, so that backends are asked again.
+
+        Args:
+            ref: Which secret is meant, with all its fields and versions, whoever's it is; left out, all are.
+
+        Raises:
+            SecretError: If this is no reference.
+        """
+        if ref is None:
+            self._forget(lambda question: True)
+            return
+        meant = SecretRef(ref)
+        self._forget(lambda question: (question.ref.scheme, question.ref.path) == (meant.scheme, meant.path))
 
     def check(self) -> list[str]:
         """Look for what is wrong with the configured backend.
@@ -196,6 +247,12 @@ class Resolver:
         except AutomateError as error:
             return [error.message]
 
+    def _forget(self, which: Callable[[Question], bool]) -> None:
+        with self._lock:
+            made = self._made
+        if made is not None:
+            made.cache.invalidate(which)
+
     def _authorized(self, ref: str | SecretRef) -> SecretRef:
         ref = SecretRef(ref)
         unpinned = str(ref).partition("@")[0]
@@ -205,27 +262,33 @@ class Resolver:
             )
         return ref
 
-    def _backend_for(self, ref: SecretRef) -> SecretBackend:
-        backend = self._backend(ref.scheme)
-        if ref.field is not None and not backend.supports_fields:
-            raise SecretError(f"A secret of this backend is one value: leave #{ref.field} out.")
-        if ref.version is not None and not backend.supports_versions:
-            raise SecretError(f"This backend keeps no versions: leave @{ref.version} out.")
-        return backend
+    def _find(self, ref: SecretRef) -> tuple[SecretBackend, str, SecretCache | None]:
+        """Return the backend of a reference, the path in it, and the cache where it may be used."""
+        with _explained(ref):
+            backend = self._backend(ref.scheme)
+            if ref.field is not None and not backend.supports_fields:
+                raise SecretError(f"A secret of this backend is one value: leave #{ref.field} out.")
+            if ref.version is not None and not backend.supports_versions:
+                raise SecretError(f"This backend keeps no versions: leave @{ref.version} out.")
+            path = backend.locate(ref.path) if ref.scheme == "secret" else ref.path
+            return backend, path, self._in_force().cache if backend.cacheable() else None
+
+    def _in_force(self) -> _Made:
+        config = self.config
+        with self._lock:
+            if self._made is None or (self._made.config is not config and self._made.config != config):
+                self._made = _Made(config, self._clock)
+            return self._made
 
     def _backend(self, scheme: str) -> SecretBackend:
         if scheme in self._given:
             return self._given[scheme]
-        config = self.config
-        with self._lock:
-            if self._made_with != config:
-                self._made_with, self._made = config, {}
-            if scheme not in self._made:
-                name = config.backend if scheme == "secret" else scheme
-                # What $env: names is the variable itself; the prefix belongs to $secret:.
-                own = config.model_copy(update={"prefix": ""}) if scheme == "env" else config
-                self._made[scheme] = self._class(name)(own)
-            return self._made[scheme]
+        made = self._in_force()
+        name = made.config.backend if scheme == "secret" else scheme
+        with made.locks[name]:
+            if name not in made.backends:
+                made.backends[name] = self._class(name)(made.config)
+            return made.backends[name]
 
     def _class(self, name: str) -> type[SecretBackend]:
         if "." in name:
@@ -250,6 +313,21 @@ class Resolver:
 
 _OURS = ("env", "db", "vault", "aws")
 
+_resolvers: WeakSet[Resolver] = WeakSet()
+_resolvers_lock = threading.Lock()
+
+
+class _Made:
+    """What was made with one state of the settings: backends, and what they answered."""
+
+    def __init__(self, config: SecretSettings, clock: Callable[[], float]) -> None:
+        self.config = config
+        self.cache = SecretCache(config, clock)
+        self.backends: dict[str, SecretBackend] = {}
+        # One for each, so that a backend that takes long to be made keeps nobody from another. It may resolve its own
+        # credentials meanwhile, hence the R.
+        self.locks = {name: threading.RLock() for name in (*SCHEMES, config.backend)}
+
 
 @contextmanager
 def _explained(ref: SecretRef) -> Iterator[None]:
@@ -271,11 +349,16 @@ def _explained(ref: SecretRef) -> Iterator[None]:
         ) from error
 
 
-def _accept(ref: SecretRef, value: object) -> str:
+def _checked(value: object) -> str:
     if not isinstance(value, str):
         raise SecretError(f"The secret backend returned {type(value).__name__}, not a text.")
     if not value:
         raise SecretNotFoundError("The secret is empty.")
+    return value
+
+
+def _accept(value: str) -> str:
+    """Hide a value from now on; one from the cache may have been pushed out by others meanwhile."""
     remember(value)
     if password := _password_in(value):
         remember(password)
@@ -328,3 +411,15 @@ async def aresolve(ref: str | SecretRef) -> str:
         SecretError: As :func:`resolve` does.
     """
     return await resolver.aresolve(ref)
+
+
+def invalidate(path: str | None = None) -> None:
+    """Let every resolver of this process forget what was answered. Backends that write call it.
+
+    Args:
+        path: Where the secret that changed is kept; left out, everything is forgotten.
+    """
+    with _resolvers_lock:
+        resolvers = list(_resolvers)
+    for each in resolvers:
+        each._forget(lambda question: path is None or question.path == path)

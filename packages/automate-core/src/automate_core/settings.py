@@ -9,14 +9,17 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
+from automate_core._backend_settings import AwsSettings, VaultSettings
 from automate_core._secret_ref import is_reference
+from automate_core._section import Section as _Section
 from automate_core.errors import ConfigurationError, nearby
 from automate_core.redaction import remember
 
 __all__ = [
     "ArtifactSettings",
+    "AwsSettings",
     "DecisionSettings",
     "EventSettings",
     "ExecutionSettings",
@@ -30,6 +33,7 @@ __all__ = [
     "RulesSettings",
     "SecretSettings",
     "Settings",
+    "VaultSettings",
     "WorkerSettings",
     "configure",
     "current",
@@ -38,22 +42,6 @@ __all__ = [
 
 Money = Annotated[Decimal, BeforeValidator(lambda value: Decimal(str(value)) if isinstance(value, float) else value)]
 """US dollars. A float is read through its text, so that 10.1 means 10.1."""
-
-
-_LARGEST = 1_000_000_000
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, validate_default=True, populate_by_name=True, allow_inf_nan=False
-    )
-
-    @field_validator("*")
-    @classmethod
-    def _fits_clocks_and_databases(cls, value: Any) -> Any:
-        if isinstance(value, (int, float, Decimal)) and value > _LARGEST:
-            raise ValueError(f"Input should be at most {_LARGEST}")
-        return value
 
 
 class ExecutionSettings(_Section):
@@ -206,7 +194,9 @@ class PolicySettings(_Section):
 class SecretSettings(_Section):
     """Where secrets come from."""
 
-    backend: str = Field("env", description='What $secret: means: "env", "db" or the dotted path of a backend class.')
+    backend: str = Field(
+        "env", description='What $secret: means: "env", "db", "vault", "aws" or the dotted path of a backend class.'
+    )
     prefix: str = Field("AUTOMATE_", description="Prefix of the environment variables that $secret: reads with env.")
     allow: tuple[str, ...] = Field(("*",), description='References that may be resolved, such as "$secret:*".')
     keys: dict[str, str] = Field(
@@ -216,6 +206,18 @@ class SecretSettings(_Section):
         "vault-transit:mount/key, or aws-kms: with the ARN, id or alias of a key.",
     )
     active_key: str = Field("", description="The id of the key that encrypts new secrets; empty takes the last one.")
+    cache_seconds: float = Field(
+        60.0, ge=0, description="How long a value is used before its backend is asked again; 0 always asks."
+    )
+    cache_missing_seconds: float = Field(
+        5.0, ge=0, description="How long a secret that was not found is taken to be missing; 0 always asks."
+    )
+    cache_stale_seconds: float = Field(
+        0.0, ge=0, description="How much longer a value is used while its backend cannot be asked; 0 never."
+    )
+    cache_entries: int = Field(1000, gt=0, description="Answers that are kept, those used last.")
+    vault: VaultSettings = Field(default_factory=VaultSettings, description="The backend vault.")
+    aws: AwsSettings = Field(default_factory=AwsSettings, description="The backend aws.")
 
     @field_validator("keys")
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from automate_core.errors import (
@@ -14,7 +15,7 @@ from automate_core.errors import (
     SecretNotFoundError,
     nearby,
 )
-from automate_core.secrets import SecretBackend
+from automate_core.secrets import SecretBackend, invalidate
 from automate_core.settings import SecretSettings
 
 from automate_secrets._table import asking
@@ -76,6 +77,17 @@ class DbBackend(SecretBackend):
             if self._ring is None:
                 self._ring = KeyRing.from_settings(self.config, _keys_of_django())
             return self._ring
+
+    def cacheable(self) -> bool:
+        """Whether answers may be kept: not in a transaction, which sees what nobody else sees, and may be undone.
+
+        Raises:
+            SecretBackendUnavailable: If Django is not set up.
+        """
+        from django.db import router, transaction
+
+        with asking() as model:
+            return not transaction.get_connection(router.db_for_read(model)).in_atomic_block
 
     def get(self, path: str, *, field: str | None = None, version: str | None = None, tenant: str | None = None) -> str:
         """Return the value of a secret.
@@ -300,11 +312,14 @@ def _delete(rows: Sequence[Secret], action: str, actor: str) -> None:
 
 
 def _announce(action: str, rows: Sequence[Secret], actor: str, key_id: str = "") -> None:
-    """Tell whoever keeps an audit log, within the transaction of the change."""
+    """Tell whoever keeps an audit log, within the transaction of the change, and resolvers once others can see it."""
+    from django.db import router, transaction
+
     from automate_secrets.changes import SecretVersion, secret_changed
 
-    versions = [SecretVersion(row.tenant, row.name, row.version) for row in rows]
-    secret_changed.send(type(rows[0]), action=action, actor=actor, versions=versions, key_id=key_id)
+    model, versions = type(rows[0]), [SecretVersion(row.tenant, row.name, row.version) for row in rows]
+    secret_changed.send(model, action=action, actor=actor, versions=versions, key_id=key_id)
+    transaction.on_commit(partial(invalidate, rows[0].name), using=router.db_for_write(model))
 
 
 def _check(name: str, tenant: str | None) -> str:
