@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from automate_core.errors import SecretBackendUnavailable, SecretDecryptionError
+from automate_core.errors import SecretDecryptionError, SecretError
 
 from automate_secrets._table import asking
 from automate_secrets.changes import SecretVersion
@@ -190,7 +190,7 @@ def _try(row: Secret, ring: KeyRing) -> tuple[str, str]:
         decrypt(envelope, Binding(row.tenant, row.name, row.version), ring)
     except SecretDecryptionError as error:
         return row.key_id, f"{what} cannot be decrypted. {error.message}"
-    except SecretBackendUnavailable as error:
+    except SecretError as error:  # the service that holds its key cannot be asked, or refuses
         return row.key_id, f"{what} could not be tried. {error.message}"
     if key_id != row.key_id:
         return key_id, f"{what} says in its column that its key is {row.key_id!r}, and in its header {key_id!r}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from automate_core.errors import SecretDecryptionError
 
@@ -62,12 +62,18 @@ class Binding:
 class KeyEncryption(Protocol):
     """A key-encryption key. An instance is shared by threads."""
 
-    key_id: str
-    """Under which ``SECRETS.keys`` names it."""
+    @property
+    def key_id(self) -> str:
+        """Under which ``SECRETS.keys`` names it."""
+        ...
 
-    kind: ClassVar[str]
-    """The letter by which the header of an envelope says who wrapped its data key: ``L`` for a key that this process
-    holds, ``V`` for Vault transit, ``K`` for AWS KMS."""
+    @property
+    def kind(self) -> str:
+        """The letter by which the header of an envelope says who wrapped its data key.
+
+        ``L`` is a key that this process holds, ``V`` one of Vault transit, ``K`` one of AWS KMS.
+        """
+        ...
 
     def wrap(self, data_key: bytes, binding: Binding) -> bytes:
         """Encrypt a data key for one place.

@@ -12,8 +12,11 @@ from automate_core.secrets import SecretRef, is_reference
 from automate_core.settings import SecretSettings
 
 from automate_secrets.env import EnvBackend
+from automate_secrets.keys.aws_kms import KmsKey
 from automate_secrets.keys.encryption import KeyEncryption
 from automate_secrets.keys.local import GENERATE_KEY, LocalKey, read_file, read_key
+from automate_secrets.keys.unwrapped import Unwrapped
+from automate_secrets.keys.vault_transit import TransitKey
 
 __all__ = ["KEY_ID", "KeyRing"]
 
@@ -86,6 +89,10 @@ def _read(key_id: str, text: str, config: SecretSettings, refused: Collection[st
     if not KEY_ID.fullmatch(key_id):
         raise ConfigurationError(f"{where}: a key id is up to 64 letters, digits, '_', '.' and '-'.")
     source, _, rest = text.partition(":")
+    if source == "vault-transit":
+        return Unwrapped(TransitKey(key_id, rest, config.vault))
+    if source == "aws-kms":
+        return Unwrapped(KmsKey(key_id, rest, config.aws))
     if source == "file":
         text = read_file(where, rest)
     elif is_reference(text):
