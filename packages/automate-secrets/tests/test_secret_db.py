@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -254,12 +254,13 @@ def test_what_cannot_be_announced_is_not_done(backend: DbBackend) -> None:
 
     secret_changed.connect(fail)
     try:
-        for change in (
+        changes: list[Callable[[], int]] = [
             lambda: backend.set("API_KEY", "the second"),
             lambda: backend.set("OTHER", "a value"),
             lambda: backend.rotate("API_KEY", "the second", keep=1),
             lambda: backend.delete("API_KEY"),
-        ):
+        ]
+        for change in changes:
             with pytest.raises(SecretBackendUnavailable, match="IntegrityError"):
                 change()
     finally:

@@ -164,7 +164,7 @@ def test_an_outage_is_no_damage(elsewhere: Elsewhere) -> None:
     far = elsewhere.active("far")
     far.set("API_KEY", "a value")
     elsewhere.active("near").set("OTHER", "another value")
-    gone = {"aws": elsewhere.settings.aws.model_copy(update={"endpoint": "http://127.0.0.1:9"})}
+    gone: dict[str, Any] = {"aws": elsewhere.settings.aws.model_copy(update={"endpoint": "http://127.0.0.1:9"})}
     gone |= {"vault": elsewhere.settings.vault.model_copy(update={"address": "http://127.0.0.1:9"})}
     cut_off = DbBackend(elsewhere.settings.model_copy(update=gone))
     with pytest.raises(SecretBackendUnavailable) as raised:

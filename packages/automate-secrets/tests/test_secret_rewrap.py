@@ -45,7 +45,7 @@ def _forgotten() -> Iterator[None]:
 
 def fill(old: DbBackend, count: int) -> dict[tuple[str, str], str]:
     """Store secrets of three tenants, two versions each, and return the newest values by tenant and name."""
-    expected = {}
+    expected: dict[tuple[str, str], str] = {}
     for number in range(count):
         tenant, name = ("", "acme", "ACME")[number % 3], f"SECRET_{number}"
         old.set(name, f"first value {number}", tenant=tenant)
@@ -258,32 +258,33 @@ def test_a_row_that_is_deleted_or_replaced_meanwhile_is_left_alone(monkeypatch: 
 
 
 def test_readers_and_writers_never_fail_while_it_goes_on() -> None:
-    """Three writers, one of them still with the old key, and two readers, beside two that rewrap for ever."""
-    expected = fill(backend("k1"), 12)
+    """Three writers, each with another active key, and two readers, beside two that rewrap to and fro."""
+    expected = fill(backend("k1"), 6)
     over = threading.Event()
 
     def rewrap_until_over() -> int:
         rewrapped = 0
-        for _ in iter(over.is_set, True):
+        while not over.is_set():
             for active in ("k2", "k3"):
                 done = rewrap_rows(backend(active).ring, size=4)
                 assert done.refused == []
                 rewrapped += done.rewrapped
+                over.wait(0.05)  # SQLite gives its one lock to whoever asks at the right moment
         return rewrapped
 
     def write(active: str) -> None:
         mine, name = backend(active), f"WRITTEN_{active}"
-        for number in range(8):
+        for number in range(4):
             assert mine.set(name, f"value {number}") == number + 1
             assert mine.get(name) == f"value {number}"
-        assert mine.rotate(name, "the last", keep=2) == 9
+        assert mine.rotate(name, "the last", keep=2) == 5
         assert mine.set(f"{name}_GONE", "a value") == 1
         assert mine.delete(f"{name}_GONE") == 1
         with pytest.raises(SecretNotFoundError):
             mine.get(f"{name}_GONE")
 
     def read() -> None:
-        for _ in range(6):
+        for _ in range(4):
             assert_reads(backend("k1"), expected)
 
     def all_of_it() -> None:
@@ -293,7 +294,7 @@ def test_readers_and_writers_never_fail_while_it_goes_on() -> None:
             over.set()
 
     rewrapped = in_threads(rewrap_until_over, rewrap_until_over, all_of_it)[:2]
-    assert sum(rewrapped) >= 24
+    assert sum(rewrapped) >= 12
     assert examine(backend("k2").ring).refused == []
     rewrap_rows(backend("k2").ring)
     assert_reads(backend("k2", "k2"), expected)

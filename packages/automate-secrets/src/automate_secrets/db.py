@@ -294,9 +294,10 @@ def _keys_of_django() -> Collection[str]:
     from django.core.exceptions import ImproperlyConfigured
 
     try:
-        return [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+        keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
     except ImproperlyConfigured:  # the project has none
         return []
+    return [key.decode(errors="replace") if isinstance(key, bytes) else key for key in keys]
 
 
 def _prune(found: QuerySet[Secret], place: tuple[str, str], keep: int, actor: str) -> None:
