@@ -90,6 +90,9 @@ class Settings(Written):
         """Yield the rows."""
         for name, field in fields.items():
             full = f"{prefix}{field.alias or name}"
+            if is_section(field.annotation):
+                yield from self.rows(f"{full}.", field.annotation.model_fields)
+                continue
             default = (
                 "required" if field.is_required() else f"`{plain(field.get_default(call_default_factory=True))!r}`"
             )

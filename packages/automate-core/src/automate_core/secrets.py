@@ -9,10 +9,11 @@ then on.
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
@@ -33,7 +34,7 @@ from automate_core.errors import (
     SecretNotFoundError,
 )
 from automate_core.plugins import load_target
-from automate_core.redaction import remember
+from automate_core.redaction import is_secret_key, remember
 from automate_core.registry import Registry, registry
 from automate_core.settings import SecretSettings
 
@@ -237,15 +238,21 @@ class Resolver:
         self._forget(lambda question: (question.ref.scheme, question.ref.path) == (meant.scheme, meant.path))
 
     def check(self) -> list[str]:
-        """Look for what is wrong with the configured backend.
+        """Look for what is wrong with the backend of ``$secret:``, and with others that the settings say how to reach.
 
         Returns:
             One sentence per problem.
         """
-        try:
-            return self._backend("secret").check()
-        except AutomateError as error:
-            return [error.message]
+        config = self.config
+        set_up = {"secret": True, "vault": config.vault.address, "aws": config.aws.model_fields_set}
+        problems = []
+        for scheme, used in set_up.items():
+            if used and scheme != config.backend:
+                try:
+                    problems += self._backend(scheme).check()
+                except AutomateError as error:
+                    problems.append(error.message)
+        return problems
 
     def _forget(self, which: Callable[[Question], bool]) -> None:
         with self._lock:
@@ -360,20 +367,19 @@ def _checked(value: object) -> str:
 def _accept(value: str) -> str:
     """Hide a value from now on; one from the cache may have been pushed out by others meanwhile."""
     remember(value)
-    if password := _password_in(value):
-        remember(password)
-        remember(unquote(password))
+    for part in _secrets_in(value):
+        remember(part)
     return value
 
 
-def _password_in(value: str) -> str | None:
-    """Return the password of a secret that is a URL; it may well appear without the rest."""
-    if "://" not in value:
-        return None
-    try:
-        return urlsplit(value.strip()).password
-    except ValueError:
-        return None
+def _secrets_in(value: str) -> Iterator[str]:
+    """Yield what may well appear without the rest: the password of a URL, what a JSON object has under secret names."""
+    with suppress(ValueError, RecursionError):
+        if "://" in value and (password := urlsplit(value.strip()).password):
+            yield from (password, unquote(password))
+        if value.lstrip().startswith("{"):
+            fields = json.loads(value)
+            yield from (part for name, part in fields.items() if isinstance(part, str) and is_secret_key(name))
 
 
 resolver = Resolver()

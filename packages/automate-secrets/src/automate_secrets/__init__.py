@@ -1,4 +1,4 @@
-"""Secret backends for Automate: environment variables, and encrypted rows of the database."""
+"""Secret backends for Automate: environment variables, encrypted rows of the database, Vault, and AWS."""
 
 from automate_secrets.__about__ import __version__
 

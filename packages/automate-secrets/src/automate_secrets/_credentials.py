@@ -29,7 +29,7 @@ def read_reference(setting: str, text: str) -> str:
     try:
         value = EnvBackend(SecretSettings()).get(SecretRef(text).path)
     except SecretError as error:
-        raise ConfigurationError(f"{setting}: {error.message}") from error
+        raise ConfigurationError(f"{error.message} The setting {setting} names it.") from error
     remember(value)
     return value
 
@@ -48,10 +48,10 @@ def read_file(setting: str, path: str) -> str:
         value = Path(path).read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as error:
         raise ConfigurationError(
-            f"{setting}: {path} cannot be read ({type(error).__name__}). "
+            f"The file {path}, which the setting {setting} names, cannot be read ({type(error).__name__}). "
             "Mount it where the web and worker processes run, readable for their user."
         ) from error
     if not value:
-        raise ConfigurationError(f"{setting}: {path} is empty.")
+        raise ConfigurationError(f"The file {path}, which the setting {setting} names, is empty.")
     remember(value)
     return value

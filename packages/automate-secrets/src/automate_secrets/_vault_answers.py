@@ -44,7 +44,8 @@ class VaultRefusal(Exception):
         self.retry_after = parse_retry_after(response.headers.get("Retry-After"))
         self.body = _json_object(response) or {}
         errors = self.body.get("errors")
-        self.said = redact_text("; ".join(map(str, errors if isinstance(errors, list) else ())))[:_QUOTED]
+        texts = [" ".join(str(text).split()) for text in (errors if isinstance(errors, list) else ())]
+        self.said = redact_text("; ".join(texts))[:_QUOTED]
         super().__init__(f"{self.method} {path}: {self.summary}")
 
     @property
@@ -56,6 +57,11 @@ class VaultRefusal(Exception):
     def context(self) -> dict[str, Any]:
         """Where it happened."""
         return {"status": self.status, "path": self.path}
+
+    @property
+    def is_unavailable(self) -> bool:
+        """Whether the status alone says that Vault cannot be asked now."""
+        return self._why_unavailable() is not None
 
     def as_error(self) -> SecretError:
         """Return the error of the tree that says what is to be done about it."""
@@ -75,7 +81,7 @@ class VaultRefusal(Exception):
         return SecretError(f"Vault does not accept {self.method} {self.path} ({self.summary}).", context=self.context)
 
     def _why_unavailable(self) -> str | None:
-        if self.status < HTTPStatus.BAD_REQUEST:
+        if 300 <= self.status < HTTPStatus.BAD_REQUEST:
             return (
                 f"Vault answers with a redirect ({self.status}), which is not followed, since the token would go with "
                 "it. Let SECRETS.vault.address be that of the active node, or of a load balancer that knows it."
@@ -109,16 +115,18 @@ class VaultAdapter(RawAdapter):  # type: ignore[misc]  # hvac has no annotations
             response = super().request(method, url, headers, raise_exception=False, **kwargs)
         except requests.RequestException as error:
             raise _unreachable(error, self.base_uri) from error
-        if not 200 <= response.status_code < 300:
-            raise VaultRefusal(method, url.lstrip("/").removeprefix("v1/"), response)
         if response.status_code == HTTPStatus.NO_CONTENT:
             return {}
+        refusal = VaultRefusal(method, url.lstrip("/").removeprefix("v1/"), response)
         answer = _json_object(response)
-        if answer is None:
+        if answer is None and not refusal.is_unavailable:
+            # A page that says "not found" says nothing about the secret.
             raise SecretBackendUnavailable(
-                f"What answers at {self.base_uri} does not speak Vault's JSON. Is SECRETS.vault.address the address of "
-                "the API, and not of a proxy or a page in front of it?"
+                f"What answers at {self.base_uri} does not speak Vault's JSON ({response.status_code}). Is "
+                "SECRETS.vault.address the address of the API, and not of a proxy or a page in front of it?"
             )
+        if not 200 <= response.status_code < 300:
+            raise refusal
         return answer
 
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import hvac
 import requests
-from automate_core.errors import ConfigurationError, SecretAccessDenied, SecretError
+from automate_core.errors import ConfigurationError, SecretAccessDenied, SecretBackendUnavailable, SecretError
 from automate_core.redaction import remember
 from automate_core.settings import VaultSettings
 from automate_core.single_flight import SingleFlight
@@ -68,8 +68,8 @@ class VaultClient:
     def __init__(self, settings: VaultSettings, *, clock: Callable[[], float] = time.monotonic) -> None:
         if not settings.address:
             raise ConfigurationError(
-                'SECRETS.vault.address is not set. Set it, and how to log in: "SECRETS": {"vault": {"address": '
-                '"https://vault.example.com:8200", "token": "$env:VAULT_TOKEN"}}.'
+                "The setting SECRETS.vault.address is empty. Set it, such as to https://vault.example.com:8200, and "
+                "with SECRETS.vault.auth how to log in."
             )
         self.settings = settings
         self._clock = clock
@@ -183,6 +183,10 @@ class VaultClient:
             client, seconds, renewable = methods[self.settings.auth]()
         except VaultRefusal as refusal:
             raise self._login_error(refusal) from refusal
+        except (AttributeError, LookupError, TypeError) as error:
+            raise SecretBackendUnavailable(
+                f"What Vault answers to the login by {self.settings.auth} is no login ({type(error).__name__})."
+            ) from error
         self._login = _Login.of(client, seconds, renewable=renewable, now=now)
         return self._login
 
@@ -258,7 +262,7 @@ class VaultClient:
 
     def _trusted(self) -> str | bool:
         if self.settings.ca and not Path(self.settings.ca).exists():
-            raise ConfigurationError(f"SECRETS.vault.ca: there is no file {self.settings.ca}.")
+            raise ConfigurationError(f"There is no file {self.settings.ca}, which the setting SECRETS.vault.ca names.")
         return self.settings.ca or True
 
     # -- errors -----------------------------------------------------------------------------------------------------

@@ -14,4 +14,11 @@ def automate_register_secret_backends() -> list[Spec]:
     return [
         Spec("env", "automate_secrets.env:EnvBackend", "Environment variables"),
         Spec("db", "automate_secrets.db:DbBackend", "Encrypted rows of the database", requires="automate-secrets[db]"),
+        Spec("vault", "automate_secrets.vault:VaultBackend", "Vault", requires="automate-secrets[vault]"),
+        Spec(
+            "aws",
+            "automate_secrets.aws:AwsBackend",
+            "AWS Secrets Manager and parameter store",
+            requires="automate-secrets[aws]",
+        ),
     ]

@@ -92,6 +92,9 @@ class SecretBackendContract:
     path = "CONTRACT_API_KEY"
     """A path that the backend can have."""
 
+    versions = ("1", "2")
+    """How the older and the newer one of two versions are called."""
+
     def make_config(self) -> SecretSettings:
         """Return the settings that the backend is made with."""
         return SecretSettings()
@@ -168,13 +171,14 @@ class SecretBackendContract:
         assert self.make_backend(self.make_config()).get(self.path) == _VALUES[1]
 
     def test_older_versions_stay_readable(self, backend: SecretBackend) -> None:
-        """Version 1 is the first; one that does not exist is not found."""
+        """Each is read by its name; one that does not exist is not found."""
         if not backend.supports_versions:
             pytest.skip("keeps no versions")
         self.put(backend, self.path, _VALUES[0])
         self.put(backend, self.path, _VALUES[1])
-        assert backend.get(self.path, version="1") == _VALUES[0]
-        assert backend.get(self.path, version="2") == _VALUES[1]
+        older, newer = self.versions
+        assert backend.get(self.path, version=older) == _VALUES[0]
+        assert backend.get(self.path, version=newer) == _VALUES[1]
         for missing in ("3", "0", "latest"):
             with pytest.raises(SecretError):
                 backend.get(self.path, version=missing)
@@ -226,6 +230,6 @@ class SecretBackendContract:
     def test_a_resolver_names_the_missing_reference(self, backend: SecretBackend) -> None:
         """The error is the backend's, with the reference before it."""
         resolver = Resolver(config=self.make_config(), backends={"secret": backend})
-        with pytest.raises(SecretNotFoundError, match=r"^\$secret:CONTRACT_MISSING: ") as raised:
-            resolver.resolve("$secret:CONTRACT_MISSING")
-        assert raised.value.context["reference"] == "$secret:CONTRACT_MISSING"
+        with pytest.raises(SecretNotFoundError, match=rf"^\$secret:{self.path}_MISSING: ") as raised:
+            resolver.resolve(f"$secret:{self.path}_MISSING")
+        assert raised.value.context["reference"] == f"$secret:{self.path}_MISSING"
