@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -34,8 +33,6 @@ from automate_secrets.models import Secret
 from automate_secrets.rewrap import rewrap_rows
 from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
-
-sys.path.insert(0, str(Path(__file__).parent))
 from vault_server import VaultServer
 
 PLACE = Binding("acme", "API_KEY", 3)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from automate_core.errors import ConfigurationError, SecretDecryptionError, nearby
-from automate_core.secrets import SecretRef, is_reference
+from automate_core.secrets import is_reference
 from automate_core.settings import SecretSettings
 
-from automate_secrets.env import EnvBackend
+from automate_secrets._credentials import read_reference
 from automate_secrets.keys.aws_kms import KmsKey
 from automate_secrets.keys.encryption import KeyEncryption
 from automate_secrets.keys.local import GENERATE_KEY, LocalKey, read_file, read_key
@@ -45,8 +45,8 @@ class KeyRing:
             refused: Texts that must not be a key, nor be what one is made of: Django's ``SECRET_KEY``.
 
         Raises:
-            ConfigurationError: If there is none, or one has another form; the message never shows a key.
-            SecretNotFoundError: If the environment variable that one names is not set.
+            ConfigurationError: If there is none, one has another form, or what it names is missing; the message never
+                shows a key.
         """
         if not config.keys:
             raise ConfigurationError(
@@ -98,5 +98,5 @@ def _read(key_id: str, text: str, config: SecretSettings, refused: Collection[st
     elif is_reference(text):
         if source != "$env":
             raise ConfigurationError(f"{where}: only $env: references can name a key-encryption key.")
-        text = EnvBackend(SecretSettings(prefix="")).get(SecretRef(text).path)
+        text = read_reference(where, text)
     return LocalKey(key_id, read_key(where, text, refused))
