@@ -62,11 +62,20 @@ class Suite:
 SUITES = {
     "automate-core": Suite("automate_core", "core", extras=("regex",), tools=("jsonschema", "json-logic-qubit")),
     "automate-outbox": Suite("automate_outbox", "outbox", extras=("postgres",), databases=True),
-    "automate-secrets": Suite("automate_secrets", "secrets", extras=("aws", "db", "vault"), tools=("moto[server]",)),
+    "automate-secrets": Suite(
+        "automate_secrets",
+        "secrets",
+        extras=("aws", "db", "vault"),
+        tools=("moto[server]",),
+        databases=True,
+        one_by_one=True,
+    ),
     "automate-connectors": Suite("automate_connectors", "connectors"),
     "automate-llm": Suite("automate_llm", "llm", extras=("anthropic", "django", "openai", "tokens"), databases=True),
     "automate-rag": Suite("automate_rag", "rag", extras=("django",), databases=True),
-    "django-automate": Suite("automate", "django", extras=("all",), databases=True, one_by_one=True),
+    "django-automate": Suite(
+        "automate", "django", extras=("all",), tools=("cryptography",), databases=True, one_by_one=True
+    ),
 }
 MOST_OF_OTHERS = 11  # distributions of others that `pip install django-automate` may bring: Django's, pydantic's, …
 QUICK = ["-m", "not slow"]

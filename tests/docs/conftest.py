@@ -31,6 +31,7 @@ DATABASES = {
     }
 }
 INSTALLED_APPS = [*INSTALLED_APPS, "shop"]
+DJANGO_AUTOMATE = {"SECRETS": {"keys": {"k1": "$env:AUTOMATE_KEK_1", "k2": "$env:AUTOMATE_KEK_2"}}}
 EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
 EMAIL_FILE_PATH = BASE_DIR / "outgoing"
 """

@@ -1,15 +1,14 @@
-"""The backend of encrypted rows, its command and its admin page."""
+"""The backend of encrypted rows, what it announces, and its admin page."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import io
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from automate_core import settings as settings_module
 from automate_core.errors import (
     SecretBackendUnavailable,
     SecretDecryptionError,
@@ -18,12 +17,14 @@ from automate_core.errors import (
 )
 from automate_core.registry import Registry
 from automate_core.secrets import Resolver, SecretBackend
-from automate_core.settings import SecretSettings, Settings
+from automate_core.settings import SecretSettings
 from automate_core.testing.secrets import SecretBackendContract
+from automate_secrets.changes import SecretVersion, secret_changed
 from automate_secrets.db import DbBackend
+from automate_secrets.inventory import stored
 from automate_secrets.models import Secret
-from django.core.management import CommandError, call_command
-from django.db import connection
+from django.core.management import call_command
+from django.db import IntegrityError, connection
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -174,51 +175,97 @@ def test_without_its_table_it_says_to_migrate(backend: DbBackend) -> None:
         call_command("migrate", "automate_secrets", verbosity=0)
 
 
-# -- the command ------------------------------------------------------------------------------------------------------
+# -- rotating ---------------------------------------------------------------------------------------------------------
+
+
+def test_rotating_stores_a_version_and_keeps_those_that_are_pinned(backend: DbBackend) -> None:
+    assert backend.set("API_KEY", "the first") == 1
+    assert backend.rotate("API_KEY", "the second") == 2
+    assert [backend.get("API_KEY", version=version) for version in (None, "1", "2")] == [
+        "the second",
+        "the first",
+        "the second",
+    ]
+    assert backend.rotate("API_KEY", "the third", keep=2) == 3
+    assert backend.get("API_KEY", version="2") == "the second"
+    with pytest.raises(SecretNotFoundError):
+        backend.get("API_KEY", version="1")
+    assert backend.rotate("API_KEY", "the fourth", keep=1) == 4
+    assert [version.version for version in stored("")] == [4]
+
+
+def test_rotating_prunes_no_other_secret(backend: DbBackend) -> None:
+    places = [("key", ""), ("KEY", ""), ("key", "acme"), ("key", "ACME"), ("key2", "")]
+    for name, tenant in places:
+        backend.set(name, "the first", tenant=tenant)
+    backend.rotate("key", "the second", tenant="acme", keep=1)
+    for name, tenant in places:
+        expected = "the second" if (name, tenant) == ("key", "acme") else "the first"
+        assert backend.get(name, tenant=tenant) == expected
+    assert len(stored()) == len(places)
+
+
+def test_what_does_not_exist_is_not_rotated(backend: DbBackend) -> None:
+    backend.set("STRIPE_KEY", "a value")
+    with pytest.raises(SecretNotFoundError, match="Did you mean 'STRIPE_KEY'"):
+        backend.rotate("STRIPE_KEYS", "a value")
+    with pytest.raises(SecretNotFoundError, match="of the tenant 'acme'"):
+        backend.rotate("STRIPE_KEY", "a value", tenant="acme")
+    with pytest.raises(SecretNotFoundError):
+        backend.rotate("stripe_key", "a value")
+    with pytest.raises(SecretError, match="at least 1"):
+        backend.rotate("STRIPE_KEY", "a value", keep=0)
+    assert [version.version for version in stored()] == [1]
+
+
+# -- what is announced ------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def configured(config: SecretSettings) -> Any:
-    settings_module.configure(Settings(secrets=config))
-    yield
-    settings_module.configure(None)
+def announced() -> Iterator[list[tuple[Any, ...]]]:
+    heard: list[tuple[Any, ...]] = []
+
+    def hear(*, action: str, actor: str, versions: list[SecretVersion], key_id: str, **_: Any) -> None:
+        assert connection.in_atomic_block
+        heard.append((action, actor, [(one.tenant, one.name, one.version) for one in versions], key_id))
+
+    secret_changed.connect(hear)
+    yield heard
+    secret_changed.disconnect(hear)
 
 
-def run(*arguments: str) -> str:
-    out = io.StringIO()
-    call_command("automate_secret", *arguments, stdout=out)
-    return out.getvalue()
+def test_every_change_is_announced_in_its_transaction(backend: DbBackend, announced: list[tuple[Any, ...]]) -> None:
+    backend.set("API_KEY", "the first", tenant="acme", actor="ann")
+    backend.rotate("API_KEY", "the second", tenant="acme", keep=1, actor="bob")
+    backend.delete("API_KEY", tenant="acme")
+    assert announced == [
+        ("set", "ann", [("acme", "API_KEY", 1)], "k1"),
+        ("rotated", "bob", [("acme", "API_KEY", 2)], "k1"),
+        ("pruned", "bob", [("acme", "API_KEY", 1)], ""),
+        ("deleted", "", [("acme", "API_KEY", 2)], ""),
+    ]
 
 
-@pytest.mark.usefixtures("configured")
-def test_the_command_stores_lists_and_deletes(backend: DbBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("from standard input\n"))
-    shown = run("set", "API_KEY")
-    monkeypatch.setattr("sys.stdin", io.StringIO("of the tenant"))
-    shown += run("set", "API_KEY", "--tenant", "acme") + run("list") + run("list", "--tenant", "acme")
-    assert shown == "Stored API_KEY, version 1, encrypted with the key k1.\n" * 2 + "API_KEY\n" * 2
-    assert backend.get("API_KEY") == "from standard input"
-    assert backend.get("API_KEY", tenant="acme") == "of the tenant"
-    assert run("delete", "API_KEY") == "Deleted API_KEY, 1 version.\n"
-    with pytest.raises(SecretNotFoundError):
-        backend.get("API_KEY")
-    assert backend.get("API_KEY", tenant="acme") == "of the tenant"
+def test_what_cannot_be_announced_is_not_done(backend: DbBackend) -> None:
+    backend.set("API_KEY", "the first")
 
+    def fail(**_: Any) -> None:
+        raise IntegrityError("the audit log is full")
 
-@pytest.mark.usefixtures("configured")
-def test_the_command_takes_no_value_from_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(CommandError, match="unrecognized arguments"):
-        run("set", "API_KEY", "a value in argv")
-    monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
-    with pytest.raises(CommandError, match="empty"):
-        run("set", "API_KEY")
-
-
-@pytest.mark.usefixtures("configured")
-def test_the_command_names_what_exists_nearby(backend: DbBackend) -> None:
-    backend.set("STRIPE_KEY", "a value")
-    with pytest.raises(CommandError, match="Did you mean 'STRIPE_KEY'"):
-        run("delete", "STRIPE_KEYS")
+    secret_changed.connect(fail)
+    try:
+        changes: list[Callable[[], int]] = [
+            lambda: backend.set("API_KEY", "the second"),
+            lambda: backend.set("OTHER", "a value"),
+            lambda: backend.rotate("API_KEY", "the second", keep=1),
+            lambda: backend.delete("API_KEY"),
+        ]
+        for change in changes:
+            with pytest.raises(SecretBackendUnavailable, match="IntegrityError"):
+                change()
+    finally:
+        secret_changed.disconnect(fail)
+    assert [(version.name, version.version) for version in stored()] == [("API_KEY", 1)]
 
 
 # -- the admin --------------------------------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ settings.configure(
         "django.contrib.messages",
         "django.contrib.sessions",
         "automate_outbox",
+        "automate_secrets",
         "automate",
         "crash_app",
     ],

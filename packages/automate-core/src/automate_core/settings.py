@@ -202,7 +202,8 @@ class SecretSettings(_Section):
     keys: dict[str, str] = Field(
         default_factory=dict,
         repr=False,
-        description="Key-encryption keys of the db backend: key id to 32 bytes in base64, or an $env: reference.",
+        description="Key-encryption keys of the db backend by id: 32 bytes in base64, an $env: reference, file:/path, "
+        "vault-transit:mount/key, or aws-kms: with the ARN, id or alias of a key.",
     )
     active_key: str = Field("", description="The id of the key that encrypts new secrets; empty takes the last one.")
     cache_seconds: float = Field(
@@ -222,7 +223,7 @@ class SecretSettings(_Section):
     @classmethod
     def _keys_are_hidden(cls, keys: dict[str, str]) -> dict[str, str]:
         for key in keys.values():
-            if not is_reference(key):
+            if not is_reference(key) and not key.startswith(("file:", "vault-transit:", "aws-kms:")):
                 remember(key)
         return keys
 

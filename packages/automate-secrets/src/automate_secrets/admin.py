@@ -22,7 +22,7 @@ __all__ = ["SecretAdmin"]
 
 @admin.register(Secret)
 class SecretAdmin(_SecretAdmin):
-    """Lists names and versions. ``manage.py automate_secret`` sets values; their ciphertext is not shown either."""
+    """Lists names and versions. ``automate secrets`` sets values; their ciphertext is not shown either."""
 
     list_display = ("name", "tenant", "version", "key_id", "created_at")
     list_filter = ("key_id",)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -19,9 +18,13 @@ from automate_core.errors import (
 from automate_core.secrets import SecretBackend, invalidate
 from automate_core.settings import SecretSettings
 
-from automate_secrets.envelope import Binding, KeyRing, decrypt, encrypt
+from automate_secrets._table import asking
+from automate_secrets.envelope import decrypt, encrypt
+from automate_secrets.keys import Binding, KeyRing
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
     from automate_secrets.models import Secret
 
 __all__ = ["DbBackend"]
@@ -68,11 +71,11 @@ class DbBackend(SecretBackend):
         """The keys, read at first use.
 
         Raises:
-            ConfigurationError: If there are none, or one has another form than 32 bytes in base64.
+            ConfigurationError: If there are none, or one has another form, or is Django's ``SECRET_KEY``.
         """
         with self._lock:
             if self._ring is None:
-                self._ring = KeyRing.from_settings(self.config)
+                self._ring = KeyRing.from_settings(self.config, _keys_of_django())
             return self._ring
 
     def cacheable(self) -> bool:
@@ -83,7 +86,7 @@ class DbBackend(SecretBackend):
         """
         from django.db import router, transaction
 
-        with _asking() as model:
+        with asking() as model:
             return not transaction.get_connection(router.db_for_read(model)).in_atomic_block
 
     def get(self, path: str, *, field: str | None = None, version: str | None = None, tenant: str | None = None) -> str:
@@ -107,7 +110,7 @@ class DbBackend(SecretBackend):
         tenant = _check(path, tenant)
         if version is not None and not _VERSION.fullmatch(version):
             raise SecretError(f"@{version} is not a version of this backend: versions are numbers from 1.")
-        with _asking() as model:
+        with asking() as model:
             rows = model.objects.filter(tenant=tenant, name=path)
             rows = rows if version is None else rows.filter(version=int(version))
             rows = rows.order_by("-version")
@@ -149,13 +152,14 @@ class DbBackend(SecretBackend):
         finally:
             close_old_connections()
 
-    def set(self, name: str, value: str, *, tenant: str | None = None) -> int:
+    def set(self, name: str, value: str, *, tenant: str | None = None, actor: str = "") -> int:
         """Store a value as the newest version of a secret; older versions stay readable by ``@version``.
 
         Args:
             name: Its name.
             value: The value.
             tenant: Whose it is.
+            actor: Who does it, for the audit log.
 
         Returns:
             The version.
@@ -163,34 +167,70 @@ class DbBackend(SecretBackend):
         Raises:
             SecretError: If the name cannot be one, or the value is empty.
             ConfigurationError: If no keys are configured.
-            SecretBackendUnavailable: If the database cannot be asked, or lacks the table.
+            SecretBackendUnavailable: If the database or the service that holds the key cannot be asked.
         """
+        return self._store("set", name, value, _check(name, tenant), actor)
+
+    def rotate(
+        self, name: str, value: str, *, tenant: str | None = None, keep: int | None = None, actor: str = ""
+    ) -> int:
+        """Store a new value of a secret that exists, as its newest version.
+
+        Args:
+            name: Its name.
+            value: The new value.
+            tenant: Whose it is.
+            keep: How many of the newest versions stay, the new one among them; left out, all do.
+            actor: Who does it, for the audit log.
+
+        Returns:
+            The version.
+
+        Raises:
+            SecretNotFoundError: If there is no such secret; the message names what exists nearby.
+            SecretError: If the value is empty, or ``keep`` is less than 1.
+            ConfigurationError: If no keys are configured.
+            SecretBackendUnavailable: If the database or the service that holds the key cannot be asked.
+        """
+        if keep is not None and keep < 1:
+            raise SecretError("keep must be at least 1: the new version is one of those that stay.")
+        return self._store("rotated", name, value, _check(name, tenant), actor, keep)
+
+    def _store(self, action: str, name: str, value: str, tenant: str, actor: str, keep: int | None = None) -> int:
         from django.db import IntegrityError, router, transaction
 
-        tenant = _check(name, tenant)
         if not value:
             raise SecretError("An empty value is no secret.")
         ring = self.ring
         for _ in range(_ATTEMPTS):
-            with _asking() as model:
-                newest = model.objects.filter(tenant=tenant, name=name).order_by("-version").first()
+            with asking() as model:
+                found = model.objects.filter(tenant=tenant, name=name).order_by("-version").defer("ciphertext")
+                if action == "rotated" and not any(_is_exactly(row, tenant, name) for row in found):
+                    raise self._not_found(name, tenant)
+                newest = found.first()
                 version = 1 if newest is None else newest.version + 1
+                # A key that is held elsewhere is asked before the transaction, which is to be short.
                 envelope = encrypt(value, Binding(tenant, name, version), ring)
-                try:
-                    with transaction.atomic(using=router.db_for_write(model)):
-                        model.objects.create(tenant=tenant, name=name, version=version, ciphertext=envelope)
-                except IntegrityError:
-                    continue  # another process stored this version first
-                _announce(name, model)
+                using = router.db_for_write(model)
+                with transaction.atomic(using=using):
+                    try:
+                        with transaction.atomic(using=using):
+                            row = model.objects.create(tenant=tenant, name=name, version=version, ciphertext=envelope)
+                    except IntegrityError:
+                        continue  # another process stored this version first
+                    _announce(action, [row], actor, row.key_id)
+                    if keep is not None:
+                        _prune(found, (tenant, name), keep, actor)
                 return version
         raise SecretBackendUnavailable(f"The secret {name!r} is being stored by others at the same time. Try again.")
 
-    def delete(self, name: str, *, tenant: str | None = None) -> int:
+    def delete(self, name: str, *, tenant: str | None = None, actor: str = "") -> int:
         """Delete every version of a secret.
 
         Args:
             name: Its name.
             tenant: Whose it is.
+            actor: Who does it, for the audit log.
 
         Returns:
             How many versions there were.
@@ -199,15 +239,21 @@ class DbBackend(SecretBackend):
             SecretNotFoundError: If there is no such secret; the message names what exists nearby.
             SecretBackendUnavailable: If the database cannot be asked, or lacks the table.
         """
+        from django.db import router, transaction
+
         tenant = _check(name, tenant)
-        with _asking() as model:
-            found = model.objects.filter(tenant=tenant, name=name).only("tenant", "name")
+        with asking() as model, transaction.atomic(using=router.db_for_write(model)):
+            found = model.objects.filter(tenant=tenant, name=name).defer("ciphertext").order_by("version")
             rows = [row for row in found if _is_exactly(row, tenant, name)]
-            model.objects.filter(pk__in=[row.pk for row in rows]).delete()
-            _announce(name, model)
+            if rows:
+                _delete(rows, "deleted", actor)
         if not rows:
-            raise SecretNotFoundError(f"There is no secret {name!r}.{nearby(name, self.names(tenant=tenant))}")
+            raise self._not_found(name, tenant)
         return len(rows)
+
+    def _not_found(self, name: str, tenant: str) -> SecretNotFoundError:
+        whose = f" of the tenant {tenant!r}" if tenant else ""
+        return SecretNotFoundError(f"There is no secret {name!r}{whose}.{nearby(name, self.names(tenant=tenant))}")
 
     def names(self, *, tenant: str | None = None) -> list[str]:
         """Return the sorted names of the secrets.
@@ -218,7 +264,7 @@ class DbBackend(SecretBackend):
         Raises:
             SecretBackendUnavailable: If the database cannot be asked, or lacks the table.
         """
-        with _asking() as model:
+        with asking() as model:
             rows = model.objects.filter(tenant=tenant or "").only("tenant", "name")
             return sorted({row.name for row in rows if row.tenant == (tenant or "")})
 
@@ -230,7 +276,7 @@ class DbBackend(SecretBackend):
         """
         try:
             ring = self.ring
-            with _asking() as model:
+            with asking() as model:
                 used = sorted(set(model.objects.order_by().values_list("key_id", flat=True).distinct()))
         except AutomateError as error:
             return [error.message]
@@ -240,6 +286,41 @@ class DbBackend(SecretBackend):
             for key_id in used
             if key_id not in ring.keys
         ]
+
+
+def _keys_of_django() -> Collection[str]:
+    """Return what must not be a key: ``SECRET_KEY`` is changed for other reasons, and known to other parts."""
+    from django.conf import settings
+    from django.core.exceptions import ImproperlyConfigured
+
+    try:
+        keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    except ImproperlyConfigured:  # the project has none
+        return []
+    return [key.decode(errors="replace") if isinstance(key, bytes) else key for key in keys]
+
+
+def _prune(found: QuerySet[Secret], place: tuple[str, str], keep: int, actor: str) -> None:
+    """Delete all but the newest versions of a secret, within the caller's transaction."""
+    rows = [row for row in found.all() if _is_exactly(row, *place)][keep:]
+    if rows:
+        _delete(rows, "pruned", actor)
+
+
+def _delete(rows: Sequence[Secret], action: str, actor: str) -> None:
+    type(rows[0]).objects.filter(pk__in=[row.pk for row in rows]).delete()
+    _announce(action, rows, actor)
+
+
+def _announce(action: str, rows: Sequence[Secret], actor: str, key_id: str = "") -> None:
+    """Tell whoever keeps an audit log, within the transaction of the change, and resolvers once others can see it."""
+    from django.db import router, transaction
+
+    from automate_secrets.changes import SecretVersion, secret_changed
+
+    model, versions = type(rows[0]), [SecretVersion(row.tenant, row.name, row.version) for row in rows]
+    secret_changed.send(model, action=action, actor=actor, versions=versions, key_id=key_id)
+    transaction.on_commit(partial(invalidate, rows[0].name), using=router.db_for_write(model))
 
 
 def _check(name: str, tenant: str | None) -> str:
@@ -258,43 +339,7 @@ def _is_exactly(row: Secret, tenant: str, name: str) -> bool:
     return (row.tenant, row.name) == (tenant, name)
 
 
-def _announce(name: str, model: type[Secret]) -> None:
-    """Let the resolvers of this process forget a secret once others can see that it changed."""
-    from django.db import router, transaction
-
-    transaction.on_commit(partial(invalidate, name), using=router.db_for_write(model))
-
-
 def _missing(name: str, version: str | None, tenant: str) -> str:
     what = f"no secret {name!r}" if version is None else f"no version {version} of the secret {name!r}"
     whose, option = (f" of the tenant {tenant!r}", f" --tenant {tenant}") if tenant else ("", "")
-    return f"The database holds {what}{whose}. Put it there: python manage.py automate_secret set {name}{option}"
-
-
-@contextmanager
-def _asking() -> Iterator[type[Secret]]:
-    """Give the model, and let what goes wrong with the database be a typed error."""
-    from django.core.exceptions import AppRegistryNotReady, ImproperlyConfigured
-    from django.db import Error, OperationalError, ProgrammingError
-
-    try:
-        yield _model()
-    except (AppRegistryNotReady, ImproperlyConfigured, LookupError) as error:
-        raise SecretBackendUnavailable(
-            "The secret backend 'db' needs Django's settings with 'automate_secrets' in INSTALLED_APPS.",
-            retryable=False,
-        ) from error
-    except Error as error:
-        missing = isinstance(error, ProgrammingError) or "no such table" in str(error)
-        remedy = " Run: python manage.py migrate automate_secrets" if missing else ""
-        raise SecretBackendUnavailable(
-            f"The database cannot be asked for secrets ({type(error).__name__}).{remedy}",
-            retryable=isinstance(error, OperationalError) and not missing,
-        ) from error
-
-
-def _model() -> type[Secret]:
-    from django.apps import apps
-
-    model: type[Secret] = apps.get_model("automate_secrets", "Secret")
-    return model
+    return f"The database holds {what}{whose}. Put it there: automate secrets set {name}{option}"

@@ -2,154 +2,47 @@
 
 Each value is encrypted by a data key of its own (AES-256-GCM, random nonce), and the data key by a key-encryption key
 of the key ring. The associated data binds both to where the value belongs, so that no row can stand in for another.
-Format 1::
+Format 2::
 
-    "AS" 01 | length of key id | key id | nonce, wrapped data key (60 bytes) | nonce, ciphertext
+    "AS" 02 | kind of key | length of key id | key id | length of wrapped data key (2 bytes) | wrapped data key
+            | nonce (12 bytes), ciphertext
 
 The key id is bound to the wrapped data key, not to the value: giving the data key to another key-encryption key leaves
-the ciphertext of the value as it is.
+the ciphertext of the value as it is. Format 1, which is still read, has neither the kind nor the second length: its
+data keys were wrapped by keys that the process holds, into 60 bytes.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn
+from dataclasses import dataclass
 
-from automate_core.errors import ConfigurationError, SecretDecryptionError, SecretError, nearby
-from automate_core.redaction import remember
-from automate_core.secrets import SecretRef, is_reference
-from automate_core.settings import SecretSettings
+from automate_core.errors import SecretDecryptionError, SecretError
 
-from automate_secrets.env import EnvBackend
+from automate_secrets.keys.encryption import DATA_KEY_BYTES, Binding, KeyEncryption, refusal
+from automate_secrets.keys.local import LocalKey, aes_gcm
+from automate_secrets.keys.ring import KEY_ID, KeyRing
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+__all__ = ["decrypt", "encrypt", "key_id_of", "rewrap"]
 
-__all__ = ["GENERATE_KEY", "Binding", "KeyRing", "decrypt", "encrypt", "key_id_of"]
-
-GENERATE_KEY = 'python -c "import base64, os; print(base64.b64encode(os.urandom(32)).decode())"'
-"""A command that prints a new key-encryption key."""
-
-_MAGIC = b"AS\x01"
-_KEY_BYTES = 32
+_MAGIC = b"AS"
 _NONCE_BYTES = 12
 _TAG_BYTES = 16
-_WRAPPED_BYTES = _NONCE_BYTES + _KEY_BYTES + _TAG_BYTES
-_KEY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}")
+_WRAPPED_BYTES_1 = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Binding:
-    """Where an encrypted value belongs; in another place it cannot be decrypted.
+class _Envelope:
+    kind: str
+    key_id: str
+    wrapped: bytes
+    nonce: bytes
+    sealed: bytes
 
-    Args:
-        tenant: Whose it is; empty is the installation's own.
-        name: The name of the secret.
-        version: Its version.
-        field: Which of its values.
-    """
-
-    tenant: str
-    name: str
-    version: int
-    field: str = "value"
-
-    def associated_data(self, purpose: str, key_id: str = "") -> bytes:
-        """Encode it without ambiguity: each part behind its length.
-
-        Args:
-            purpose: What is encrypted: ``key`` or ``value``.
-            key_id: Whose key encrypts it, where that is bound too.
-        """
-        parts = (purpose, self.tenant, self.name, str(self.version), self.field, key_id)
-        encoded = [part.encode() for part in parts]
-        return _MAGIC + b"".join(len(part).to_bytes(4, "big") + part for part in encoded)
-
-
-@dataclass(frozen=True, slots=True)
-class KeyRing:
-    """Key-encryption keys by their ids.
-
-    Args:
-        keys: Each 32 bytes.
-        active: The id of the one that encrypts.
-    """
-
-    keys: Mapping[str, bytes] = field(repr=False)
-    active: str
-
-    @classmethod
-    def from_settings(cls, config: SecretSettings) -> KeyRing:
-        """Read the keys of ``SECRETS.keys``.
-
-        Args:
-            config: The settings of secrets.
-
-        Raises:
-            ConfigurationError: If there is none, or one has another form; the message never shows a key.
-            SecretNotFoundError: If the environment variable that one names is not set.
-        """
-        if not config.keys:
-            raise ConfigurationError(
-                "SECRETS.keys is empty, so no secret can be encrypted. Make a key with\n"
-                f"  {GENERATE_KEY}\n"
-                "put it into an environment variable such as AUTOMATE_KEK_1, and set "
-                '"SECRETS": {"keys": {"k1": "$env:AUTOMATE_KEK_1"}}.'
-            )
-        keys = {key_id: _read_key(key_id, text) for key_id, text in config.keys.items()}
-        return cls(keys, config.active_key or list(keys)[-1])
-
-    def __redacted__(self) -> dict[str, object]:
-        return {"keys": sorted(self.keys), "active": self.active}
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a key ring is not pickled: the keys in it would be")
-
-    def cipher(self, key_id: str) -> AESGCM:
-        """Return the cipher of a key.
-
-        Args:
-            key_id: Its id.
-
-        Raises:
-            SecretDecryptionError: If it is not on the ring.
-        """
-        if key_id not in self.keys:
-            raise SecretDecryptionError(
-                f"The secret is encrypted with the key {key_id!r}, which SECRETS.keys does not hold."
-                f"{nearby(key_id, self.keys)}",
-                context={"key_id": key_id},
-            )
-        return _aes_gcm(self.keys[key_id])
-
-
-def _read_key(key_id: str, text: str) -> bytes:
-    where = f"SECRETS.keys[{key_id!r}]"
-    if not _KEY_ID.fullmatch(key_id):
-        raise ConfigurationError(f"{where}: a key id is up to 64 letters, digits, '_', '.' and '-'.")
-    if is_reference(text):
-        if not text.startswith("$env:"):
-            raise ConfigurationError(f"{where}: only $env: references can name a key-encryption key.")
-        text = EnvBackend(SecretSettings(prefix="")).get(SecretRef(text).path)
-    remember(text)
-    try:
-        key = base64.b64decode(text.strip().replace("-", "+").replace("_", "/"), validate=True)
-    except (binascii.Error, ValueError):
-        raise ConfigurationError(f"{where}: this is not base64. Make a key with {GENERATE_KEY}") from None
-    if len(key) != _KEY_BYTES:
-        raise ConfigurationError(f"{where}: this is {len(key)} bytes, not 32. Make a key with {GENERATE_KEY}")
-    return key
-
-
-def _aes_gcm(key: bytes) -> AESGCM:
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-    return AESGCM(key)
+    def __bytes__(self) -> bytes:
+        key_id = self.key_id.encode()
+        header = (_MAGIC, b"\x02", self.kind.encode(), bytes([len(key_id)]), key_id)
+        return b"".join((*header, len(self.wrapped).to_bytes(2, "big"), self.wrapped, self.nonce, self.sealed))
 
 
 def encrypt(value: str, binding: Binding, ring: KeyRing) -> bytes:
@@ -165,16 +58,16 @@ def encrypt(value: str, binding: Binding, ring: KeyRing) -> bytes:
 
     Raises:
         SecretError: If the value cannot be written as UTF-8.
+        SecretBackendUnavailable: If the service that holds the active key cannot be asked, or refuses.
     """
     try:
         plain = value.encode()
     except UnicodeEncodeError:
         raise SecretError("The secret holds lone surrogates, which no text encoding can store.") from None
-    data_key, key_nonce, nonce = (os.urandom(size) for size in (_KEY_BYTES, _NONCE_BYTES, _NONCE_BYTES))
-    key_id = ring.active.encode()
-    wrapped = ring.cipher(ring.active).encrypt(key_nonce, data_key, binding.associated_data("key", ring.active))
-    sealed = _aes_gcm(data_key).encrypt(nonce, plain, binding.associated_data("value"))
-    return b"".join((_MAGIC, bytes([len(key_id)]), key_id, key_nonce, wrapped, nonce, sealed))
+    data_key, nonce = os.urandom(DATA_KEY_BYTES), os.urandom(_NONCE_BYTES)
+    key = ring.find(ring.active)
+    sealed = aes_gcm(data_key).encrypt(nonce, plain, binding.associated_data("value"))
+    return bytes(_Envelope(key.kind, key.key_id, key.wrap(data_key, binding), nonce, sealed))
 
 
 def decrypt(envelope: bytes, binding: Binding, ring: KeyRing) -> str:
@@ -191,26 +84,38 @@ def decrypt(envelope: bytes, binding: Binding, ring: KeyRing) -> str:
     Raises:
         SecretDecryptionError: If one bit of it was changed, it belongs elsewhere, or its key is not on the ring. Never
             anything but the value itself is returned.
+        SecretBackendUnavailable: If the service that holds its key cannot be asked, or refuses.
     """
     from cryptography.exceptions import InvalidTag
 
-    key_id, body = _split(envelope)
-    wrapped, sealed = body[:_WRAPPED_BYTES], body[_WRAPPED_BYTES:]
-    cipher = ring.cipher(key_id)
+    parts = _parse(envelope)
+    data_key = _unwrap(parts, binding, ring)
     try:
-        data_key = cipher.decrypt(
-            wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], binding.associated_data("key", key_id)
-        )
-        plain = _aes_gcm(data_key).decrypt(
-            sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], binding.associated_data("value")
-        )
+        plain = aes_gcm(data_key).decrypt(parts.nonce, parts.sealed, binding.associated_data("value"))
     except InvalidTag:
-        raise SecretDecryptionError(
-            f"The secret {binding.name!r} (version {binding.version}) cannot be decrypted: the row was changed or "
-            f"moved, or the key {key_id!r} is another one than that which encrypted it.",
-            context={"name": binding.name, "version": binding.version, "key_id": key_id},
-        ) from None
+        raise refusal(binding, parts.key_id) from None
     return plain.decode()
+
+
+def rewrap(envelope: bytes, binding: Binding, ring: KeyRing) -> bytes:
+    """Give the data key of an envelope to the active key; the ciphertext of the value stays as it is.
+
+    Args:
+        envelope: What :func:`encrypt` returned.
+        binding: The place where it was found.
+        ring: The keys.
+
+    Returns:
+        The new envelope.
+
+    Raises:
+        SecretDecryptionError: If its data key cannot be decrypted.
+        SecretBackendUnavailable: If a service that holds one of the keys cannot be asked, or refuses.
+    """
+    parts = _parse(envelope)
+    data_key = _unwrap(parts, binding, ring)
+    key = ring.find(ring.active)
+    return bytes(_Envelope(key.kind, key.key_id, key.wrap(data_key, binding), parts.nonce, parts.sealed))
 
 
 def key_id_of(envelope: bytes) -> str:
@@ -222,17 +127,40 @@ def key_id_of(envelope: bytes) -> str:
     Raises:
         SecretDecryptionError: If this is no envelope; a value in clear is refused here.
     """
-    return _split(envelope)[0]
+    return _parse(envelope).key_id
 
 
-def _split(envelope: bytes) -> tuple[str, bytes]:
-    start = len(_MAGIC) + 1
-    if envelope[: len(_MAGIC)] != _MAGIC or len(envelope) < start:
-        raise SecretDecryptionError("This is not an encrypted secret of format 1.")
-    end = start + envelope[start - 1]
-    if len(envelope) < end + _WRAPPED_BYTES + _NONCE_BYTES + _TAG_BYTES:
-        raise SecretDecryptionError("The encrypted secret is cut short.")
-    key_id = envelope[start:end].decode("ascii", "replace")
-    if not _KEY_ID.fullmatch(key_id):
+def _unwrap(parts: _Envelope, binding: Binding, ring: KeyRing) -> bytes:
+    key: KeyEncryption = ring.find(parts.key_id)
+    if key.kind != parts.kind:
+        raise SecretDecryptionError(
+            f"The secret {binding.name!r} (version {binding.version}) says that the key {parts.key_id!r} is held "
+            "elsewhere than SECRETS.keys says: the row was changed, or the id was given to another key.",
+            context={"name": binding.name, "version": binding.version, "key_id": parts.key_id},
+        )
+    data_key = key.unwrap(parts.wrapped, binding)
+    if len(data_key) != DATA_KEY_BYTES:
+        raise refusal(binding, parts.key_id)
+    return data_key
+
+
+def _parse(envelope: bytes) -> _Envelope:
+    magic, form = envelope[:2], envelope[2:3]
+    if magic != _MAGIC or form not in (b"\x01", b"\x02"):
+        raise SecretDecryptionError("This is not an encrypted secret of format 1 or 2.")
+    kind, rest = (LocalKey.kind, envelope[3:]) if form == b"\x01" else (_letter(envelope[3:4]), envelope[4:])
+    size = rest[0] if rest else 0
+    key_id, rest = rest[1 : 1 + size].decode("ascii", "replace"), rest[1 + size :]
+    if not KEY_ID.fullmatch(key_id):
         raise SecretDecryptionError("The header of the encrypted secret was changed: its key id has no valid form.")
-    return key_id, envelope[end:]
+    size = _WRAPPED_BYTES_1
+    if form == b"\x02":
+        size, rest = int.from_bytes(rest[:2], "big"), rest[2:]
+    if len(rest) < size + _NONCE_BYTES + _TAG_BYTES:
+        raise SecretDecryptionError("The encrypted secret is cut short.")
+    wrapped, nonce, sealed = rest[:size], rest[size : size + _NONCE_BYTES], rest[size + _NONCE_BYTES :]
+    return _Envelope(kind, key_id, wrapped, nonce, sealed)
+
+
+def _letter(kind: bytes) -> str:
+    return kind.decode("ascii", "replace")

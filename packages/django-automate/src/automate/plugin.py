@@ -23,6 +23,7 @@ def automate_register_commands() -> list[Spec]:
         Spec("rules", "automate.commands.rules:RulesCommand", "Look at rules, and at what they would do"),
         Spec("workflows", "automate.commands.workflows:WorkflowsCommand", "Make a shadow live, or end it"),
         Spec("events", "automate.commands.events:EventsCommand", "Show the event types that are declared"),
+        Spec("secrets", "automate.commands.secrets:SecretsCommand", "Keep secrets in the database, and rotate keys"),
         Spec("retention", "automate.commands.retention:RetentionCommand", "Delete history that is old enough"),
         Spec("size", "automate.commands.size:SizeCommand", "How large the tables are and will be"),
         Spec("partition", "automate.commands.partition:PartitionCommand", "Keep events in a partition per month"),

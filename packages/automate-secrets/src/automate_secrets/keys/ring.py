@@ -1,0 +1,102 @@
+"""The key ring: the keys of ``SECRETS.keys``, each from where its text says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import NoReturn
+
+from automate_core.errors import ConfigurationError, SecretDecryptionError, nearby
+from automate_core.secrets import is_reference
+from automate_core.settings import SecretSettings
+
+from automate_secrets._credentials import read_reference
+from automate_secrets.keys.aws_kms import KmsKey
+from automate_secrets.keys.encryption import KeyEncryption
+from automate_secrets.keys.local import GENERATE_KEY, LocalKey, read_file, read_key
+from automate_secrets.keys.unwrapped import Unwrapped
+from automate_secrets.keys.vault_transit import TransitKey
+
+__all__ = ["KEY_ID", "KeyRing"]
+
+KEY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}")
+"""The form of a key id."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRing:
+    """Key-encryption keys by their ids.
+
+    Args:
+        keys: The keys.
+        active: The id of the one that encrypts.
+    """
+
+    keys: Mapping[str, KeyEncryption]
+    active: str
+
+    @classmethod
+    def from_settings(cls, config: SecretSettings, refused: Collection[str] = ()) -> KeyRing:
+        """Read the keys of ``SECRETS.keys``. Services that hold keys are not asked before a key is used.
+
+        Args:
+            config: The settings of secrets.
+            refused: Texts that must not be a key, nor be what one is made of: Django's ``SECRET_KEY``.
+
+        Raises:
+            ConfigurationError: If there is none, one has another form, or what it names is missing; the message never
+                shows a key.
+        """
+        if not config.keys:
+            raise ConfigurationError(
+                "SECRETS.keys is empty, so no secret can be encrypted. Make a key with\n"
+                f"  {GENERATE_KEY}\n"
+                "put it into an environment variable such as AUTOMATE_KEK_1, and set "
+                '"SECRETS": {"keys": {"k1": "$env:AUTOMATE_KEK_1"}}.'
+            )
+        if len({key_id.lower() for key_id in config.keys}) < len(config.keys):
+            raise ConfigurationError("SECRETS.keys: two key ids differ by case alone, which not every database tells.")
+        keys = {key_id: _read(key_id, text, config, refused) for key_id, text in config.keys.items()}
+        return cls(keys, config.active_key or list(keys)[-1])
+
+    def __redacted__(self) -> dict[str, object]:
+        return {"keys": sorted(self.keys), "active": self.active}
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a key ring is not pickled: the keys in it would be")
+
+    def find(self, key_id: str) -> KeyEncryption:
+        """Return a key.
+
+        Args:
+            key_id: Its id.
+
+        Raises:
+            SecretDecryptionError: If it is not on the ring.
+        """
+        if key_id not in self.keys:
+            raise SecretDecryptionError(
+                f"The secret is encrypted with the key {key_id!r}, which SECRETS.keys does not hold."
+                f"{nearby(key_id, self.keys)}",
+                context={"key_id": key_id},
+            )
+        return self.keys[key_id]
+
+
+def _read(key_id: str, text: str, config: SecretSettings, refused: Collection[str]) -> KeyEncryption:
+    where = f"SECRETS.keys[{key_id!r}]"
+    if not KEY_ID.fullmatch(key_id):
+        raise ConfigurationError(f"{where}: a key id is up to 64 letters, digits, '_', '.' and '-'.")
+    source, _, rest = text.partition(":")
+    if source == "vault-transit":
+        return Unwrapped(TransitKey(key_id, rest, config.vault))
+    if source == "aws-kms":
+        return Unwrapped(KmsKey(key_id, rest, config.aws))
+    if source == "file":
+        text = read_file(where, rest)
+    elif is_reference(text):
+        if source != "$env":
+            raise ConfigurationError(f"{where}: only $env: references can name a key-encryption key.")
+        text = read_reference(where, text)
+    return LocalKey(key_id, read_key(where, text, refused))
