@@ -8,9 +8,10 @@ from typing import Any
 
 from automate_core.rules.coercion import EXACT_DIGITS, coerced_number, to_number
 from automate_core.rules.comparisons import PAIRS
+from automate_core.rules.descents import below
 from automate_core.rules.leaves import Closure
 from automate_core.rules.limits import Budget
-from automate_core.rules.paths import entry, find, step
+from automate_core.rules.paths import entry, find
 
 __all__ = ["COMPARE", "MIRRORED", "Comparison", "comparison_leaf", "exact_comparison", "item_leaf", "number_leaf"]
 
@@ -21,75 +22,6 @@ _Leaves = dict[str, tuple[_Leaf, Callable[..., Any]]]
 """By comparison, what makes the leaf, and the exact function."""
 
 _NUMBERS = frozenset({int, float})
-
-
-def _below(parents: tuple[str, ...], leaf: Closure) -> Closure:
-    """Go down a path before a leaf reads its key: three steps in one closure, as a loop would take twice the time."""
-    while len(parents) > 3:
-        leaf = _three_steps(leaf, parents[-3:])
-        parents = parents[:-3]
-    return _STEPS[len(parents)](leaf, parents)
-
-
-_NOTHING: dict[str, Any] = {}
-"""What is looked into where nothing is: no key of it is there."""
-
-
-def _find(value: Any, part: str, nothing: Any) -> Any:
-    if type(value) is dict:
-        return value.get(part, nothing)
-    found = step(value, part)
-    return nothing if found is None else found
-
-
-def _one_step(leaf: Closure, parts: tuple[str, ...]) -> Closure:
-    (first,) = parts
-    read = entry
-
-    def descend(context: Any, budget: Budget | None = None) -> Any:
-        nonlocal read
-        try:
-            value = read(context, first, _NOTHING)
-        except TypeError:
-            read, value = _find, _find(context, first, _NOTHING)
-        return leaf(value, budget)
-
-    return descend
-
-
-def _two_steps(leaf: Closure, parts: tuple[str, ...]) -> Closure:
-    first, second = parts
-    read = entry
-
-    def descend(context: Any, budget: Budget | None = None) -> Any:
-        nonlocal read
-        try:
-            value = read(read(context, first, _NOTHING), second, _NOTHING)
-        except TypeError:
-            read = _find
-            value = read(read(context, first, _NOTHING), second, _NOTHING)
-        return leaf(value, budget)
-
-    return descend
-
-
-def _three_steps(leaf: Closure, parts: tuple[str, ...]) -> Closure:
-    first, second, third = parts
-    read = entry
-
-    def descend(context: Any, budget: Budget | None = None) -> Any:
-        nonlocal read
-        try:
-            value = read(read(read(context, first, _NOTHING), second, _NOTHING), third, _NOTHING)
-        except TypeError:
-            read = _find
-            value = read(read(read(context, first, _NOTHING), second, _NOTHING), third, _NOTHING)
-        return leaf(value, budget)
-
-    return descend
-
-
-_STEPS: dict[int, Callable[[Closure, tuple[str, ...]], Closure]] = {1: _one_step, 2: _two_steps, 3: _three_steps}
 
 
 COMPARE: dict[str, Callable[[Any, Any], Any]] = {
@@ -138,7 +70,19 @@ def _with_number(compare: Callable[[Any, Any], Any]) -> Callable[..., Any]:
     return compare_numbers
 
 
-_WITH_NUMBER = {name: _with_number(COMPARE[name]) for name in (">", ">=", "<", "<=")}
+def _equals_number(value: Any, number: Any, budget: Budget | None = None) -> bool:
+    return value is not None and to_number(value, budget) == number
+
+
+def _differs_from_number(value: Any, number: Any, budget: Budget | None = None) -> bool:
+    return value is None or to_number(value, budget) != number
+
+
+_WITH_NUMBER = {
+    **{name: _with_number(COMPARE[name]) for name in (">", ">=", "<", "<=")},
+    "==": _equals_number,
+    "!=": _differs_from_number,
+}
 
 
 Comparison = tuple[str, tuple[str, ...], Any]
@@ -158,7 +102,7 @@ def comparison_leaf(name: str, parts: tuple[str, ...], constant: Any) -> Closure
     """
     make, exact = _LEAVES.get(type(constant), _OTHER_LEAVES)[name]
     leaf = make(parts[-1], constant, exact)
-    return leaf if len(parts) == 1 else _below(parts[:-1], leaf)
+    return leaf if len(parts) == 1 else below(parts[:-1], leaf)
 
 
 def number_leaf(name: str, value_of: Closure, constant: Any) -> Closure:
@@ -357,9 +301,9 @@ _NUMBER_LEAVES: _Leaves = {
     ">": (_number_greater, PAIRS[">"]),
     "<=": (_number_at_most, PAIRS["<="]),
     "<": (_number_less, PAIRS["<"]),
-    "==": (_number_equal, PAIRS["=="]),
+    "==": (_number_equal, _equals_number),
     "===": (_number_equal, PAIRS["==="]),
-    "!=": (_number_unequal, PAIRS["!="]),
+    "!=": (_number_unequal, _differs_from_number),
     "!==": (_number_unequal, PAIRS["!=="]),
 }
 _LEAVES: dict[type, _Leaves] = {int: _NUMBER_LEAVES, float: _NUMBER_LEAVES, str: _TEXT_LEAVES}

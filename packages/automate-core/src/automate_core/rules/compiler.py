@@ -258,7 +258,7 @@ class Compiler:
             result, result_boolean = self.compile(given[at + 1], places[at + 1])
             boolean = boolean and result_boolean
             branches.append((self.test(given[at], places[at]), result))
-        return _choose(branches, last), boolean
+        return conditions.choose(branches, last), boolean
 
     def _var(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> _Part:
         path = constant_path({"var": given[:1]})
@@ -381,24 +381,6 @@ def _not(test: Closure) -> Closure:
         return not test(context, budget)
 
     return fails
-
-
-def _choose(branches: list[tuple[Closure, Closure]], last: Closure) -> Closure:
-    if len(branches) == 1:
-        ((condition, result),) = branches
-
-        def either(context: Any, budget: Budget | None = None) -> Any:
-            return result(context, budget) if condition(context, budget) else last(context, budget)
-
-        return either
-
-    def choose(context: Any, budget: Budget | None = None) -> Any:
-        for condition, result in branches:
-            if condition(context, budget):
-                return result(context, budget)
-        return last(context, budget)
-
-    return choose
 
 
 def _binary(function: Callable[..., Any], first: Closure, second: Closure) -> Closure:

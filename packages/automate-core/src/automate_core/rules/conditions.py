@@ -1,4 +1,4 @@
-"""Closures for ``and`` and ``or``: one for each, whatever it holds.
+"""Closures for ``and``, ``or`` and ``if``: one for each, whatever it holds.
 
 Where many conditions compare a key with a constant, they are grouped by shape and gone through in tight loops. That
 changes their order, which nothing can tell: such a condition has no effect, and never raises.
@@ -17,7 +17,7 @@ from automate_core.rules.leaves import Closure
 from automate_core.rules.limits import Budget
 from automate_core.rules.paths import entry, find, step
 
-__all__ = ["Condition", "closure_of", "first_value", "join"]
+__all__ = ["Condition", "choose", "closure_of", "first_value", "join"]
 
 _GROUPED_FROM = 4
 
@@ -186,11 +186,38 @@ def first_value(parts: Sequence[Closure], stop: bool) -> Closure:
     """
     *head, last = parts
 
-    def choose(context: Any, budget: Budget | None = None) -> Any:
+    def first(context: Any, budget: Budget | None = None) -> Any:
         for part in head:
             value = part(context, budget)
             if truthy(value) is stop:
                 return value
         return last(context, budget)
 
-    return choose
+    return first
+
+
+def choose(branches: list[tuple[Closure, Closure]], last: Closure) -> Closure:
+    """Give the value of the first branch whose condition holds, or the last value.
+
+    Args:
+        branches: Conditions, each of which gives a bool, and values.
+        last: Gives the value where no condition holds.
+
+    Returns:
+        The closure.
+    """
+    if len(branches) == 1:
+        ((condition, result),) = branches
+
+        def either(context: Any, budget: Budget | None = None) -> Any:
+            return result(context, budget) if condition(context, budget) else last(context, budget)
+
+        return either
+
+    def first_branch(context: Any, budget: Budget | None = None) -> Any:
+        for condition, result in branches:
+            if condition(context, budget):
+                return result(context, budget)
+        return last(context, budget)
+
+    return first_branch
