@@ -200,16 +200,18 @@ def to_number(value: Any, budget: Budget | None = None) -> Number:
 def coerced_number(value: Any, budget: Budget | None = None) -> Number:
     """Coerce what is no number as :func:`to_number` does; the arguments are the same."""
     kind = type(value)
-    if kind is str:
-        if value.isdigit() and len(value) <= EXACT_DIGITS and value.isascii():
-            return int(value)
-        return NAN if value and value[0] not in _NUMBER_STARTS else _text_number(value, budget)
-    if value is None:
-        return 0
     if kind is list:
         if len(value) == 1 and type(item := value[0]) is int and -(10**9) < item < 10**9:
             return item
         return _list_number(value, budget)
+    if kind is str:
+        if value and value[0] not in _NUMBER_STARTS:
+            return NAN
+        if value.isdigit() and len(value) <= EXACT_DIGITS and value.isascii():
+            return int(value)
+        return _text_number(value, budget)
+    if value is None:
+        return 0
     if kind is dict:
         return NAN
     if kind is bool:

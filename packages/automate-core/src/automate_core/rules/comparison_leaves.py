@@ -71,11 +71,13 @@ def _with_number(compare: Callable[[Any, Any], Any]) -> Callable[..., Any]:
 
 
 def _equals_number(value: Any, number: Any, budget: Budget | None = None) -> bool:
-    return value is not None and to_number(value, budget) == number
+    if type(value) is int or type(value) is float:
+        return bool(value == number)
+    return value is not None and coerced_number(value, budget) == number
 
 
 def _differs_from_number(value: Any, number: Any, budget: Budget | None = None) -> bool:
-    return value is None or to_number(value, budget) != number
+    return not _equals_number(value, number, budget)
 
 
 _WITH_NUMBER = {

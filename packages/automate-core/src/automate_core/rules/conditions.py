@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 
 from automate_core.rules.coercion import EXACT_DIGITS, coerced_number, truthy
 from automate_core.rules.comparison_leaves import COMPARE, Comparison, comparison_leaf
@@ -46,18 +46,26 @@ def join(conditions: Sequence[Condition], stop: bool, decided: bool = True) -> C
         return first_value([closure_of(condition) for condition in conditions], stop)
     if len(conditions) >= _GROUPED_FROM:
         return _one_holds(*_grouped(conditions)) if stop else _all_hold(*_grouped(conditions))
-    both, text_both = (_or, _text_or) if stop else (_and, _text_and)
-    held = closure_of(conditions[-1])
-    for condition in conditions[-2::-1]:
-        if not isinstance(condition, tuple):
-            held = both(condition, held)
-            continue
-        name, parts, constant = condition
-        if type(constant) is str and len(parts) == 1 and name in _EQUALITIES:
-            held = text_both(parts[0], constant, PAIRS[name], held)
+    both, text_first, text_last = (_or, _text_or, _or_text) if stop else (_and, _text_and, _and_text)
+    *rest, last = conditions
+    if rest and _is_text_of_key(last) and not _is_text_of_key(rest[-1]):
+        held = text_last(closure_of(rest.pop()), last[1][0], last[2], PAIRS[last[0]])
+    else:
+        held = closure_of(last)
+    for condition in reversed(rest):
+        if _is_text_of_key(condition):
+            held = text_first(condition[1][0], condition[2], PAIRS[condition[0]], held)
         else:
-            held = both(comparison_leaf(name, parts, constant), held)
+            held = both(closure_of(condition), held)
     return held
+
+
+def _is_text_of_key(condition: Condition) -> TypeGuard[Comparison]:
+    """Tell whether a condition compares a key with a text for equality."""
+    if not isinstance(condition, tuple):
+        return False
+    name, parts, constant = condition
+    return type(constant) is str and len(parts) == 1 and name in _EQUALITIES
 
 
 _EQUALITIES = frozenset({"==", "==="})
@@ -79,7 +87,7 @@ def _grouped(conditions: Sequence[Condition]) -> _Groups:
         name, parts, constant = condition
         if len(parts) == 1 and type(constant) in _NUMBERS and name in _ORDERS:
             numbers.append((parts[0], _ORDERS[name], constant))
-        elif len(parts) == 1 and type(constant) is str and name in _EQUALITIES:
+        elif _is_text_of_key(condition):
             texts.append((parts[0], constant, PAIRS[name]))
         else:
             others.append(comparison_leaf(name, parts, constant))
@@ -102,6 +110,22 @@ def _text_and(key: str, text: str, exact: Closure, rest: Closure) -> Closure:
         if type(value) is str:
             return value == text and rest(context, budget)
         return exact(value, text, budget) and rest(context, budget)
+
+    return hold
+
+
+def _and_text(first: Closure, key: str, text: str, exact: Closure) -> Closure:
+    read = entry
+
+    def hold(context: Any, budget: Budget | None = None) -> Any:
+        nonlocal read
+        if not first(context, budget):
+            return False
+        try:
+            value = read(context, key)
+        except TypeError:
+            read, value = find, find(context, key)
+        return value == text if type(value) is str else exact(value, text, budget)
 
     return hold
 
@@ -146,6 +170,22 @@ def _text_or(key: str, text: str, exact: Closure, rest: Closure) -> Closure:
         if type(value) is str:
             return value == text or rest(context, budget)
         return exact(value, text, budget) or rest(context, budget)
+
+    return hold
+
+
+def _or_text(first: Closure, key: str, text: str, exact: Closure) -> Closure:
+    read = entry
+
+    def hold(context: Any, budget: Budget | None = None) -> Any:
+        nonlocal read
+        if first(context, budget):
+            return True
+        try:
+            value = read(context, key)
+        except TypeError:
+            read, value = find, find(context, key)
+        return value == text if type(value) is str else exact(value, text, budget)
 
     return hold
 

@@ -16,7 +16,6 @@ from automate_core.rules.paths import entry, step
 
 __all__ = ["below"]
 
-_MOST = 5
 _NOTHING: dict[str, Any] = {}
 """What is looked into where nothing is: no key of it is there."""
 
@@ -31,10 +30,10 @@ def below(parents: tuple[str, ...], leaf: Closure) -> Closure:
     Returns:
         The closure.
     """
-    while len(parents) > _MOST:
-        leaf = _five_steps(parents[-_MOST:], leaf)
-        parents = parents[:-_MOST]
-    return _STEPS[len(parents)](parents, leaf)
+    steps = _STEPS.get(len(parents))
+    if steps is None:
+        return _five_steps(parents[:5], below(parents[5:], leaf))
+    return steps(parents, leaf)
 
 
 def _descend(context: Any, parents: tuple[str, ...]) -> Any:

@@ -10,11 +10,11 @@ from typing import Any, NoReturn, Protocol
 from automate_core.errors import ConfigurationError, RuleLimitExceeded
 from automate_core.rules.coercion import MAX_EXACT, is_number, json_number, plain, verdict
 from automate_core.rules.compiler import Compiler
-from automate_core.rules.conditions import closure_of
 from automate_core.rules.explain import Explainer, Prepared
 from automate_core.rules.failures import Failure, ScopedBudget
 from automate_core.rules.leaves import Closure
 from automate_core.rules.limits import Budget
+from automate_core.rules.lone_leaves import lone_leaf
 from automate_core.rules.operators import CLASSIC, Operator
 from automate_core.rules.spine import Spine
 from automate_core.rules.syntax import check, copy_spec
@@ -172,7 +172,10 @@ class Engine:
         if found is None:
             return self._compiled(*check(rule_spec, self._operators))
         spec, nodes, budgeted, condition, boolean = found
-        return self._ready(spec, nodes, budgeted, closure_of(condition), boolean)
+        if isinstance(condition, tuple):
+            value = lone_leaf(*condition)
+            return CompiledRule(self, spec, value, value)
+        return self._ready(spec, nodes, budgeted, condition, boolean)
 
     def _compiled(self, spec: Any, nodes: int, budgeted: bool) -> CompiledRule:
         return self._ready(spec, nodes, budgeted, *self._compiler.compile(spec))

@@ -159,7 +159,7 @@ def read_comparison(name: str, given: list[Any]) -> tuple[str, Comparison] | Non
         return None
     if "." not in path:
         return path, (name, (path,), constant)
-    parts = tuple(path.split("."))
+    parts = (*path.split("."),)
     return None if len(parts) > MAX_DEPTH else (path, (name, parts, constant))
 
 
