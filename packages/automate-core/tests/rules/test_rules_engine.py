@@ -286,6 +286,7 @@ def test_a_rule_says_the_same_after_it_has_met_what_is_missing() -> None:
 @pytest.mark.parametrize("depth", range(1, 13))
 def test_a_path_of_any_length_leads_to_what_is_there(depth: int) -> None:
     parts = [f"p{number}" for number in range(depth)]
+    strange: list[Any] = [{}, None, [5], "x", 0]
 
     def nested(value: Any, steps: int = depth) -> Any:
         for part in reversed(parts[:steps]):
@@ -298,7 +299,7 @@ def test_a_path_of_any_length_leads_to_what_is_there(depth: int) -> None:
             assert rule.evaluate(nested(found)) is True
             assert rule.evaluate(nested(other)) is False
             for steps in range(depth):
-                for value in ({}, None, [5], "x", 0):
+                for value in strange:
                     assert rule.evaluate(nested(value, steps)) is False
     assert evaluate({">=": [{"var": ".".join(["0"] * depth)}, 5]}, json.loads("[" * depth + "5" + "]" * depth)) is True
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from automate_core.errors import RuleError, RuleLimitExceeded, RuleSyntaxError, UnknownOperationError, nearby
 from automate_core.rules.comparison_leaves import Comparison
+from automate_core.rules.extensions import EXTENSIONS
 from automate_core.rules.limits import MAX_DEPTH, MAX_INTEGER_BITS, MAX_NODES, MAX_TEXT_BYTES, Where, pointer
 from automate_core.rules.operators import Form, Operator
 
@@ -245,7 +246,14 @@ def _unknown(name: Any, where: Where, operators: Mapping[str, Operator]) -> Rule
     if not isinstance(name, str):
         return _refusal(RuleSyntaxError, f"has an operator that is not text but {type(name).__name__}", where)
     shown = name[:_SHOWN_NAME]
-    return _refusal(UnknownOperationError, f"uses the unknown operator {shown!r}", where, hint=nearby(shown, operators))
+    hint = _switched_off(name) or nearby(shown, operators)
+    return _refusal(UnknownOperationError, f"uses the unknown operator {shown!r}", where, hint=hint)
+
+
+def _switched_off(name: str) -> str:
+    """Say which extension has an operator that this engine lacks; nothing where none has it."""
+    group = next((group for group, names in EXTENSIONS.items() if name in names), None)
+    return f" The extension {group!r} has it, which is not turned on: add it to RULES.extensions." if group else ""
 
 
 def _arity(operator: Operator, given: int, where: Where) -> RuleError:
