@@ -1,10 +1,7 @@
 """Closures for the leaves of a rule: reading a variable, and computing with it and a constant.
 
-They make up most of every rule, so each shape is one closure: the comparison is written out, the constant's type is
-known, and the exact function is called only when the value has a type that the closure does not expect.
-
-A closure trusts that its keys are there until one is not: a subscript is faster than ``get``, but an exception costs
-more than both, so a closure meets one and no more.
+They make up most of every rule, so each shape is one closure: the constant's type is known, and the exact function is
+called only when the value has a type that the closure does not expect.
 """
 
 from __future__ import annotations

@@ -65,7 +65,8 @@ class Spine:
                 if name in _COMPARISONS:
                     found = read_comparison(name, given)
                     if found is not None:
-                        return {name: [{"var": found[0]}, given[1]]}, 4, False, found[1], True
+                        path, comparison = found
+                        return {name: [{"var": path}, comparison[2]]}, 4, False, comparison, True
                 elif given and (name == "and" or name == "or"):
                     return self._junction(name, given, where, room - 1, most)
         return self._other(rule, where, room, most)

@@ -194,7 +194,10 @@ def _usual_part(value: Any, operators: Mapping[str, Operator], room: int) -> tup
     if operator is None or operator.form is not _COMPARISON or operator.minimum > 2:
         return None
     found = read_comparison(name, given)
-    return None if found is None else ({name: [{"var": found[0]}, given[1]]}, 4)
+    if found is None:
+        return None
+    path, comparison = found
+    return {name: [{"var": path}, comparison[2]]}, 4
 
 
 def _place_single(name: str, frame: _Frame, stack: list[_Frame]) -> None:
