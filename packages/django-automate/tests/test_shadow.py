@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from automate.builder import definitions, workflow
+from automate.doctor import examine
 from automate.errors import InvalidDefinitionError, WorkflowNotFound
 from automate.events import emit_event, run_workflow
 from automate.matching import listeners
@@ -113,6 +114,33 @@ def test_a_promoted_version_is_checked_again_and_remembers_what_its_actions_are_
     old = WorkflowVersion.objects.get().lock
     assert promote("refunds").lock == WorkflowVersion.objects.get().lock != old
     assert WorkflowVersion.objects.get().lock["test.send"]["version"] == "2"
+
+
+def test_a_version_keeps_in_which_dialect_its_rules_were_published(configured: Any) -> None:
+    plain = {**refunds(50), "slug": "plain", "trigger": {"type": "manual"}}
+    first, _ = publish(refunds(50))
+    publish(plain)
+    assert first.lock["rules"] == {"dialect": "classic"}
+    assert [found for found in examine() if "RULES" in found.message + found.remedy] == []
+
+    configured(RULES={"dialect": "community"})
+    (told,) = [found for found in examine() if "RULES" in found.message]
+    assert (told.level, str(first) in told.message, "'classic'" in told.message) == ("warning", True, True)
+    assert publish(plain)[1] is False  # it has no rules
+    second, changed = publish(refunds(50))
+    assert (changed, second.version_num, second.hash == first.hash) == (True, 2, True)
+    assert publish(refunds(50)) == (second, False)
+    assert [found for found in examine() if "RULES" in found.message] == []
+
+
+def test_the_doctor_tells_rules_that_the_settings_have_no_operators_for_any_more(configured: Any) -> None:
+    configured(RULES={"extensions": ["text"]})
+    rule = {"==": [{"lower": {"var": "plan"}}, "gold"]}
+    publish(refunds(0, trigger={"type": "event", "event": "order.paid", "rule": rule}))
+    configured(RULES={})
+    (told,) = [found for found in examine() if "RULES" in found.message]
+    assert told.level == "error"
+    assert "The extension 'text' has it" in told.message
 
 
 def test_the_database_allows_one_shadow() -> None:

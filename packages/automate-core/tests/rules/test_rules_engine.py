@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import logging
 import marshal
 import subprocess
@@ -60,6 +61,9 @@ class Order(dict[str, Any]):
     def __missing__(self, key: str) -> Any:
         raise AssertionError("a rule asks for what is there")
 
+    def get(self, key: str, default: Any = None) -> Any:
+        raise AssertionError("a rule calls no method of the data")
+
 
 @pytest.mark.parametrize(
     ("value", "other"),
@@ -73,7 +77,9 @@ class Order(dict[str, Any]):
 def test_python_values_read_as_their_json(value: Any, other: Any) -> None:
     assert evaluate({"==": [{"var": "a"}, other]}, Order(a=value)) is True
     assert evaluate({"==": [{"var": "b"}, other]}, Order(a=value)) is False
-    assert explain({"==": [{"var": "a"}, other]}, {"a": value})["result"] is True
+    assert evaluate({"==": [{"var": "o.a"}, other]}, {"o": Order(a=value)}) is True
+    assert evaluate({"and": [{"==": [{"var": "a"}, other]}] * 4 + [{"var": "a"}]}, Order(a=value)) is True
+    assert explain({"==": [{"var": "a"}, other]}, Order(a=value))["result"] is True
 
 
 def test_log_passes_the_value_on_and_redacts_what_it_writes(caplog: pytest.LogCaptureFixture) -> None:
@@ -266,7 +272,7 @@ def test_a_failing_operator_is_named_with_its_place_wherever_it_stands(raised: E
 
 
 def test_a_rule_says_the_same_after_it_has_met_what_is_missing() -> None:
-    """Closures subscript until a key is missing, and ask from then on: all ways give the same."""
+    """Closures trust that they read objects until one is none, and ask from then on: all ways give the same."""
     whole: dict[str, Any] = {"a": 5, "t": "x", "p": {"q": {"r": 5}}}
     rules: list[Any] = [{name: [{"var": "a"}, 4]} for name in (">", ">=", "<", "<=", "==", "!=", "===", "!==")]
     rules += [{name: [{"var": "t"}, "x"]} for name in ("==", "!=", "===", "!==")]
@@ -275,6 +281,27 @@ def test_a_rule_says_the_same_after_it_has_met_what_is_missing() -> None:
     for rule in rules:
         used = compile_rule(rule)
         assert [used.evaluate(event) for event in events] == [compile_rule(rule).evaluate(event) for event in events]
+
+
+@pytest.mark.parametrize("depth", range(1, 13))
+def test_a_path_of_any_length_leads_to_what_is_there(depth: int) -> None:
+    parts = [f"p{number}" for number in range(depth)]
+    strange: list[Any] = [{}, None, [5], "x", 0]
+
+    def nested(value: Any, steps: int = depth) -> Any:
+        for part in reversed(parts[:steps]):
+            value = {part: value}
+        return value
+
+    for name, found, other in ((">=", 5, 4), ("==", 5, "x"), ("===", "x", 5)):
+        rule = compile_rule({name: [{"var": ".".join(parts)}, found]})
+        for _ in range(2):
+            assert rule.evaluate(nested(found)) is True
+            assert rule.evaluate(nested(other)) is False
+            for steps in range(depth):
+                for value in strange:
+                    assert rule.evaluate(nested(value, steps)) is False
+    assert evaluate({">=": [{"var": ".".join(["0"] * depth)}, 5]}, json.loads("[" * depth + "5" + "]" * depth)) is True
 
 
 def test_reading_adds_nothing_to_the_data() -> None:

@@ -303,8 +303,13 @@ def test_tests_of_texts_are_those_of_python(text: str, piece: str) -> None:
 
 def test_extensions_are_off_and_engines_are_kept() -> None:
     for name in ADDED:
-        with pytest.raises(UnknownOperationError):
-            compile_rule({name: [1, 2, 3][: ENGINE.operators[name].maximum]})
+        (group,) = [group for group, names in EXTENSIONS.items() if name in names]
+        told = rf"The extension '{group}' has it, .* RULES\.extensions"
+        with pytest.raises(UnknownOperationError, match=told) as caught:
+            compile_rule({"and": [{name: [1, 2, 3][: ENGINE.operators[name].maximum]}]})
+        assert caught.value.context == {"pointer": "/and/0"}
+        assert name in engine_for(extensions=[group]).operators
+    assert sorted(ADDED) == sorted(name for names in EXTENSIONS.values() for name in names)
     assert engine_for() is engine_for("classic", []) is engine_for(dialect="classic")
     assert engine_for(extensions=("text", "dates")) is engine_for(extensions=["dates", "text", "dates"])
     assert set(engine_for(extensions=["text"]).operators) - set(CLASSIC) == {

@@ -343,6 +343,28 @@ def test_what_a_secret_is_compared_with_is_not_shown(rule: Any) -> None:
     assert "234200" not in text
 
 
+TOKEN = "sk-" + "abcdefghijklmnop1234"
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"and": [{"==": [var("plan"), TOKEN]}, {"==": [var("plan"), "free"]}]},
+        {"==": [var("plan"), TOKEN]},
+        {"in": [var("plan"), [TOKEN, "free"]]},
+        {"==": [var(TOKEN), 1]},
+        {"and": [{"==": [var("note"), "x " * 30 + TOKEN]}, {"==": [var("note"), "y " * 35 + TOKEN]}]},
+        {"and": [{"==": [var("card"), 4111111111111111]}, {"==": [var("card"), 1]}]},
+    ],
+)
+def test_what_is_a_secret_by_its_form_is_not_shown(rule: Any) -> None:
+    schema = {"type": "object", "properties": {"plan": {"enum": ["free", "gold"]}}, "additionalProperties": False}
+    for findings in (lint(rule), lint(rule, schema)):
+        text = " ".join(finding.message for finding in findings)
+        assert "sk-" not in text
+        assert "411111" not in text
+
+
 def test_what_stands_beside_a_secret_is_shown() -> None:
     both = {"and": [{"==": [var("token"), "hunter2"]}, {"==": [var("token"), None]}]}
     rule = {"or": [{"and": [{">": [var("amount"), 5]}, {">": [var("amount"), 4]}]}, both]}

@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
+import pytest
 from automate_core.errors import RuleError
 from automate_core.rules import Engine, compile_rule, evaluate, explain, format_explanation
 from hypothesis import given
@@ -193,6 +195,39 @@ def test_fused_arrays_agree_with_what_they_are_made_of(items: list[Any], number:
     assert as_double(fused) == as_double(
         compile_rule({"reduce": [{"var": "list"}, step_by_step, start]}).value(context)
     )
+
+
+WITHOUT_SPINE = Engine({**OPERATORS, "!==": replace(OPERATORS["!=="])})
+"""Checks a rule first and compiles the copy, as an operator of the spine is not the classic one."""
+
+usual = st.builds(
+    lambda name, path, constant: {name: [{"var": path}, constant]},
+    st.sampled_from(["==", "===", "!=", "!==", ">", ">=", "<", "<="]),
+    st.sampled_from(PATHS),
+    scalars,
+)
+spines: st.SearchStrategy[Any] = st.recursive(
+    usual | rules | json_values,
+    lambda inner: st.builds(lambda name, items: {name: items}, st.sampled_from(["and", "or"]), st.lists(inner)),
+    max_leaves=8,
+)
+
+
+@given(rule=spines, context=contexts | json_values)
+def test_a_rule_is_the_same_compiled_in_one_walk_or_in_two(rule: Any, context: Any) -> None:
+    try:
+        expected = WITHOUT_SPINE.compile_rule(rule)
+    except RuleError as error:
+        refusal = error
+    else:
+        compiled = compile_rule(rule)
+        assert repr(compiled.spec) == repr(expected.spec)
+        assert compiled.evaluate(context) is expected.evaluate(context)
+        assert same(compiled.value(context), expected.value(context))
+        return
+    with pytest.raises(type(refusal)) as caught:
+        compile_rule(rule)
+    assert (str(caught.value), caught.value.context) == (str(refusal), refusal.context)
 
 
 def as_double(value: Any) -> Any:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from automate_core import settings
 from automate_core.errors import AutomateError
 from automate_core.outbox import JobStatus
 from automate_core.redaction import redact_text
 from automate_core.registry import registry
+
+if TYPE_CHECKING:
+    from automate.models import WorkflowVersion
 
 __all__ = ["Finding", "examine", "unapplied"]
 
@@ -167,10 +170,29 @@ def _workflows(using: str) -> Iterator[Finding]:
     stale = [definition.slug for definition, there in made if (definition.slug, definition.hash()) not in there]
     if stale:
         yield Finding("workflows", "warning", f"not published: {', '.join(stale)}", "python manage.py automate_sync")
+    for version in listening:
+        yield from _rules(version)
     for version in versions:
         for step in version.steps:
             yield from _step(f"{version} step {step['id']!r}", step)
     yield Finding("workflows", "ok", f"{len(versions)} live, {len(listening) - len(versions)} in shadow")
+
+
+def _rules(version: WorkflowVersion) -> Iterator[Finding]:
+    from automate.publish import foreign_dialect
+    from automate.runtime.versions import compiled
+
+    if dialect := foreign_dialect(version):
+        yield Finding(
+            "workflows",
+            "warning",
+            f"{version} was published when RULES.dialect was {dialect!r}: its rules mean something else now",
+            f"Publish it again if that is meant, or set RULES.dialect to {dialect!r}.",
+        )
+    try:
+        compiled(version)
+    except AutomateError as error:
+        yield Finding("workflows", "error", f"{version}: {error}", "Set RULES back, or publish rules that fit it.")
 
 
 def _step(where: str, step: dict[str, Any]) -> Iterator[Finding]:

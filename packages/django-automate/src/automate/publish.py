@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from automate_core import settings
 from automate_core.errors import PolicyError, WorkflowNotFound, nearby
 from automate_core.payload import content_hash
 from automate_core.registry import Registry, registry
@@ -23,7 +24,10 @@ from automate.rules import current_engine
 if TYPE_CHECKING:
     from automate.models import Workflow, WorkflowVersion
 
-__all__ = ["disable", "drop_shadow", "enable", "promote", "publish"]
+__all__ = ["disable", "drop_shadow", "enable", "foreign_dialect", "promote", "publish"]
+
+_RULES = "rules"
+"""Where the lock of a version says how its rules were read; the name of an action always has a dot."""
 
 
 def publish(
@@ -52,7 +56,7 @@ def publish(
 
     Returns:
         The version, and whether that changed anything: the same definition again does not, nor does a shadow of what
-        is live already.
+        is live already, unless ``RULES.dialect`` has changed what its rules mean.
 
     Raises:
         InvalidDefinitionError: If it cannot run; ``context["problems"]`` lists why, each with a JSON pointer.
@@ -69,7 +73,8 @@ def publish(
     with transaction.atomic():
         _take_turn()
         workflow = _find_or_make(data["slug"], name, tenant)
-        found = next((version for version in _standing(workflow).values() if version.hash == digest), None)
+        standing = [version for version in _standing(workflow).values() if version.hash == digest]
+        found = next((version for version in standing if not foreign_dialect(version)), None)
         if found is not None and (found.live or shadow):
             return found, False
         if found is not None:
@@ -261,9 +266,24 @@ def _note(version: WorkflowVersion, action: str, actor: str) -> None:
     )
 
 
+def foreign_dialect(version: WorkflowVersion) -> str:
+    """Return the dialect in which the rules of a version were published, if it is not the one of the settings.
+
+    Args:
+        version: The version.
+
+    Returns:
+        The dialect; empty where its rules mean what they meant, and where it has none.
+    """
+    dialect = str(version.lock.get(_RULES, {}).get("dialect", ""))
+    return "" if dialect == settings.current().rules.dialect else dialect
+
+
 def _lock(definition: WorkflowDefinition, registry: Registry) -> dict[str, Any]:
-    """Record what each action was when the version was published."""
-    lock = {}
+    """Record what each action was when the version was published, and what its rules meant."""
+    lock: dict[str, Any] = {}
+    if getattr(definition.trigger, "rule", None) is not None or any(step.condition for step in definition.steps):
+        lock[_RULES] = {"dialect": settings.current().rules.dialect}
     for step in definition.steps:
         _, spec = registry.get_action(step.action)
         lock[step.action] = {"version": spec.version, "schema": content_hash(spec.input_json_schema())}

@@ -6,6 +6,7 @@ decisive item ends the visit. Items are the context of the body: no scope is bui
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from automate_core.rules.arithmetic import add
@@ -14,6 +15,7 @@ from automate_core.rules.leaves import Closure
 from automate_core.rules.limits import Budget, Where
 
 __all__ = [
+    "COMPUTE",
     "all_items",
     "filter_items",
     "filter_numbers",
@@ -124,7 +126,7 @@ def map_numbers(
     Args:
         source: Gives the list.
         body: Computes with an item of any type.
-        compute: Computes with a list of whole numbers and a number.
+        compute: Computes with a list, the number, the largest magnitude and the body: see ``COMPUTE``.
         number: The number.
         most: The largest magnitude of an item for which the result is one that JavaScript knows.
         cost: The visits that one item costs.
@@ -138,11 +140,44 @@ def map_numbers(
         items = _enter(source(context, budget), budget, where)
         budget.visit(len(items) * cost)
         budget.produce(len(items))
-        if _are_whole(items, most):
-            return compute(items, number)
-        return [body(item, budget) for item in items]
+        return compute(items, number, most, body, budget)
 
     return run
+
+
+def _added(items: list[Any], number: int, most: int, body: Closure, budget: Budget) -> list[Any]:
+    usual, lowest = min(most, _USUAL), -min(most, _USUAL)
+    return [
+        item + number if type(item) is int and (lowest < item < usual or -most <= item <= most) else body(item, budget)
+        for item in items
+    ]
+
+
+def _subtracted(items: list[Any], number: int, most: int, body: Closure, budget: Budget) -> list[Any]:
+    usual, lowest = min(most, _USUAL), -min(most, _USUAL)
+    return [
+        item - number if type(item) is int and (lowest < item < usual or -most <= item <= most) else body(item, budget)
+        for item in items
+    ]
+
+
+def _multiplied(items: list[Any], number: int, most: int, body: Closure, budget: Budget) -> list[Any]:
+    usual, lowest = min(most, _USUAL), -min(most, _USUAL)
+    return [
+        item * number if type(item) is int and (lowest < item < usual or -most <= item <= most) else body(item, budget)
+        for item in items
+    ]
+
+
+_USUAL = 10**9
+"""Up to here Python compares whole numbers fastest."""
+
+COMPUTE: dict[str, Callable[[list[Any], int, int, Closure, Budget], list[Any]]] = {
+    "+": _added,
+    "-": _subtracted,
+    "*": _multiplied,
+}
+"""How Python computes with whole numbers, where JSONLogic says the same as long as the results are exact."""
 
 
 def all_items(source: Closure, body: Closure, cost: int, where: Where) -> Closure:

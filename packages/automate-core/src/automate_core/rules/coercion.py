@@ -21,11 +21,13 @@ from typing import Any
 from automate_core.rules.limits import Budget
 
 __all__ = [
+    "EXACT_DIGITS",
     "INFINITY",
     "JSON_TYPES",
     "MAX_EXACT",
     "NAN",
     "Number",
+    "coerced_number",
     "is_number",
     "json_number",
     "list_items",
@@ -63,7 +65,8 @@ _DECIMAL = r"[+-]?(?:Infinity|(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+
 _WHOLE_NUMBER = re.compile(rf"[{_SPACE}]*+(?:({_DECIMAL})|0([xX][0-9a-fA-F]+|[oO][0-7]+|[bB][01]+))?[{_SPACE}]*+")
 _LEADING_NUMBER = re.compile(rf"[{_SPACE}]*+({_DECIMAL})")
 _BASES = {"x": 16, "o": 8, "b": 2}
-_EXACT_DIGITS = 15
+EXACT_DIGITS = 15
+"""The most digits of a whole number of which JavaScript loses none, whatever they are."""
 _MAX_JSON_BITS = 1_024
 
 
@@ -191,21 +194,27 @@ def to_number(value: Any, budget: Budget | None = None) -> Number:
         The number; NaN where there is none.
     """
     kind = type(value)
+    return value if kind is int or kind is float else coerced_number(value, budget)
+
+
+def coerced_number(value: Any, budget: Budget | None = None) -> Number:
+    """Coerce what is no number as :func:`to_number` does; the arguments are the same."""
+    kind = type(value)
+    if kind is list:
+        if len(value) == 1 and type(item := value[0]) is int and -(10**9) < item < 10**9:
+            return item
+        return _list_number(value, budget)
     if kind is str:
-        if value.isdigit() and len(value) <= _EXACT_DIGITS and value.isascii():
+        if value and value[0] not in _NUMBER_STARTS:
+            return NAN
+        if value.isdigit() and len(value) <= EXACT_DIGITS and value.isascii():
             return int(value)
         return _text_number(value, budget)
-    if kind is int or kind is float:
-        return value  # type: ignore[no-any-return] # the type was just checked
     if value is None:
         return 0
-    if kind is list:
-        return _list_number(value, budget)
-    return NAN if kind is dict else _adapted_number(value, budget)
-
-
-def _adapted_number(value: Any, budget: Budget | None) -> Number:
-    if type(value) is bool:
+    if kind is dict:
+        return NAN
+    if kind is bool:
         return int(value)
     value = plain(value)
     if isinstance(value, list):
@@ -217,16 +226,11 @@ def _list_number(items: list[Any], budget: Budget | None) -> Number:
     """Read a list as the number that its text is: that of its only leaf, if there is one."""
     if len(items) != 1:
         return NAN if items else 0
-    item = items[0]
-    if type(item) is int and -MAX_EXACT <= item <= MAX_EXACT:
-        return item
     found = list(islice(_leaves(items, budget), 2))
     return _text_number(_leaf_text(found[0]), budget) if len(found) == 1 else NAN
 
 
 def _text_number(text: str, budget: Budget | None) -> Number:
-    if text and text[0] not in _NUMBER_STARTS:
-        return NAN
     if budget is not None:
         budget.scan_text(len(text))
     match = _WHOLE_NUMBER.fullmatch(text)
@@ -240,7 +244,7 @@ def _text_number(text: str, budget: Budget | None) -> Number:
 
 
 def _digits_number(digits: str) -> Number:
-    if len(digits) <= _EXACT_DIGITS and digits.isdecimal():
+    if len(digits) <= EXACT_DIGITS and digits.isdecimal():
         return int(digits)
     number = float(digits)
     if number.is_integer() and number != 0 and -MAX_EXACT <= number <= MAX_EXACT:

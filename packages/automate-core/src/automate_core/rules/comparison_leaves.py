@@ -1,4 +1,10 @@
-"""Closures for the comparison of a variable with a constant, by far the most frequent leaf of rules."""
+"""Closures for the comparison of a variable with a constant, by far the most frequent leaf of rules.
+
+Each comparison is written out, and so is the reading of a text of digits: a call would take as long as all the rest.
+
+A closure trusts that it looks into an object until it looks into something else: to ask for the type each time costs
+more than that, and an exception more than both, so a closure meets one and no more.
+"""
 
 from __future__ import annotations
 
@@ -6,61 +12,22 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from automate_core.rules.coercion import to_number
+from automate_core.rules.coercion import EXACT_DIGITS, coerced_number, to_number
 from automate_core.rules.comparisons import PAIRS
+from automate_core.rules.descents import below
 from automate_core.rules.leaves import Closure
 from automate_core.rules.limits import Budget
-from automate_core.rules.paths import step
+from automate_core.rules.paths import entry, find
 
-__all__ = ["COMPARE", "MIRRORED", "comparison_leaf", "exact_comparison", "item_leaf", "number_leaf"]
+__all__ = ["COMPARE", "MIRRORED", "Comparison", "comparison_leaf", "exact_comparison", "item_leaf", "number_leaf"]
 
 _Leaf = Callable[[str, Any, Callable[..., Any]], Closure]
 """Takes the key, the constant and the exact function."""
 
+_Leaves = dict[str, tuple[_Leaf, Callable[..., Any]]]
+"""By comparison, what makes the leaf, and the exact function."""
+
 _NUMBERS = frozenset({int, float})
-
-
-def _below(parents: tuple[str, ...], leaf: Closure) -> Closure:
-    """Go down a path before a leaf reads its key."""
-    if not parents:
-        return leaf
-    if len(parents) == 1:
-        parent = parents[0]
-
-        def child(context: Any, budget: Budget | None = None) -> Any:
-            return leaf(context.get(parent) if type(context) is dict else step(context, parent), budget)
-
-        return child
-
-    return _descend(parents, leaf)
-
-
-def _descend(parents: tuple[str, ...], leaf: Closure) -> Closure:
-    trusted = True
-
-    def descendant(context: Any, budget: Budget | None = None) -> Any:
-        nonlocal trusted
-        if trusted:
-            value = context
-            try:
-                for part in parents:
-                    if type(value) is not dict:
-                        break
-                    value = value[part]
-                else:
-                    return leaf(value, budget)
-            except KeyError:
-                trusted = False
-        for part in parents:
-            if type(context) is dict:
-                context = context.get(part)
-            elif context is None:
-                break
-            else:
-                context = step(context, part)
-        return leaf(context, budget)
-
-    return descendant
 
 
 COMPARE: dict[str, Callable[[Any, Any], Any]] = {
@@ -109,7 +76,25 @@ def _with_number(compare: Callable[[Any, Any], Any]) -> Callable[..., Any]:
     return compare_numbers
 
 
-_WITH_NUMBER = {name: _with_number(COMPARE[name]) for name in (">", ">=", "<", "<=")}
+def _equals_number(value: Any, number: Any, budget: Budget | None = None) -> bool:
+    if type(value) is int or type(value) is float:
+        return bool(value == number)
+    return value is not None and coerced_number(value, budget) == number
+
+
+def _differs_from_number(value: Any, number: Any, budget: Budget | None = None) -> bool:
+    return not _equals_number(value, number, budget)
+
+
+_WITH_NUMBER = {
+    **{name: _with_number(COMPARE[name]) for name in (">", ">=", "<", "<=")},
+    "==": _equals_number,
+    "!=": _differs_from_number,
+}
+
+
+Comparison = tuple[str, tuple[str, ...], Any]
+"""A comparison of a variable with a constant: its name, the path of the variable, and the constant, a scalar."""
 
 
 def comparison_leaf(name: str, parts: tuple[str, ...], constant: Any) -> Closure:
@@ -123,15 +108,9 @@ def comparison_leaf(name: str, parts: tuple[str, ...], constant: Any) -> Closure
     Returns:
         The closure; it gives a bool.
     """
-    exact = exact_comparison(name, constant)
-    kind = type(constant)
-    if kind is int or kind is float:
-        leaf = _NUMBER_LEAVES[name]
-    elif kind is str:
-        leaf = _TEXT_LEAVES.get(name, _any_leaf)
-    else:
-        leaf = _any_leaf
-    return _below(parts[:-1], leaf(parts[-1], constant, exact)) if len(parts) > 1 else leaf(parts[0], constant, exact)
+    make, exact = _LEAVES.get(type(constant), _OTHER_LEAVES)[name]
+    leaf = make(parts[-1], constant, exact)
+    return leaf if len(parts) == 1 else below(parts[:-1], leaf)
 
 
 def number_leaf(name: str, value_of: Closure, constant: Any) -> Closure:
@@ -176,100 +155,92 @@ def item_leaf(name: str, constant: Any) -> Closure:
 
 def _any_leaf(key: str, constant: Any, exact: Callable[..., Any]) -> Closure:
     def compare(context: Any, budget: Budget | None = None) -> Any:
-        value = context.get(key) if type(context) is dict else step(context, key)
-        return exact(value, constant, budget)
+        return exact(find(context, key), constant, budget)
 
     return compare
 
 
 def _number_at_least(key: str, constant: Any, _exact: Callable[..., Any]) -> Closure:
-    trusted: Any = dict
+    read = entry
 
     def compare(context: Any, budget: Budget | None = None) -> Any:
-        nonlocal trusted
-        if type(context) is trusted:
-            try:
-                value = context[key]
-            except KeyError:
-                trusted = value = None
-        else:
-            value = context.get(key) if type(context) is dict else step(context, key)
+        nonlocal read
+        try:
+            value = read(context, key)
+        except TypeError:
+            read, value = find, find(context, key)
         if type(value) is int or type(value) is float:
             return value >= constant
-        return to_number(value, budget) >= constant
+        if type(value) is str and value.isdigit() and value.isascii() and len(value) <= EXACT_DIGITS:
+            return int(value) >= constant
+        return coerced_number(value, budget) >= constant
 
     return compare
 
 
 def _number_greater(key: str, constant: Any, _exact: Callable[..., Any]) -> Closure:
-    trusted: Any = dict
+    read = entry
 
     def compare(context: Any, budget: Budget | None = None) -> Any:
-        nonlocal trusted
-        if type(context) is trusted:
-            try:
-                value = context[key]
-            except KeyError:
-                trusted = value = None
-        else:
-            value = context.get(key) if type(context) is dict else step(context, key)
+        nonlocal read
+        try:
+            value = read(context, key)
+        except TypeError:
+            read, value = find, find(context, key)
         if type(value) is int or type(value) is float:
             return value > constant
-        return to_number(value, budget) > constant
+        if type(value) is str and value.isdigit() and value.isascii() and len(value) <= EXACT_DIGITS:
+            return int(value) > constant
+        return coerced_number(value, budget) > constant
 
     return compare
 
 
 def _number_at_most(key: str, constant: Any, _exact: Callable[..., Any]) -> Closure:
-    trusted: Any = dict
+    read = entry
 
     def compare(context: Any, budget: Budget | None = None) -> Any:
-        nonlocal trusted
-        if type(context) is trusted:
-            try:
-                value = context[key]
-            except KeyError:
-                trusted = value = None
-        else:
-            value = context.get(key) if type(context) is dict else step(context, key)
+        nonlocal read
+        try:
+            value = read(context, key)
+        except TypeError:
+            read, value = find, find(context, key)
         if type(value) is int or type(value) is float:
             return value <= constant
-        return to_number(value, budget) <= constant
+        if type(value) is str and value.isdigit() and value.isascii() and len(value) <= EXACT_DIGITS:
+            return int(value) <= constant
+        return coerced_number(value, budget) <= constant
 
     return compare
 
 
 def _number_less(key: str, constant: Any, _exact: Callable[..., Any]) -> Closure:
-    trusted: Any = dict
+    read = entry
 
     def compare(context: Any, budget: Budget | None = None) -> Any:
-        nonlocal trusted
-        if type(context) is trusted:
-            try:
-                value = context[key]
-            except KeyError:
-                trusted = value = None
-        else:
-            value = context.get(key) if type(context) is dict else step(context, key)
+        nonlocal read
+        try:
+            value = read(context, key)
+        except TypeError:
+            read, value = find, find(context, key)
         if type(value) is int or type(value) is float:
             return value < constant
-        return to_number(value, budget) < constant
+        if type(value) is str and value.isdigit() and value.isascii() and len(value) <= EXACT_DIGITS:
+            return int(value) < constant
+        return coerced_number(value, budget) < constant
 
     return compare
 
 
 def _number_equal(key: str, constant: Any, exact: Callable[..., Any]) -> Closure:
-    trusted: Any = dict
+    read = entry
 
     def compare(context: Any, budget: Budget | None = None) -> Any:
-        nonlocal trusted
-        if type(context) is trusted:
-            try:
-                value = context[key]
-            except KeyError:
-                trusted = value = None
-        else:
-            value = context.get(key) if type(context) is dict else step(context, key)
+        nonlocal read
+        try:
+            value = read(context, key)
+        except TypeError:
+            read, value = find, find(context, key)
         if type(value) is int or type(value) is float:
             return value == constant
         return exact(value, constant, budget)
@@ -278,17 +249,14 @@ def _number_equal(key: str, constant: Any, exact: Callable[..., Any]) -> Closure
 
 
 def _number_unequal(key: str, constant: Any, exact: Callable[..., Any]) -> Closure:
-    trusted: Any = dict
+    read = entry
 
     def compare(context: Any, budget: Budget | None = None) -> Any:
-        nonlocal trusted
-        if type(context) is trusted:
-            try:
-                value = context[key]
-            except KeyError:
-                trusted = value = None
-        else:
-            value = context.get(key) if type(context) is dict else step(context, key)
+        nonlocal read
+        try:
+            value = read(context, key)
+        except TypeError:
+            read, value = find, find(context, key)
         if type(value) is int or type(value) is float:
             return value != constant
         return exact(value, constant, budget)
@@ -297,17 +265,14 @@ def _number_unequal(key: str, constant: Any, exact: Callable[..., Any]) -> Closu
 
 
 def _text_equal(key: str, constant: Any, exact: Callable[..., Any]) -> Closure:
-    trusted: Any = dict
+    read = entry
 
     def compare(context: Any, budget: Budget | None = None) -> Any:
-        nonlocal trusted
-        if type(context) is trusted:
-            try:
-                value = context[key]
-            except KeyError:
-                trusted = value = None
-        else:
-            value = context.get(key) if type(context) is dict else step(context, key)
+        nonlocal read
+        try:
+            value = read(context, key)
+        except TypeError:
+            read, value = find, find(context, key)
         if type(value) is str:
             return value == constant
         return exact(value, constant, budget)
@@ -316,17 +281,14 @@ def _text_equal(key: str, constant: Any, exact: Callable[..., Any]) -> Closure:
 
 
 def _text_unequal(key: str, constant: Any, exact: Callable[..., Any]) -> Closure:
-    trusted: Any = dict
+    read = entry
 
     def compare(context: Any, budget: Budget | None = None) -> Any:
-        nonlocal trusted
-        if type(context) is trusted:
-            try:
-                value = context[key]
-            except KeyError:
-                trusted = value = None
-        else:
-            value = context.get(key) if type(context) is dict else step(context, key)
+        nonlocal read
+        try:
+            value = read(context, key)
+        except TypeError:
+            read, value = find, find(context, key)
         if type(value) is str:
             return value != constant
         return exact(value, constant, budget)
@@ -334,19 +296,22 @@ def _text_unequal(key: str, constant: Any, exact: Callable[..., Any]) -> Closure
     return compare
 
 
-_NUMBER_LEAVES: dict[str, _Leaf] = {
-    ">=": _number_at_least,
-    ">": _number_greater,
-    "<=": _number_at_most,
-    "<": _number_less,
-    "==": _number_equal,
-    "===": _number_equal,
-    "!=": _number_unequal,
-    "!==": _number_unequal,
+_OTHER_LEAVES: _Leaves = {name: (_any_leaf, exact) for name, exact in PAIRS.items()}
+_TEXT_LEAVES: _Leaves = {
+    **_OTHER_LEAVES,
+    "==": (_text_equal, PAIRS["=="]),
+    "===": (_text_equal, PAIRS["==="]),
+    "!=": (_text_unequal, PAIRS["!="]),
+    "!==": (_text_unequal, PAIRS["!=="]),
 }
-_TEXT_LEAVES: dict[str, _Leaf] = {
-    "==": _text_equal,
-    "===": _text_equal,
-    "!=": _text_unequal,
-    "!==": _text_unequal,
+_NUMBER_LEAVES: _Leaves = {
+    ">=": (_number_at_least, PAIRS[">="]),
+    ">": (_number_greater, PAIRS[">"]),
+    "<=": (_number_at_most, PAIRS["<="]),
+    "<": (_number_less, PAIRS["<"]),
+    "==": (_number_equal, _equals_number),
+    "===": (_number_equal, PAIRS["==="]),
+    "!=": (_number_unequal, _differs_from_number),
+    "!==": (_number_unequal, PAIRS["!=="]),
 }
+_LEAVES: dict[type, _Leaves] = {int: _NUMBER_LEAVES, float: _NUMBER_LEAVES, str: _TEXT_LEAVES}

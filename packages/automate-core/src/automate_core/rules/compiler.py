@@ -13,6 +13,8 @@ from typing import Any
 from automate_core.errors import ConfigurationError
 from automate_core.rules import arrays, comparison_leaves, conditions, leaves
 from automate_core.rules.coercion import MAX_EXACT, truthy
+from automate_core.rules.comparison_leaves import Comparison
+from automate_core.rules.conditions import Condition
 from automate_core.rules.display import log_value
 from automate_core.rules.leaves import Closure
 from automate_core.rules.limits import MAX_DEPTH, Budget, Where
@@ -127,9 +129,8 @@ class Compiler:
             ((name, written),) = rule.items()
             form = self._operators[name].form
             if type(written) is list and written and (form is Form.AND or form is Form.OR):
-                tests = [self.test(item, (where, name, at)) for at, item in enumerate(written)]
-                join = conditions.all_hold if form is Form.AND else conditions.one_holds
-                return join(written, tests)
+                tests = [self._compared(item) or self.test(item, (where, name, at)) for at, item in enumerate(written)]
+                return conditions.join(tests, form is Form.OR)
         part, boolean = self.compile(rule, where)
         return part if boolean else _truth(part)
 
@@ -226,16 +227,27 @@ class Compiler:
         if not given:
             return _constant(None), False
         name = operator.name
-        closures: list[Closure] = []
+        found: list[Condition] = []
         decided = True
         for at, item in enumerate(given):
-            closure, boolean = self.compile(item, (where, name, at if listed else None))
-            closures.append(closure)
-            decided = decided and boolean
-        if not decided:
-            return conditions.first_value(closures, operator.form is Form.OR), False
-        join = conditions.all_hold if operator.form is Form.AND else conditions.one_holds
-        return join(given, closures), True
+            condition: Condition | None = self._compared(item)
+            if condition is None:
+                condition, boolean = self.compile(item, (where, name, at if listed else None))
+                decided = decided and boolean
+            found.append(condition)
+        return conditions.join(found, operator.form is Form.OR, decided), decided
+
+    def _compared(self, rule: Any) -> Comparison | None:
+        """Take the comparison of a variable with a constant apart; None for anything else."""
+        if type(rule) is not dict or not rule:
+            return None
+        ((name, given),) = rule.items()
+        if type(given) is not list or len(given) != 2 or name not in comparison_leaves.COMPARE:
+            return None
+        path, kind = constant_path(given[0]), type(given[1])
+        if not path or kind is dict or kind is list or self._operators[name].form is not Form.COMPARISON:
+            return None
+        return name, path, given[1]
 
     def _if(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> _Part:
         places: list[Where] = [(where, operator.name, at if listed else None) for at in range(len(given))]
@@ -246,7 +258,7 @@ class Compiler:
             result, result_boolean = self.compile(given[at + 1], places[at + 1])
             boolean = boolean and result_boolean
             branches.append((self.test(given[at], places[at]), result))
-        return _choose(branches, last), boolean
+        return conditions.choose(branches, last), boolean
 
     def _var(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> _Part:
         path = constant_path({"var": given[:1]})
@@ -302,9 +314,9 @@ class Compiler:
         name, number = _item_and_number(given[1])
         if operator.form is Form.FILTER and name in comparison_leaves.COMPARE:
             return arrays.filter_numbers(source, body, comparison_leaves.COMPARE[name], number, cost, where), False
-        if operator.form is Form.MAP and name in leaves.COMPUTE and 0 < number <= MAX_EXACT:
+        if operator.form is Form.MAP and name in arrays.COMPUTE and 0 < number <= MAX_EXACT:
             most = MAX_EXACT // number if name == "*" else MAX_EXACT - number
-            return arrays.map_numbers(source, body, leaves.COMPUTE[name], number, most, cost, where), False
+            return arrays.map_numbers(source, body, arrays.COMPUTE[name], number, most, cost, where), False
         return _ARRAY_FORMS[operator.form](source, body, cost, where), operator.boolean
 
     def _reduce(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> _Part:
@@ -369,24 +381,6 @@ def _not(test: Closure) -> Closure:
         return not test(context, budget)
 
     return fails
-
-
-def _choose(branches: list[tuple[Closure, Closure]], last: Closure) -> Closure:
-    if len(branches) == 1:
-        ((condition, result),) = branches
-
-        def either(context: Any, budget: Budget | None = None) -> Any:
-            return result(context, budget) if condition(context, budget) else last(context, budget)
-
-        return either
-
-    def choose(context: Any, budget: Budget | None = None) -> Any:
-        for condition, result in branches:
-            if condition(context, budget):
-                return result(context, budget)
-        return last(context, budget)
-
-    return choose
 
 
 def _binary(function: Callable[..., Any], first: Closure, second: Closure) -> Closure:

@@ -14,7 +14,9 @@ from automate_core.rules.explain import Explainer, Prepared
 from automate_core.rules.failures import Failure, ScopedBudget
 from automate_core.rules.leaves import Closure
 from automate_core.rules.limits import Budget
+from automate_core.rules.lone_leaves import lone_leaf
 from automate_core.rules.operators import CLASSIC, Operator
+from automate_core.rules.spine import Spine
 from automate_core.rules.syntax import check, copy_spec
 
 __all__ = ["DEFAULT", "CompiledRule", "Engine", "compile_rule", "evaluate", "explain"]
@@ -25,7 +27,6 @@ _MAX_KEPT = 128
 _MAX_SEEN = 1_024
 _MAX_RESULT_PARTS = 250_000
 _MAX_RESULT_DEPTH = 500
-_set = object.__setattr__
 
 
 class _Evaluate(Protocol):
@@ -50,8 +51,8 @@ class CompiledRule:
     """What explains it, from its first explanation on."""
 
     def __init__(self, engine: Engine, spec: Any, evaluate: Any, value: Closure) -> None:
-        _set(self, "evaluate", evaluate)
-        _set(self, "_made", (engine, spec, value))
+        _set_evaluate(self, evaluate)
+        _set_made(self, (engine, spec, value))
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:
         raise AttributeError("a compiled rule never changes: compile another one")
@@ -101,8 +102,14 @@ class CompiledRule:
         if prepared is None or not prepared.is_current:
             engine, spec, _ = self._made
             prepared = engine._explainer.prepare(spec)
-            _set(self, "_prepared", prepared)
+            _set_prepared(self, prepared)
         return prepared.explain(context)
+
+
+# What is read-only for everybody is set through the slots themselves.
+_set_evaluate, _set_made, _set_prepared = (
+    CompiledRule.__dict__[slot].__set__ for slot in ("evaluate", "_made", "_prepared")
+)
 
 
 class Engine:
@@ -116,7 +123,7 @@ class Engine:
         ConfigurationError: If an operator is filed under another name than its own, or replaces one of JSONLogic.
     """
 
-    __slots__ = ("_compiler", "_explainer", "_fails", "_kept", "_operators", "_seen")
+    __slots__ = ("_compiler", "_explainer", "_fails", "_kept", "_operators", "_seen", "_spine")
 
     def __init__(self, operators: Mapping[str, Operator] = CLASSIC) -> None:
         for name, operator in operators.items():
@@ -129,6 +136,7 @@ class Engine:
         self._kept: dict[bytes, CompiledRule] = {}
         self._seen: dict[int, None] = {}
         self._compiler = Compiler(self._operators)
+        self._spine = Spine(self._operators, self._compiler) if Spine.serves(self._operators) else None
         self._explainer = Explainer(self._operators, self._compiler)
 
     def __repr__(self) -> str:
@@ -160,10 +168,19 @@ class Engine:
 
     def compile_rule(self, rule_spec: Any) -> CompiledRule:
         """Compile a rule; see :func:`compile_rule`."""
-        return self._compiled(*check(rule_spec, self._operators))
+        found = None if self._spine is None else self._spine.part(rule_spec)
+        if found is None:
+            return self._compiled(*check(rule_spec, self._operators))
+        spec, nodes, budgeted, condition, boolean = found
+        if isinstance(condition, tuple):
+            value = lone_leaf(*condition)
+            return CompiledRule(self, spec, value, value)
+        return self._ready(spec, nodes, budgeted, condition, boolean)
 
     def _compiled(self, spec: Any, nodes: int, budgeted: bool) -> CompiledRule:
-        value, boolean = self._compiler.compile(spec)
+        return self._ready(spec, nodes, budgeted, *self._compiler.compile(spec))
+
+    def _ready(self, spec: Any, nodes: int, budgeted: bool, value: Closure, boolean: bool) -> CompiledRule:
         if self._fails:
             value = _placed(value)
             return CompiledRule(self, spec, _unbudgeted(value), value)

@@ -1,10 +1,7 @@
 """Closures for the leaves of a rule: reading a variable, and computing with it and a constant.
 
-They make up most of every rule, so each shape is one closure: the comparison is written out, the constant's type is
-known, and the exact function is called only when the value has a type that the closure does not expect.
-
-A closure trusts that its keys are there until one is not: a subscript is faster than ``get``, but an exception costs
-more than both, so a closure meets one and no more.
+They make up most of every rule, so each shape is one closure: the constant's type is known, and the exact function is
+called only when the value has a type that the closure does not expect.
 """
 
 from __future__ import annotations
@@ -18,7 +15,7 @@ from automate_core.rules.coercion import MAX_EXACT, plain, truthy
 from automate_core.rules.limits import Budget
 from automate_core.rules.paths import MISSING, step, walk
 
-__all__ = ["COMPUTE", "Closure", "arithmetic_leaf", "membership_leaf", "read", "read_or", "truth_leaf"]
+__all__ = ["Closure", "arithmetic_leaf", "membership_leaf", "read", "read_or", "truth_leaf"]
 
 Closure = Callable[..., Any]
 """Takes the context and, optionally, the budget of the evaluation; gives a JSON value."""
@@ -180,13 +177,6 @@ def _key_arithmetic(key: str, number: Any, compute: Callable[[Any, Any], Any], e
 
     return compute_key
 
-
-COMPUTE: dict[str, Callable[[list[int], int], list[int]]] = {
-    "+": lambda items, number: [item + number for item in items],
-    "-": lambda items, number: [item - number for item in items],
-    "*": lambda items, number: [item * number for item in items],
-}
-"""How Python computes with whole numbers, where JSONLogic says the same as long as the results are exact."""
 
 _ARITHMETIC: dict[str, tuple[Callable[[Any, Any], Any], Callable[..., Any]]] = {
     "+": (operator.add, arithmetic.add),

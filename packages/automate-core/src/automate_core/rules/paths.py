@@ -5,12 +5,13 @@ There is no way from a path to an attribute or a method: ``a.length`` and ``a.__
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from automate_core.rules.coercion import plain, to_text
 from automate_core.rules.limits import Budget
 
-__all__ = ["MISSING", "lookup", "split", "step", "walk"]
+__all__ = ["MISSING", "entry", "find", "lookup", "split", "step", "walk"]
 
 _SEQUENCES = (list, str)
 _MAX_COMPUTED_PATH = 4_096
@@ -27,6 +28,10 @@ class _Missing:
 
 MISSING: Final = _Missing()
 """Nothing is there; not the same as null."""
+
+entry: Final[Callable[..., Any]] = dict.get
+"""Reads a key of a dict, and what is stored even where a subclass has methods of its own. What is no dict raises a
+:class:`TypeError`: that is faster than asking for the type first."""
 
 
 def split(path: Any) -> tuple[str, ...]:
@@ -57,10 +62,15 @@ def step(value: Any, part: str) -> Any:
     return None if found is MISSING else found
 
 
+def find(value: Any, part: str) -> Any:
+    """Go one step down, faster than :func:`step` where that is a key of a dict; the arguments are the same."""
+    return value.get(part) if type(value) is dict else step(value, part)
+
+
 def _enter(value: Any, part: str) -> Any:
     value = plain(value)
     if isinstance(value, dict):
-        return value.get(part, MISSING)
+        return entry(value, part, MISSING)
     if isinstance(value, _SEQUENCES) and _is_position(part):
         position = int(part)
         return value[position] if position < len(value) else MISSING

@@ -11,10 +11,12 @@ from itertools import islice, pairwise
 from typing import Any
 
 from automate_core.errors import RuleError, RuleLimitExceeded, RuleSyntaxError, UnknownOperationError, nearby
+from automate_core.rules.comparison_leaves import Comparison
+from automate_core.rules.extensions import EXTENSIONS
 from automate_core.rules.limits import MAX_DEPTH, MAX_INTEGER_BITS, MAX_NODES, MAX_TEXT_BYTES, Where, pointer
 from automate_core.rules.operators import Form, Operator
 
-__all__ = ["check", "copy_spec", "operands"]
+__all__ = ["check", "copy_spec", "operands", "read_comparison"]
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 _CONTAINERS = (dict, list, tuple)
@@ -42,12 +44,13 @@ def operands(rule: dict[str, Any]) -> tuple[str, list[Any], bool]:
     return (name, written, True) if type(written) is list else (name, [written], False)
 
 
-def check(rule: Any, operators: Mapping[str, Operator]) -> tuple[Any, int, bool]:
+def check(rule: Any, operators: Mapping[str, Operator], depth: int = 0) -> tuple[Any, int, bool]:
     """Refuse what must not be compiled, and copy the rest.
 
     Args:
         rule: Any value.
         operators: The operators that exist.
+        depth: The operators and lists around it.
 
     Returns:
         A copy, made of plain Python types only, so that changing the original later changes nothing; the number of its
@@ -58,14 +61,14 @@ def check(rule: Any, operators: Mapping[str, Operator]) -> tuple[Any, int, bool]
         UnknownOperationError: If it uses an operator that does not exist.
         RuleLimitExceeded: If it is too deep or too large.
     """
-    usual = _usual_part(rule, operators, MAX_DEPTH)
-    return _walk(rule, operators) if usual is None else (*usual, False)
+    usual = _usual_part(rule, operators, MAX_DEPTH - depth)
+    return _walk(rule, operators, depth) if usual is None else (*usual, False)
 
 
-def _walk(rule: Any, operators: Mapping[str, Operator]) -> tuple[Any, int, bool]:
+def _walk(rule: Any, operators: Mapping[str, Operator], around: int) -> tuple[Any, int, bool]:
     root: list[Any] = [None]
     stack: list[_Frame] = []
-    _place(rule, 1, None, None, root, 0, stack)
+    _place(rule, around + 1, None, None, root, 0, stack)
     nodes = 1
     budgeted = False
     while stack:
@@ -139,10 +142,34 @@ def _may_read_lists(operator: Operator, items: Any) -> bool:
     return any(isinstance(first, _CONTAINERS) and isinstance(second, _CONTAINERS) for first, second in pairwise(items))
 
 
-def _variable_path(value: dict[Any, Any]) -> str | None:
-    """Read a variable that is written in the usual way, without a list; None for any other object."""
-    path = value.get("var") if len(value) == 1 else None
-    return path if type(path) is str and len(path) <= _SHORT_TEXT else None
+def read_comparison(name: str, given: list[Any]) -> tuple[str, Comparison] | None:
+    """Read the comparison of a variable with a short constant, as usually written.
+
+    Args:
+        name: The comparison.
+        given: Its operands, not checked.
+
+    Returns:
+        The path of the variable as it is written, and the comparison; None for any other.
+    """
+    if len(given) != 2:
+        return None
+    read, constant = given
+    path = read.get("var") if type(read) is dict and len(read) == 1 else None
+    if type(path) is not str or not path or len(path) > _SHORT_TEXT or not _is_short(constant):
+        return None
+    if "." not in path:
+        return path, (name, (path,), constant)
+    parts = (*path.split("."),)
+    return None if len(parts) > MAX_DEPTH else (path, (name, parts, constant))
+
+
+def _is_short(constant: Any) -> bool:
+    if type(constant) is str:
+        return len(constant) <= _SHORT_TEXT
+    if type(constant) is int:
+        return -_SHORT_INTEGER < constant < _SHORT_INTEGER
+    return constant is None or type(constant) is bool or (type(constant) is float and math.isfinite(constant))
 
 
 def _usual_part(value: Any, operators: Mapping[str, Operator], room: int) -> tuple[dict[str, Any], int] | None:
@@ -161,18 +188,16 @@ def _usual_part(value: Any, operators: Mapping[str, Operator], room: int) -> tup
     ((name, given),) = value.items()
     if name == "var":
         return ({"var": given}, 2) if type(given) is str and len(given) <= _SHORT_TEXT else None
-    if type(given) is not list or len(given) != 2 or type(given[0]) is not dict or type(name) is not str:
+    if type(given) is not list or type(name) is not str:
         return None
-    operator, path = operators.get(name), _variable_path(given[0])
-    if operator is None or path is None or operator.form is not _COMPARISON or operator.minimum > 2:
+    operator = operators.get(name)
+    if operator is None or operator.form is not _COMPARISON or operator.minimum > 2:
         return None
-    return ({name: [{"var": path}, given[1]]}, 4) if _is_short(given[1]) else None
-
-
-def _is_short(constant: Any) -> bool:
-    if type(constant) is str:
-        return len(constant) <= _SHORT_TEXT
-    return type(constant) is int and -_SHORT_INTEGER < constant < _SHORT_INTEGER
+    found = read_comparison(name, given)
+    if found is None:
+        return None
+    path, comparison = found
+    return {name: [{"var": path}, comparison[2]]}, 4
 
 
 def _place_single(name: str, frame: _Frame, stack: list[_Frame]) -> None:
@@ -224,7 +249,14 @@ def _unknown(name: Any, where: Where, operators: Mapping[str, Operator]) -> Rule
     if not isinstance(name, str):
         return _refusal(RuleSyntaxError, f"has an operator that is not text but {type(name).__name__}", where)
     shown = name[:_SHOWN_NAME]
-    return _refusal(UnknownOperationError, f"uses the unknown operator {shown!r}", where, hint=nearby(shown, operators))
+    hint = _switched_off(name) or nearby(shown, operators)
+    return _refusal(UnknownOperationError, f"uses the unknown operator {shown!r}", where, hint=hint)
+
+
+def _switched_off(name: str) -> str:
+    """Say which extension has an operator that this engine lacks; nothing where none has it."""
+    group = next((group for group, names in EXTENSIONS.items() if name in names), None)
+    return f" The extension {group!r} has it, which is not turned on: add it to RULES.extensions." if group else ""
 
 
 def _arity(operator: Operator, given: int, where: Where) -> RuleError:

@@ -185,7 +185,7 @@ class Migration(migrations.Migration):
                 ('concurrency', models.JSONField(blank=True, null=True)),
                 ('retry', models.JSONField(blank=True, null=True)),
                 ('hash', models.CharField(db_index=True, help_text='Of the canonical definition.', max_length=64)),
-                ('lock', models.JSONField(default=dict, help_text='Version and schema hash of each action, taken at publish.')),
+                ('lock', models.JSONField(default=dict, help_text='Each action, and the dialect of the rules, as published.')),
                 ('trigger_event', models.CharField(blank=True, default='', help_text='Event type or pattern.', max_length=200)),
                 ('live', models.BooleanField(default=None, null=True)),
                 ('shadow', models.BooleanField(default=None, help_text='Whether it is asked about events and never run.', null=True)),

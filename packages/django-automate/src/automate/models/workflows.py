@@ -73,7 +73,7 @@ class WorkflowVersion(ImmutableModel, ListeningModel):
     concurrency = models.JSONField(null=True, blank=True)
     retry = models.JSONField(null=True, blank=True)
     hash = models.CharField(max_length=64, db_index=True, help_text="Of the canonical definition.")
-    lock = models.JSONField(default=dict, help_text="Version and schema hash of each action, taken at publish.")
+    lock = models.JSONField(default=dict, help_text="Each action, and the dialect of the rules, as published.")
     trigger_event = models.CharField(max_length=200, blank=True, default="", help_text="Event type or pattern.")
     # NULLs are distinct in a unique constraint on every database, so this allows one live version and any number of
     # others, where a partial index would leave MySQL out.

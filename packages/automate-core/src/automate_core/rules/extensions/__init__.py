@@ -15,15 +15,15 @@ from automate_core.rules.operators import Operator
 
 __all__ = ["EXTENSIONS", "find_extension", "load"]
 
-EXTENSIONS: Mapping[str, str] = MappingProxyType(
+EXTENSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "dates": "automate_core.rules.extensions.dates",
-        "ranges": "automate_core.rules.extensions.ranges",
-        "regex": "automate_core.rules.extensions.regex",
-        "text": "automate_core.rules.extensions.text",
+        "dates": ("date", "date_add", "date_diff", "date_part"),
+        "ranges": ("between", "length"),
+        "regex": ("matches",),
+        "text": ("lower", "upper", "trim", "starts_with", "ends_with"),
     }
 )
-"""The groups by name, and the module of each, whose ``OPERATORS`` holds what it adds."""
+"""The groups by name, and the names of what each adds: ``OPERATORS`` of the module that has its name."""
 
 
 def find_extension(name: str) -> str:
@@ -37,7 +37,7 @@ def find_extension(name: str) -> str:
     """
     if name not in EXTENSIONS:
         raise ConfigurationError(f"There is no extension {name!r} of rules; there are {', '.join(EXTENSIONS)}.")
-    return EXTENSIONS[name]
+    return f"{__name__}.{name}"
 
 
 def load(names: Iterable[str]) -> list[Operator]:

@@ -1,10 +1,11 @@
-"""Constants of rules that stand beside a secret: as an explanation hides its value, no finding shows them."""
+"""Constants of rules that are secrets or stand beside one: as an explanation hides its value, no finding shows them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from automate_core._redaction.keys import extra_keys
+from automate_core.redaction import redact
 from automate_core.rules.display import REDACTED
 from automate_core.rules.ledger import names_secret
 from automate_core.rules.paths import split
@@ -18,7 +19,7 @@ _NAMING = frozenset({"missing", "missing_some"})
 
 
 def conceal(rule: Any, is_secret: bool = False) -> Any:
-    """Return a rule without the constants that tell about a secret; null, true and false tell nothing.
+    """Return a rule without the constants that are secrets or tell about one; null, true and false tell nothing.
 
     Args:
         rule: A checked rule, or a constant.
@@ -27,13 +28,13 @@ def conceal(rule: Any, is_secret: bool = False) -> Any:
     if type(rule) is list:
         return [conceal(item, is_secret) for item in rule]
     if type(rule) is not dict or not rule:
-        return REDACTED if is_secret and rule is not None and type(rule) is not bool else rule
+        return REDACTED if is_secret and rule is not None and type(rule) is not bool else redact(rule)
     name, given, listed = operands(rule)
     if name in _NAMING:
-        return rule
+        return redact(rule)
     beside = is_secret or reads_secret(rule)
     if name == "var":
-        parts = [*given[:1], *(conceal(part, beside) for part in given[1:])]
+        parts = [*redact(given[:1]), *(conceal(part, beside) for part in given[1:])]
     else:
         # The conditions of an "and" are compared with something of their own.
         parts = [conceal(part, is_secret if name in _JUNCTIONS and type(part) is dict else beside) for part in given]

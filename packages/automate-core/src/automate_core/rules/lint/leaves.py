@@ -8,6 +8,7 @@ from datetime import date, datetime, time
 from typing import Any, NamedTuple
 
 from automate_core.errors import nearby
+from automate_core.redaction import redact, redact_text
 from automate_core.rules.coercion import is_number
 from automate_core.rules.display import REDACTED
 from automate_core.rules.lint.concealment import reads_secret
@@ -73,11 +74,11 @@ class Comparison(NamedTuple):
     @property
     def label(self) -> str:
         """The variable, for sentences."""
-        return ".".join(self.path) or "the value itself"
+        return redact_text(".".join(self.path)) or "the value itself"
 
     def quote(self, value: Any) -> str:
         """Write a value of the variable, or one that it is compared with, for sentences."""
-        return REDACTED if self.is_secret and value is not None and type(value) is not bool else quote(value)
+        return REDACTED if self.is_secret and value is not None and type(value) is not bool else quote(redact(value))
 
 
 def check_path(path: Path, place: Place, pointer: str) -> Iterator[Finding]:
@@ -92,11 +93,10 @@ def check_path(path: Path, place: Place, pointer: str) -> Iterator[Finding]:
         The finding that there is not.
     """
     for at, part in enumerate(path):
-        objection = place.objection(part)
-        if objection is not None:
-            where = f"{'.'.join(path[:at])!r}" if at else "the schema"
-            said = f"the schema of {where}" if at else where
-            message = f"There is no variable {'.'.join(path)!r}: {said} {objection}"
+        if place.objection(part) is not None:
+            shown = [redact_text(name) for name in path]
+            said = f"the schema of {'.'.join(shown[:at])!r}" if at else "the schema"
+            message = f"There is no variable {'.'.join(shown)!r}: {said} {place.objection(shown[at])}"
             yield Finding("unknown-variable", Severity.ERROR, pointer, message)
             return
         place = place.beneath((part,))
