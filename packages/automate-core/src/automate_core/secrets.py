@@ -4,21 +4,26 @@ A reference is text that names a secret: ``$secret:API_KEY``, ``$env:DATABASE_UR
 ``$aws:prod/billing#api_key``; ``@7`` at the end pins a version. Definitions, connections and settings hold references,
 never secrets. They are resolved as late as possible, and every value that was resolved is hidden by the redactor from
 then on.
+
+A step of a workflow gets a :class:`SecretValue`, where the policy allows it, and the access is recorded
+(:meth:`Resolver.secret`); code of the application calls :func:`resolve`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
 from automate_core import settings as settings_module
 from automate_core._references import SCHEMES
+from automate_core._secret_access import AccessRecord, SecretAccess, ensure_permitted, is_listed
 from automate_core._secret_ref import SecretRef, is_reference
+from automate_core._secret_value import SecretValue
 from automate_core.errors import (
     AutomateError,
     ConfigurationError,
@@ -36,9 +41,12 @@ from automate_core.settings import SecretSettings
 
 __all__ = [
     "SCHEMES",
+    "AccessRecord",
     "Resolver",
+    "SecretAccess",
     "SecretBackend",
     "SecretRef",
+    "SecretValue",
     "aresolve",
     "is_reference",
     "resolve",
@@ -125,6 +133,8 @@ class Resolver:
         registry: Where backends are registered; left out, the default registry.
         config: The settings of secrets; left out, those in force at each call.
         backends: Backends by scheme that are used instead of the registered ones, for tests.
+        on_access: Called with each access of a step, granted or denied, before the step gets the secret. Where it
+            raises, the step gets none: what cannot be recorded is not handed out.
     """
 
     def __init__(
@@ -133,7 +143,9 @@ class Resolver:
         registry: Registry | None = None,
         config: SecretSettings | None = None,
         backends: Mapping[str, SecretBackend] | None = None,
+        on_access: Callable[[AccessRecord], None] | None = None,
     ) -> None:
+        self.on_access = on_access
         self._registry = registry
         self._config = config
         self._given = dict(backends or {})
@@ -162,7 +174,7 @@ class Resolver:
             SecretNotFoundError: If there is no such secret.
             SecretBackendUnavailable: If its backend is not installed, or cannot be asked now.
         """
-        ref = self._authorized(ref)
+        ref = self.ensure_permitted(ref)
         with _explained(ref):
             backend = self._backend_for(ref)
             return _accept(ref, backend.get(ref.path, field=ref.field, version=ref.version, tenant=tenant))
@@ -180,10 +192,85 @@ class Resolver:
         Raises:
             SecretError: As :meth:`resolve` does.
         """
-        ref = self._authorized(ref)
+        ref = self.ensure_permitted(ref)
         with _explained(ref):
             backend = self._backend_for(ref)
             return _accept(ref, await backend.aget(ref.path, field=ref.field, version=ref.version, tenant=tenant))
+
+    def secret(self, ref: str | SecretRef, access: SecretAccess) -> SecretValue:
+        """Return the secret that a reference in a workflow names, for one of its steps.
+
+        A tenant's run reads the tenant's secret. Where the tenant has none, it reads the installation's if
+        ``SECRETS.shared`` lists the reference; it never reads another tenant's.
+
+        Args:
+            ref: The reference.
+            access: For which step.
+
+        Returns:
+            The secret. From now on the redactor hides it.
+
+        Raises:
+            SecretError: As :meth:`resolve` does.
+            SecretAccessDenied: If ``SECRETS.allow`` or ``SECRETS.access`` does not allow it.
+            SecretBackendUnavailable: If its backend cannot be asked now, or the access cannot be recorded.
+        """
+        ref = SecretRef(ref)
+        try:
+            self.ensure_permitted(ref, access)
+        except SecretAccessDenied as denial:
+            self._record(AccessRecord(ref, access, denial=denial))
+            raise
+        with _explained(ref):
+            value, owner = self._for_tenant(ref, access.tenant)
+        self._record(AccessRecord(ref, access, owner=owner))
+        return value
+
+    def ensure_permitted(self, ref: str | SecretRef, access: SecretAccess | None = None) -> SecretRef:
+        """Refuse a reference that the settings do not allow; nothing is resolved and nothing recorded.
+
+        Args:
+            ref: The reference.
+            access: For which step; left out, the application itself asks, which ``SECRETS.access`` is not about.
+
+        Returns:
+            The reference.
+
+        Raises:
+            SecretError: If this is no reference.
+            SecretAccessDenied: If ``SECRETS.allow`` or ``SECRETS.access`` does not allow it.
+        """
+        ref = SecretRef(ref)
+        ensure_permitted(ref, access, self.config)
+        return ref
+
+    def _for_tenant(self, ref: SecretRef, tenant: str) -> tuple[SecretValue, str]:
+        """Return a secret, and whose it is."""
+        backend = self._backend_for(ref)
+        get = partial(backend.get, ref.path, field=ref.field, version=ref.version)
+        if not tenant or not backend.supports_tenants:
+            return SecretValue(_accept(ref, get())), ""
+        try:
+            own = get(tenant=tenant)
+        except SecretNotFoundError as error:
+            if not is_listed(str(ref), self.config.shared):
+                raise SecretNotFoundError(
+                    f"{error.message} SECRETS.shared does not list the reference, so the installation's own is not read.",
+                    context=error.context,
+                ) from error
+            return SecretValue(_accept(ref, get())), ""
+        return SecretValue(_accept(ref, own)), tenant
+
+    def _record(self, record: AccessRecord) -> None:
+        if self.on_access is None:
+            return
+        try:
+            self.on_access(record)
+        except Exception as error:
+            raise SecretBackendUnavailable(
+                f"{record.ref}: the access cannot be recorded ({type(error).__name__}), so the secret is not used.",
+                context={"reference": str(record.ref)},
+            ) from error
 
     def check(self) -> list[str]:
         """Look for what is wrong with the configured backend.
@@ -195,15 +282,6 @@ class Resolver:
             return self._backend("secret").check()
         except AutomateError as error:
             return [error.message]
-
-    def _authorized(self, ref: str | SecretRef) -> SecretRef:
-        ref = SecretRef(ref)
-        unpinned = str(ref).partition("@")[0]
-        if not any(fnmatchcase(text, pattern) for text in (str(ref), unpinned) for pattern in self.config.allow):
-            raise SecretAccessDenied(
-                f"{ref} may not be resolved: SECRETS.allow does not list it.", context={"reference": str(ref)}
-            )
-        return ref
 
     def _backend_for(self, ref: SecretRef) -> SecretBackend:
         backend = self._backend(ref.scheme)

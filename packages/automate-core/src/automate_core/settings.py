@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from automate_core._secret_access import SecretRule
 from automate_core._secret_ref import is_reference
 from automate_core.errors import ConfigurationError, nearby
 from automate_core.redaction import remember
@@ -28,6 +29,7 @@ __all__ = [
     "RagSettings",
     "RetentionSettings",
     "RulesSettings",
+    "SecretRule",
     "SecretSettings",
     "Settings",
     "WorkerSettings",
@@ -209,6 +211,12 @@ class SecretSettings(_Section):
     backend: str = Field("env", description='What $secret: means: "env", "db" or the dotted path of a backend class.')
     prefix: str = Field("AUTOMATE_", description="Prefix of the environment variables that $secret: reads with env.")
     allow: tuple[str, ...] = Field(("*",), description='References that may be resolved, such as "$secret:*".')
+    access: tuple[SecretRule, ...] = Field(
+        (), description="Which steps may use which secrets; what no rule is about follows SECRETS.allow alone."
+    )
+    shared: tuple[str, ...] = Field(
+        (), description="References that the runs of a tenant read from the installation where the tenant has none."
+    )
     keys: dict[str, str] = Field(
         default_factory=dict,
         repr=False,
