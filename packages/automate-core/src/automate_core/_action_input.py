@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic.errors import PydanticUserError
+from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ErrorType
 
 from automate_core._redaction.shapes import REDACTED
@@ -73,7 +74,7 @@ def validate(schema: Schema, data: Any, *, what: str) -> Any:
     try:
         model = schema.model_validate(data)
     except ValidationError as error:
-        raise _refusal(error, what) from None
+        raise _refusal(error.errors(include_url=False, include_input=False)[0], what) from None
     dumped = model.model_dump(mode="json", by_alias=True)
     return _keep(dumped, model.model_dump(by_alias=True, context=KEEP_SECRETS)) if _has_secrets(schema) else dumped
 
@@ -92,12 +93,14 @@ def ensure_may_fit(schema: Schema, data: Mapping[str, Any], *, what: str) -> Non
     if isinstance(schema, Mapping):
         _ensure_fits(schema, replaced(dict(data), lambda _: UNKNOWN), what)
         return
+    if any(validator.info.mode != "after" for validator in schema.__pydantic_decorators__.model_validators.values()):
+        return  # it may take the fields from anywhere in the input, a secret included
     try:
         schema.model_validate(revealed(dict(data)))
     except ValidationError as error:
-        # One error that the right secret may avoid is enough: it may be all that is wrong, as with a union.
-        if all(_is_certain(problem) for problem in error.errors(include_url=False)):
-            raise _refusal(error, what) from None
+        certain = [problem for problem in error.errors(include_url=False) if _is_certain(problem, data)]
+        if certain:
+            raise _refusal(certain[0], what) from None
 
 
 def error_text(error: BaseException) -> str:
@@ -118,18 +121,21 @@ def _ensure_fits(schema: Mapping[str, Any], data: Any, what: str) -> None:
         raise InvalidInputError(f"{what}: {problem}", context={"pointer": problem.pointer})
 
 
-def _refusal(error: ValidationError, what: str) -> InvalidInputError:
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    pointer = _pointer(first["loc"])
-    return InvalidInputError(f"{what}: {pointer or '/'}: {first['msg']}", context={"pointer": pointer})
+def _refusal(problem: ErrorDetails, what: str) -> InvalidInputError:
+    pointer = _pointer(problem["loc"])
+    return InvalidInputError(f"{what}: {pointer or '/'}: {problem['msg']}", context={"pointer": pointer})
 
 
 def _pointer(loc: tuple[int | str, ...]) -> str:
     return "".join(f"/{part}" for part in loc)
 
 
-def _is_certain(problem: Any) -> bool:
-    return problem["type"] in _OF_KEYS or (problem["type"] in _OF_ONE_VALUE and not _holds_secret(problem["input"]))
+def _is_certain(problem: ErrorDetails, data: Mapping[str, Any]) -> bool:
+    """Whether an error of a field comes from the keys that there are, or from a value without secrets, and no other."""
+    kind, loc = problem["type"], problem["loc"]
+    if kind in _OF_KEYS and len(loc) == 1:
+        return True
+    return kind in _OF_ONE_VALUE and bool(loc) and loc[0] in data and not _holds_secret(data[str(loc[0])])
 
 
 def _holds_secret(value: Any) -> bool:
@@ -137,7 +143,7 @@ def _holds_secret(value: Any) -> bool:
         return any(_holds_secret(child) for child in value.values())
     if isinstance(value, (list, tuple)):
         return any(_holds_secret(child) for child in value)
-    return isinstance(value, RevealedText)
+    return isinstance(value, SecretValue)
 
 
 def _as_text(data: Any) -> Any:

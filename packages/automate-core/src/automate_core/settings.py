@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -368,7 +368,11 @@ def _explain(problem: Any) -> str:
         return f"{name}: unknown setting. Write it nested: {{{section!r}: {{{key!r}: …}}}}."
     model: Any = Settings
     for part in path[:-1]:
-        model = next((f.annotation for n, f in model.model_fields.items() if part in (n, f.alias)), model)
+        fields = getattr(model, "model_fields", None)
+        if fields is None:  # the name or the number of one of several sections
+            model = next(kind for kind in get_args(model) if hasattr(kind, "model_fields"))
+        else:
+            model = next((f.annotation for n, f in fields.items() if part in (n, f.alias)), model)
     known = [field.alias or key for key, field in getattr(model, "model_fields", {}).items()]
     return f"{name}: unknown setting.{nearby(path[-1], known)}"
 
