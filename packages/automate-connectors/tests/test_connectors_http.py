@@ -65,7 +65,7 @@ def test_secrets_go_out_wherever_they_stand_and_are_shown_nowhere(server: Any) -
     assert sent == [f"Bearer {SECRET}", "12345", SECRET]
     assert (first.path, first.json) == ("/a?n=12345", {"k": [SECRET]})
     assert second.body == f"k={SECRET}&n=12345".encode()
-    with pytest.raises(InvalidInputError, match="X-Broken holds a control character") as refused:
+    with pytest.raises(InvalidInputError, match="x-broken holds a control character") as refused:
         call({"url": server.url, "headers": {"X-Broken": secret + "\n"}})
     assert SECRET not in str(refused.value)
 
