@@ -68,7 +68,7 @@ def test_a_token_of_the_input_goes_first_and_none_is_an_error(slack: Any) -> Non
 
 
 def test_a_token_is_a_secret_and_a_text_is_none(slack: Any) -> None:
-    with pytest.raises(InvalidInputError, match="/token: .*not the secret itself"):
+    with pytest.raises(InvalidInputError, match=r"/token: .*not the secret itself"):
         post(slack, token="xoxb-other")
     assert not slack.requests
     config = {"token": SecretValue(TOKEN), "base_url": SecretValue(f"{slack.url}/api/")}

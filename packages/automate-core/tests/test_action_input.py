@@ -13,7 +13,16 @@ from automate_core.connectors import ActionSpec, Connector, revealed
 from automate_core.errors import AutomateError, InvalidInputError, PermanentError
 from automate_core.redaction import REDACTED, redact, remember
 from automate_core.secrets import SecretValue
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretBytes, SecretStr, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretBytes,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 SECRET = "hunter2-hunter2"
 SHORT = "hunt"
@@ -193,7 +202,7 @@ UNKNOWN = SecretValue("$secret:TOKEN")
         ({"amount": 1, "means": {"kind": "card"}, "token": UNKNOWN}, "/means/"),
     ],
 )
-def test_what_is_wrong_whatever_the_secrets_are_is_refused_before_they_are_resolved(data: Any, says: str | None) -> None:
+def test_what_is_wrong_anyway_is_refused_before_secrets_are_resolved(data: Any, says: str | None) -> None:
     spec = ActionSpec("pay", Payment)
     if says is None:
         spec.ensure_may_fit(data)

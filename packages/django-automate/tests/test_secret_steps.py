@@ -58,6 +58,11 @@ def run(definition: dict[str, Any], payload: dict[str, Any] | None = None, **opt
     return ExecutionRun.objects.get(execution_id=execution_id)
 
 
+def error_of(row: ExecutionRun | StepRun) -> dict[str, Any]:
+    assert row.error is not None
+    return dict(row.error)
+
+
 def attempt(definition: dict[str, Any], payload: Any = None, **options: Any) -> Attempt:
     """One attempt by itself, as a worker makes it."""
     workflow = compile_workflow(parse(definition))
@@ -130,7 +135,7 @@ def test_a_secret_in_clear_is_refused_when_it_is_published_and_when_it_comes_wit
     assert [problem["pointer"] for problem in refused.value.context["problems"]] == ["/steps/0/params/token"]
     assert "hunter2" not in str(refused.value)
     found = run(define({"token": "{{ event.payload.token }}"}), {"token": "$secret:API_KEY"})
-    assert found.error["code"] == "invalid_input"
+    assert error_of(found)["code"] == "invalid_input"
     assert not called
 
 
@@ -140,7 +145,7 @@ def test_an_action_that_returns_the_object_is_told_so(actions: Any) -> None:
         return {"token": token}
 
     found = run(define({"token": "$secret:API_KEY"}))
-    assert "returned what is not JSON" in found.error["message"]
+    assert "returned what is not JSON" in error_of(found)["message"]
     assert KEY not in everything()
 
 
@@ -163,9 +168,9 @@ def test_what_is_wrong_anyway_is_refused_before_a_secret_is_resolved(actions: An
     def call(token: SecretValue, number: int) -> None: ...
 
     definition = define({"token": "$secret:API_KEY", "number": "{{ event.payload.n }}"})
-    assert run(definition, {"n": "many"}).error["code"] == "invalid_input"
+    assert error_of(run(definition, {"n": "many"}))["code"] == "invalid_input"
     configured(POLICY={"connector_allowlist": ["flow"]})
-    assert run(definition, {"n": 1}).error["code"] == "connector_not_allowed"
+    assert error_of(run(definition, {"n": 1}))["code"] == "connector_not_allowed"
 
 
 @pytest.mark.usefixtures("unresolved")
@@ -301,7 +306,7 @@ def test_only_the_step_that_a_rule_names_gets_the_secret(actions: Any, configure
         run(define({"key": "Bearer $env:AUTOMATE_API_KEY"}, slug="news"), tenant="acme"),
     ]
     for found in denied:
-        assert (found.status, found.error["code"]) == ("FAILED", "secret_access_denied")
+        assert (found.status, error_of(found)["code"]) == ("FAILED", "secret_access_denied")
         assert found.steps.count() == 1  # it is not tried again
     assert not called
     assert {action for action, _, _ in trail()} == {"secret.denied"}
@@ -331,8 +336,8 @@ def test_a_tenant_gets_its_own_secret(actions: Any, configured: Any, monkeypatch
     for tenant in ("", "acme"):
         assert run(definition, tenant=tenant).status == "SUCCESS"
     found = run(definition, tenant="globex")
-    assert found.error["code"] == "secret_not_found"
-    assert "SECRETS.shared" in found.error["message"]
+    assert error_of(found)["code"] == "secret_not_found"
+    assert "SECRETS.shared" in error_of(found)["message"]
     configured(SECRETS={"shared": ["$secret:KEY"]})
     assert run(definition, tenant="globex").status == "SUCCESS"
     assert got == ["of the installation", "of the tenant acme", "of the installation"]
@@ -406,7 +411,8 @@ FAILURES = [nested, grouped, noted, invalid]
 
 
 @pytest.mark.parametrize(
-    ("fail", "asynchronous"), [*((fail, asynchronous) for fail in FAILURES for asynchronous in (False, True)), (leaving, False)]
+    ("fail", "asynchronous"),
+    [*((fail, asynchronous) for fail in FAILURES for asynchronous in (False, True)), (leaving, False)],
 )
 def test_whatever_an_action_raises_shows_no_secret(
     actions: Any, work: Any, fail: Callable[[str], None], asynchronous: bool
@@ -467,12 +473,12 @@ def test_a_worker_denies_what_no_rule_allows_and_shows_it_to_nobody(workers: Wor
     runs = {run.execution.version.workflow.slug: run for run in ExecutionRun.objects.all()}
     wait_for(lambda: runs["may-not"].status == "FAILED")
     denied = runs["may-not"]
-    assert denied.error["code"] == "secret_access_denied"
+    assert error_of(denied)["code"] == "secret_access_denied"
     assert runs["may"].status == "SUCCESS"
     assert workers.trace() == [KEY]  # the one that may has called the action, and nobody else
     step = denied.steps.get()
     assert (step.status, step.input) == ("FAILED", {"name": "$env:THE_KEY"})
-    assert "$env:THE_KEY may not be used by 'crash.trace' in workflow 'may-not'" in step.error["message"]
+    assert "$env:THE_KEY may not be used by 'crash.trace' in workflow 'may-not'" in error_of(step)["message"]
     assert sorted(trail()) == [
         ("secret.denied", "secret:$env:THE_KEY", f"run:{denied.pk}"),
         ("secret.read", "secret:$env:THE_KEY", f"run:{runs['may'].pk}"),

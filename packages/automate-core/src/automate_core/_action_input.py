@@ -17,7 +17,7 @@ from automate_core._secret_value import KEEP_SECRETS, RevealedText, SecretValue,
 from automate_core.errors import InvalidInputError
 from automate_core.schema import UNKNOWN, check
 
-__all__ = ["ensure_may_fit", "error_text", "read", "validate"]
+__all__ = ["ensure_may_fit", "read", "validate"]
 
 Schema = Mapping[str, Any] | type[BaseModel]
 
@@ -103,18 +103,6 @@ def ensure_may_fit(schema: Schema, data: Mapping[str, Any], *, what: str) -> Non
             raise _refusal(certain[0], what) from None
 
 
-def error_text(error: BaseException) -> str:
-    """Return what an exception says; of pydantic's, without the input, which it cuts: half a secret is not recognised.
-
-    Args:
-        error: The exception.
-    """
-    if not isinstance(error, ValidationError):
-        return str(error)
-    problems = error.errors(include_url=False, include_input=False, include_context=False)
-    return "; ".join(f"{_pointer(problem['loc']) or '/'}: {problem['msg']}" for problem in problems)
-
-
 def _ensure_fits(schema: Mapping[str, Any], data: Any, what: str) -> None:
     problem = check(schema, data)
     if problem is not None:
@@ -122,12 +110,8 @@ def _ensure_fits(schema: Mapping[str, Any], data: Any, what: str) -> None:
 
 
 def _refusal(problem: ErrorDetails, what: str) -> InvalidInputError:
-    pointer = _pointer(problem["loc"])
+    pointer = "".join(f"/{part}" for part in problem["loc"])
     return InvalidInputError(f"{what}: {pointer or '/'}: {problem['msg']}", context={"pointer": pointer})
-
-
-def _pointer(loc: tuple[int | str, ...]) -> str:
-    return "".join(f"/{part}" for part in loc)
 
 
 def _is_certain(problem: ErrorDetails, data: Mapping[str, Any]) -> bool:

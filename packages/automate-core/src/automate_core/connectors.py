@@ -15,9 +15,10 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
-from automate_core._action_input import ensure_may_fit, error_text, read, validate
+from automate_core._action_input import ensure_may_fit, read
 from automate_core._secret_value import revealed
 from automate_core.errors import AutomateError, PermanentError, UnknownActionError, nearby
+from automate_core.redaction import redact_text
 
 __all__ = ["ActionContext", "ActionSpec", "Connector", "TriggerSpec", "revealed"]
 
@@ -222,7 +223,9 @@ class Connector:
         """
         if isinstance(exc, AutomateError):
             return exc
-        return PermanentError(f"{type(exc).__name__}: {error_text(exc)}", context={"exception": type(exc).__qualname__})
+        return PermanentError(
+            f"{type(exc).__name__}: {redact_text(exc)}", context={"exception": type(exc).__qualname__}
+        )
 
     def call(self, action: str, input_data: Mapping[str, Any]) -> Any:
         """Validate the input, run one action and normalise its error, as the runtime does.

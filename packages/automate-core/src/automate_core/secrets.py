@@ -254,10 +254,10 @@ class Resolver:
             own = get(tenant=tenant)
         except SecretNotFoundError as error:
             if not is_listed(str(ref), self.config.shared):
-                raise SecretNotFoundError(
-                    f"{error.message} SECRETS.shared does not list the reference, so the installation's own is not read.",
-                    context=error.context,
-                ) from error
+                text = (
+                    f"{error.message} The installation's own is not read: SECRETS.shared does not list the reference."
+                )
+                raise SecretNotFoundError(text, context=error.context) from error
             return SecretValue(_accept(ref, get())), ""
         return SecretValue(_accept(ref, own)), tenant
 

@@ -14,15 +14,16 @@ class AutomateConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Install settings, checks, job handlers, and what the audit log is told; import every app's ``automations``."""
+        """Install settings, checks, job handlers and what is audited; import every app's ``automations``."""
         from automate_core.secrets import resolver
         from automate_outbox.dead import dead_letters_changed
 
-        from automate import checks, conf, dead_letters, secret_access  # noqa: F401 - importing checks registers them
+        from automate import checks, conf, dead_letters  # noqa: F401 - importing checks registers them
+        from automate._secret_access import record_access
         from automate.worker.handlers import register_handlers
 
         conf.install()
         register_handlers()
         dead_letters_changed.connect(dead_letters.audit, dispatch_uid="automate.dead_letters")
-        resolver.on_access = secret_access.record_access
+        resolver.on_access = record_access
         autodiscover_modules("automations")

@@ -284,7 +284,7 @@ def _joined(parts: list[tuple[str | Evaluate, bool]]) -> _Render:
     def render(context: dict[str, Any], work: Work, resolve_ref: _Resolve | None) -> Any:
         joined: Any = ""
         for part, names_secret in parts:
-            piece = part if isinstance(part, str) else _as_text(part(context, work), work)
+            piece: Any = part if isinstance(part, str) else _as_text(part(context, work), work)
             if names_secret and resolve_ref is not None:
                 piece = resolve_ref(piece)
             work.take(text_size(piece.reveal() if isinstance(piece, SecretValue) else piece))

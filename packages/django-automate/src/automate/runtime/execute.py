@@ -17,10 +17,10 @@ from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from automate_core import settings
-from automate_core.connectors import ActionContext, ActionSpec, Connector, error_text
+from automate_core.connectors import ActionContext, ActionSpec, Connector
 from automate_core.errors import ArtifactError, AutomateError, ErrorCodes, PermanentError, StepTimeout, TransientError
 from automate_core.payload import canonical_json
-from automate_core.redaction import redact
+from automate_core.redaction import redact, redact_text
 from automate_core.registry import Registry
 from automate_core.secrets import SecretAccess, SecretValue, resolver
 from automate_core.workflow.definition import StepDefinition
@@ -342,7 +342,7 @@ def _as_json(output: Any, action: str) -> Any:
 def _wrap(failure: BaseException) -> AutomateError:
     name = type(failure).__name__
     try:
-        text = f"{name}: {error_text(failure)}"
+        text = f"{name}: {redact_text(failure)}"
     except BaseException:  # noqa: BLE001 - an exception that cannot even be shown is still an outcome of the step
         text = f"{name} was raised."
     error: AutomateError = PermanentError(text, code=ErrorCodes.STEP_FAILED, context={"type": name})
