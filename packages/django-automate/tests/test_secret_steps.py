@@ -372,6 +372,32 @@ def test_a_rule_that_names_nothing_is_an_error_of_the_settings(configured: Any) 
         get_settings()
 
 
+class Broken(MemoryBackend):
+    def get(self, path: str, **options: Any) -> str:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT * FROM there_is_no_such_table")
+        return ""
+
+
+def test_within_a_transaction_of_the_caller_nothing_breaks_it_and_denials_stay(
+    actions: Any, configured: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @actions("call")
+    def call(key: str, more: str = "") -> None: ...
+
+    configured(SECRETS={"access": [RULE]})
+    monkeypatch.setitem(resolver._given, "vault", Broken(SecretSettings()))
+    with transaction.atomic():
+        broken = run(define({"key": "$vault:kv/a"}, slug="broken", retry={"max_attempts": 1}))
+        denied = run(define({"key": "$secret:OTHER", "more": "$secret:API_KEY"}, slug="news"))
+        codes = [error_of(found)["code"] for found in (broken, denied)]
+        assert codes == ["secret_backend_unavailable", "secret_access_denied"]
+    assert trail() == [
+        ("secret.read", "secret:$secret:OTHER", f"run:{denied.pk}"),
+        ("secret.denied", "secret:$secret:API_KEY", f"run:{denied.pk}"),
+    ]
+
+
 # -- what an action lets out ------------------------------------------------------------------------------------------
 
 

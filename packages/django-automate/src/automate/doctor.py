@@ -195,18 +195,17 @@ def _read(ref: str, workflow: str, action: str) -> None:
     from automate_core.errors import SecretAccessDenied
     from automate_core.secrets import SecretAccess, resolver
 
-    denial: SecretAccessDenied | None = None
+    denials: list[SecretAccessDenied] = []
     # A pattern matches itself, so it can stand for the tenants that it allows.
     for tenant in ("", *(pattern for rule in resolver.config.access for pattern in rule.tenants)):
         try:
             resolver.ensure_permitted(ref, SecretAccess(workflow, action.partition(".")[0], action, tenant))
-        except SecretAccessDenied as denied:
-            denial = denial or denied
+        except SecretAccessDenied as denial:
+            denials.append(denial)
         else:
             resolver.resolve(ref)
             return
-    assert denial is not None  # noqa: S101 - there is one tenant at least
-    raise denial
+    raise denials[0]
 
 
 def _artifacts(using: str) -> Iterator[Finding]:

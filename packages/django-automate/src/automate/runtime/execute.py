@@ -18,7 +18,15 @@ from uuid import UUID
 
 from automate_core import settings
 from automate_core.connectors import ActionContext, ActionSpec, Connector
-from automate_core.errors import ArtifactError, AutomateError, ErrorCodes, PermanentError, StepTimeout, TransientError
+from automate_core.errors import (
+    ArtifactError,
+    AutomateError,
+    ErrorCodes,
+    PermanentError,
+    SecretAccessDenied,
+    StepTimeout,
+    TransientError,
+)
 from automate_core.payload import canonical_json
 from automate_core.redaction import redact, redact_text
 from automate_core.registry import Registry
@@ -307,8 +315,18 @@ def _with_secrets(attempt: Attempt, spec: ActionSpec) -> dict[str, Any]:
     spec.ensure_may_fit(render(resolve_ref=SecretValue))
     if attempt.cancelled.is_set() or time.monotonic() > attempt.deadline:
         raise _timeout(attempt)
-    params: dict[str, Any] = render(resolve_ref=cache(lambda ref: resolver.secret(ref, access)))
+    params: dict[str, Any] = render(resolve_ref=cache(partial(_secret, access)))
     return params
+
+
+def _secret(access: SecretAccess, ref: str) -> SecretValue:
+    """Resolve one reference; a backend that fails takes no transaction of the caller along, and no record is lost."""
+    with contained():
+        try:
+            return resolver.secret(ref, access)
+        except SecretAccessDenied as error:
+            denial = error
+    raise denial
 
 
 def _call(prepared: Prepared) -> Any:
