@@ -121,6 +121,7 @@ def type_name(annotation: Any) -> str:
         ("typing.", ""),
         ("decimal.", ""),
         ("automate_core.settings.", ""),
+        ("automate_core._secret_access.", ""),
         (", ...", ""),
         ("tuple", "list"),
     ):

@@ -14,6 +14,7 @@ from automate_acme_weather.connector import AcmeWeather
 from automate_core import settings
 from automate_core.errors import ConfigurationError, InvalidInputError, PermanentError, RateLimited, SSRFBlocked
 from automate_core.registry import registry
+from automate_core.secrets import SecretValue
 from automate_core.testing.connectors import ConnectorContract
 
 API_KEY = "acme-key-for-tests"
@@ -84,7 +85,9 @@ def test_the_weather_is_told(config: dict[str, Any]) -> None:
 
 def test_a_step_may_bring_the_key(config: dict[str, Any]) -> None:
     connector = registry.get_connector("acme_weather")(config={"base_url": config["base_url"]})
-    assert connector.call("current", {"city": "Oslo", "api_key": API_KEY})["celsius"] == 11.5
+    assert connector.call("current", {"city": "Oslo", "api_key": SecretValue(API_KEY)})["celsius"] == 11.5
+    with pytest.raises(InvalidInputError, match="not the secret itself"):
+        connector.call("current", {"city": "Oslo", "api_key": API_KEY})
 
 
 def test_failures_say_whether_to_try_again(config: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from automate_core.errors import (
     SSRFBlocked,
     TransientError,
 )
+from automate_core.secrets import SecretValue
 from automate_core.testing.connectors import ConnectorContract
 
 SECRET = "sk-live-1234567890"  # gitleaks:allow - not a credential of anything
@@ -50,6 +51,23 @@ def test_the_answer_is_returned_without_what_is_private_or_changes(server: Any) 
     }  # fmt: skip
     assert call({"url": server.url, "method": "get"}) == call({"url": server.url})
     assert not {"set-cookie", "date", "www-authenticate", "content-length"} & set(call({"url": server.url})["headers"])
+
+
+def test_secrets_go_out_wherever_they_stand_and_are_shown_nowhere(server: Any) -> None:
+    server.routes["/a"] = server.answer(body={})
+    secret, number = SecretValue(SECRET), SecretValue("12345")
+    headers = {"Authorization": "Bearer " + secret, "X-Number": number}
+    config = {"base_url": server.url, "headers": {"X-Api-Key": secret}}
+    call({"url": "/a", "method": "POST", "headers": headers, "params": {"n": number}, "json": {"k": [secret]}}, config)
+    call({"url": server.url + "/a", "method": "POST", "form": {"k": secret, "n": number}})
+    first, second = server.requests
+    sent = [first.headers[name] for name in ("authorization", "x-number", "x-api-key")]
+    assert sent == [f"Bearer {SECRET}", "12345", SECRET]
+    assert (first.path, first.json) == ("/a?n=12345", {"k": [SECRET]})
+    assert second.body == f"k={SECRET}&n=12345".encode()
+    with pytest.raises(InvalidInputError, match="x-broken holds a control character") as refused:
+        call({"url": server.url, "headers": {"X-Broken": secret + "\n"}})
+    assert SECRET not in str(refused.value)
 
 
 @pytest.mark.parametrize(

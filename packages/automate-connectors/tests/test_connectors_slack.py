@@ -15,6 +15,7 @@ from automate_core.errors import (
     RateLimited,
     TransientError,
 )
+from automate_core.secrets import SecretValue
 from automate_core.testing.connectors import ConnectorContract
 
 TOKEN = "xoxb-not-a-real-token"
@@ -58,12 +59,20 @@ def test_a_message_is_posted(slack: Any) -> None:
 
 
 def test_a_token_of_the_input_goes_first_and_none_is_an_error(slack: Any) -> None:
-    post(slack, token="xoxb-other")
+    post(slack, token=SecretValue("xoxb-other"))
     assert slack.requests[0].headers["authorization"] == "Bearer xoxb-other"
     assert "token" not in slack.requests[0].json
     with pytest.raises(ConfigurationError, match="no token"):
         post(slack, configured="")
     assert len(slack.requests) == 1
+
+
+def test_a_token_is_a_secret_and_a_text_is_none(slack: Any) -> None:
+    with pytest.raises(InvalidInputError, match=r"/token: .*not the secret itself"):
+        post(slack, token="xoxb-other")
+    assert not slack.requests
+    config = {"token": SecretValue(TOKEN), "base_url": SecretValue(f"{slack.url}/api/")}
+    assert Slack(config=config).call("post_message", {"channel": "#sales", "text": "hi"})["ts"] == "1.2"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from automate_core import settings
-from automate_core.connectors import ActionContext, ActionSpec, Connector, validate
+from automate_core._action_input import validate
+from automate_core.connectors import ActionContext, ActionSpec, Connector
 from automate_core.errors import (
     ConfigurationError,
     InvalidInputError,

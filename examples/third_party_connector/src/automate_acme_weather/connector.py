@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from automate_connectors.base import ActionSpec, HTTPConnector
 from automate_core.errors import ConfigurationError, PermanentError
+from automate_core.secrets import SecretValue
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 __all__ = ["AcmeWeather"]
@@ -28,7 +29,7 @@ class Place(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     city: str = Field(min_length=1, max_length=100)
-    api_key: str | None = Field(None, description="Another API key than the connection's; a secret reference.")
+    api_key: SecretValue | None = Field(None, description="Another API key than the connection's; a secret reference.")
 
 
 class Weather(BaseModel):
@@ -85,7 +86,7 @@ class AcmeWeather(HTTPConnector):
 
     def _current(self, place: Place) -> Weather:
         config = self.settings(Config)
-        api_key = place.api_key or config.api_key.get_secret_value()
+        api_key = place.api_key.reveal() if place.api_key else config.api_key.get_secret_value()
         if not api_key:
             raise ConfigurationError("acme_weather.current has no api_key: pass one, as a secret reference.")
         response = self.egress().request(

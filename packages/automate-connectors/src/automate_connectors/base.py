@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar
 
-from automate_core.connectors import ActionContext, ActionSpec, Connector, TriggerSpec
+from automate_core.connectors import ActionContext, ActionSpec, Connector, TriggerSpec, revealed
 from automate_core.errors import AutomateError, ConfigurationError, TransientError
 from pydantic import BaseModel, ValidationError
 
@@ -52,7 +52,7 @@ class HTTPConnector(Connector):
         if not isinstance(self.config, Mapping):
             raise ConfigurationError(f"The settings of the {self.key!r} connection must be a mapping.")
         try:
-            return model.model_validate(dict(self.config))
+            return model.model_validate(revealed(dict(self.config)))
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False, include_context=False)[0]
             where = ".".join(str(part) for part in first["loc"])

@@ -107,7 +107,9 @@ class EgressTransport(httpx2.BaseTransport):
                     extensions=request.extensions,
                 )
             )
-        return httpx2.Response(answer.status, headers=answer.headers, stream=_Body(answer, request, target), request=request)
+        return httpx2.Response(
+            answer.status, headers=answer.headers, stream=_Body(answer, request, target), request=request
+        )
 
     def close(self) -> None:
         """Close every kept connection."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from automate_core.errors import ConfigurationError, PermanentError, RateLimited, TransientError
 from automate_core.retry import parse_retry_after
+from automate_core.secrets import SecretValue
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from automate_connectors._responses import EgressResponse
@@ -41,7 +42,7 @@ class PostMessage(BaseModel):
     text: str = Field("", max_length=40_000, description="The text; beside blocks, what notifications show.")
     blocks: list[dict[str, Any]] | None = Field(None, max_length=50, description="Block Kit blocks.")
     thread_ts: str | None = Field(None, description="The ts of the message to answer in its thread.")
-    token: str | None = Field(None, description="Another bot token than the connection's; a secret reference.")
+    token: SecretValue | None = Field(None, description="Another bot token than the connection's; a secret reference.")
 
     @model_validator(mode="after")
     def _says_something(self) -> PostMessage:
@@ -88,7 +89,7 @@ class Slack(HTTPConnector):
             return super().execute_action(action, input_data)
         message = PostMessage.model_validate(input_data)
         config = self.settings(SlackConfig)
-        token = message.token or config.token.get_secret_value()
+        token = message.token.reveal() if message.token else config.token.get_secret_value()
         if not token:
             raise ConfigurationError(
                 "slack.post_message has no token: pass one as 'token', a secret reference such as $secret:SLACK_TOKEN."

@@ -13,12 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from automate_core.errors import AutomateError, InvalidInputError, PermanentError, UnknownActionError, nearby
-from automate_core.schema import check
+from automate_core._action_input import ensure_may_fit, read
+from automate_core._secret_value import revealed
+from automate_core.errors import AutomateError, PermanentError, UnknownActionError, nearby
+from automate_core.redaction import redact_text
 
-__all__ = ["ActionContext", "ActionSpec", "Connector", "TriggerSpec"]
+__all__ = ["ActionContext", "ActionSpec", "Connector", "TriggerSpec", "revealed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,48 +59,32 @@ class ActionSpec:
         """Check an input before the action is called.
 
         Args:
-            data: The rendered parameters of the step.
+            data: The rendered parameters of the step; secrets are :class:`~automate_core.secrets.SecretValue`.
 
         Returns:
-            The input as the action gets it: with a pydantic model, its JSON form including defaults.
+            The input as the action gets it: with a pydantic model, its JSON form including defaults. A secret stays a
+            ``SecretValue`` in a field of that type, and pydantic's own in one of those; elsewhere it is the text.
 
         Raises:
             InvalidInputError: If it does not fit; ``context["pointer"]`` is a JSON pointer to the value.
         """
-        checked: dict[str, Any] = validate(self.input_schema, dict(data), what=f"the input of {self.name!r}")
-        return checked
+        return read(self.input_schema, data, what=f"the input of {self.name!r}")
+
+    def ensure_may_fit(self, data: Mapping[str, Any]) -> None:
+        """Refuse an input that is wrong whatever its secrets are, so that none of them is resolved for nothing.
+
+        Args:
+            data: The rendered parameters of the step; any :class:`~automate_core.secrets.SecretValue` stands for a
+                secret that is not known yet.
+
+        Raises:
+            InvalidInputError: If it cannot fit; ``context["pointer"]`` is a JSON pointer to the value.
+        """
+        ensure_may_fit(self.input_schema, data, what=f"the input of {self.name!r}")
 
 
 def _json_schema(schema: Mapping[str, Any] | type[BaseModel]) -> dict[str, Any]:
     return dict(schema) if isinstance(schema, Mapping) else schema.model_json_schema()
-
-
-def validate(schema: Mapping[str, Any] | type[BaseModel], data: Any, *, what: str) -> Any:
-    """Check a value against a JSON Schema or a pydantic model.
-
-    Args:
-        schema: Either form.
-        data: The value.
-        what: What is checked, for the message.
-
-    Returns:
-        The value; with a model, its JSON form.
-
-    Raises:
-        InvalidInputError: If it does not fit; ``context["pointer"]`` says where.
-    """
-    if not isinstance(schema, type):
-        problem = check(schema, data)
-        if problem is not None:
-            raise InvalidInputError(f"{what}: {problem}", context={"pointer": problem.pointer})
-        return data
-    try:
-        model = schema.model_validate(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        pointer = "".join(f"/{part}" for part in first["loc"])
-        raise InvalidInputError(f"{what}: {pointer or '/'}: {first['msg']}", context={"pointer": pointer}) from None
-    return model.model_dump(mode="json", by_alias=True, exclude_unset=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +151,8 @@ class Connector:
     event loop.
 
     Args:
-        config: The settings of the connection, with secret references already resolved.
+        config: The settings of the connection; secrets in it are :class:`~automate_core.secrets.SecretValue`, and
+            :func:`revealed` makes it fit for a pydantic model.
         ctx: The step that calls; None outside a run.
     """
 
@@ -236,14 +223,16 @@ class Connector:
         """
         if isinstance(exc, AutomateError):
             return exc
-        return PermanentError(f"{type(exc).__name__}: {exc}", context={"exception": type(exc).__qualname__})
+        return PermanentError(
+            f"{type(exc).__name__}: {redact_text(exc)}", context={"exception": type(exc).__qualname__}
+        )
 
     def call(self, action: str, input_data: Mapping[str, Any]) -> Any:
         """Validate the input, run one action and normalise its error, as the runtime does.
 
         Args:
             action: Its name within the connector.
-            input_data: The input, as rendered.
+            input_data: The input, as rendered; its secrets are :class:`~automate_core.secrets.SecretValue`.
 
         Returns:
             What the action returned; the coroutine of an asynchronous action is returned unawaited, guarded alike.

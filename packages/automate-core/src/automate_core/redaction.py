@@ -22,6 +22,7 @@ from itertools import count
 from types import TracebackType
 from typing import Any
 
+from automate_core._redaction.exceptions import text_of
 from automate_core._redaction.keys import extra_keys, is_secret_key
 from automate_core._redaction.plain import TEXTLESS, PlainCopier, hide
 from automate_core._redaction.shapes import REDACTED, is_card, redact_shapes
@@ -80,7 +81,7 @@ def redact_text(text: object) -> str:
         replaced as a whole.
     """
     try:
-        plain = text if type(text) is str else str(text)
+        plain = text if type(text) is str else text_of(text)
         return redact_shapes(_live.replace(plain, REDACTED))
     except Exception:  # noqa: BLE001 - errors and logs pass through here; what cannot be examined is not shown
         return REDACTED

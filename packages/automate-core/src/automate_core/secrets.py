@@ -4,6 +4,9 @@ A reference is text that names a secret: ``$secret:API_KEY``, ``$env:DATABASE_UR
 ``$aws:prod/billing#api_key``; ``@7`` at the end pins a version. Definitions, connections and settings hold references,
 never secrets. They are resolved as late as possible, and every value that was resolved is hidden by the redactor from
 then on.
+
+A step of a workflow gets a :class:`SecretValue`, where the policy allows it, and the access is recorded
+(:meth:`Resolver.secret`); code of the application calls :func:`resolve`.
 """
 
 from __future__ import annotations
@@ -14,15 +17,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
 from weakref import WeakSet
 
 from automate_core import settings as settings_module
 from automate_core._references import SCHEMES
+from automate_core._secret_access import AccessRecord, SecretAccess, ensure_permitted, is_listed
 from automate_core._secret_cache import Question, SecretCache
 from automate_core._secret_ref import SecretRef, is_reference
+from automate_core._secret_value import SecretValue
 from automate_core.errors import (
     AutomateError,
     ConfigurationError,
@@ -40,9 +44,12 @@ from automate_core.settings import SecretSettings
 
 __all__ = [
     "SCHEMES",
+    "AccessRecord",
     "Resolver",
+    "SecretAccess",
     "SecretBackend",
     "SecretRef",
+    "SecretValue",
     "aresolve",
     "invalidate",
     "is_reference",
@@ -151,6 +158,8 @@ class Resolver:
         config: The settings of secrets; left out, those in force at each call.
         backends: Backends by scheme that are used instead of the registered ones, for tests.
         clock: Tells monotonic time in seconds, for the cache.
+        on_access: Called with each access of a step, granted or denied, before the step gets the secret. Where it
+            raises, the step gets none: what cannot be recorded is not handed out.
     """
 
     def __init__(
@@ -160,7 +169,9 @@ class Resolver:
         config: SecretSettings | None = None,
         backends: Mapping[str, SecretBackend] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        on_access: Callable[[AccessRecord], None] | None = None,
     ) -> None:
+        self.on_access = on_access
         self._registry = registry
         self._config = config
         self._given = dict(backends or {})
@@ -191,14 +202,7 @@ class Resolver:
             SecretNotFoundError: If there is no such secret.
             SecretBackendUnavailable: If its backend is not installed, or cannot be asked now.
         """
-        ref = self._authorized(ref)
-        backend, path, cache = self._find(ref)
-
-        def ask() -> str:
-            with _explained(ref):
-                return _checked(backend.get(path, field=ref.field, version=ref.version, tenant=tenant))
-
-        return _accept(ask() if cache is None else cache.get(Question(ref, path, tenant), ask))
+        return self._get(self.ensure_permitted(ref), tenant)
 
     async def aresolve(self, ref: str | SecretRef, *, tenant: str | None = None) -> str:
         """Like :meth:`resolve`, without blocking the event loop.
@@ -213,7 +217,7 @@ class Resolver:
         Raises:
             SecretError: As :meth:`resolve` does.
         """
-        ref = self._authorized(ref)
+        ref = self.ensure_permitted(ref)
         backend, path, cache = self._find(ref)
 
         async def ask() -> str:
@@ -237,6 +241,86 @@ class Resolver:
         meant = SecretRef(ref)
         self._forget(lambda question: (question.ref.scheme, question.ref.path) == (meant.scheme, meant.path))
 
+    def secret(self, ref: str | SecretRef, access: SecretAccess) -> SecretValue:
+        """Return the secret that a reference in a workflow names, for one of its steps.
+
+        A tenant's run reads the tenant's secret. Where the tenant has none, it reads the installation's if
+        ``SECRETS.shared`` lists the reference; it never reads another tenant's.
+
+        Args:
+            ref: The reference.
+            access: For which step.
+
+        Returns:
+            The secret. From now on the redactor hides it.
+
+        Raises:
+            SecretError: As :meth:`resolve` does.
+            SecretAccessDenied: If ``SECRETS.allow`` or ``SECRETS.access`` does not allow it.
+            SecretBackendUnavailable: If its backend cannot be asked now, or the access cannot be recorded.
+        """
+        ref = SecretRef(ref)
+        try:
+            self.ensure_permitted(ref, access)
+        except SecretAccessDenied as denial:
+            self._record(AccessRecord(ref, access, denial=denial))
+            raise
+        value, owner = self._for_tenant(ref, access.tenant)
+        self._record(AccessRecord(ref, access, owner=owner))
+        return value
+
+    def ensure_permitted(self, ref: str | SecretRef, access: SecretAccess | None = None) -> SecretRef:
+        """Refuse a reference that the settings do not allow; nothing is resolved and nothing recorded.
+
+        Args:
+            ref: The reference.
+            access: For which step; left out, the application itself asks, which ``SECRETS.access`` is not about.
+
+        Returns:
+            The reference.
+
+        Raises:
+            SecretError: If this is no reference.
+            SecretAccessDenied: If ``SECRETS.allow`` or ``SECRETS.access`` does not allow it.
+        """
+        ref = SecretRef(ref)
+        ensure_permitted(ref, access, self.config)
+        return ref
+
+    def _for_tenant(self, ref: SecretRef, tenant: str) -> tuple[SecretValue, str]:
+        """Return a secret, and whose it is."""
+        if not tenant or not self._find(ref)[0].supports_tenants:
+            return SecretValue(self._get(ref, None)), ""
+        try:
+            return SecretValue(self._get(ref, tenant)), tenant
+        except SecretNotFoundError as error:
+            if is_listed(str(ref), self.config.shared):
+                return SecretValue(self._get(ref, None)), ""
+            raise SecretNotFoundError(
+                f"{error.message} The installation's own is not read: SECRETS.shared does not list the reference.",
+                context=error.context,
+            ) from error
+
+    def _get(self, ref: SecretRef, tenant: str | None) -> str:
+        backend, path, cache = self._find(ref)
+
+        def ask() -> str:
+            with _explained(ref):
+                return _checked(backend.get(path, field=ref.field, version=ref.version, tenant=tenant))
+
+        return _accept(ask() if cache is None else cache.get(Question(ref, path, tenant), ask))
+
+    def _record(self, record: AccessRecord) -> None:
+        if self.on_access is None:
+            return
+        try:
+            self.on_access(record)
+        except Exception as error:
+            raise SecretBackendUnavailable(
+                f"{record.ref}: the access cannot be recorded ({type(error).__name__}), so the secret is not used.",
+                context={"reference": str(record.ref)},
+            ) from error
+
     def check(self) -> list[str]:
         """Look for what is wrong with the backend of ``$secret:``, and with others that the settings say how to reach.
 
@@ -259,15 +343,6 @@ class Resolver:
             made = self._made
         if made is not None:
             made.cache.invalidate(which)
-
-    def _authorized(self, ref: str | SecretRef) -> SecretRef:
-        ref = SecretRef(ref)
-        unpinned = str(ref).partition("@")[0]
-        if not any(fnmatchcase(text, pattern) for text in (str(ref), unpinned) for pattern in self.config.allow):
-            raise SecretAccessDenied(
-                f"{ref} may not be resolved: SECRETS.allow does not list it.", context={"reference": str(ref)}
-            )
-        return ref
 
     def _find(self, ref: SecretRef) -> tuple[SecretBackend, str, SecretCache | None]:
         """Return the backend of a reference, the path in it, and the cache where it may be used."""

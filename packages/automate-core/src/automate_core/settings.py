@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from automate_core._backend_settings import AwsSettings, VaultSettings
+from automate_core._secret_access import SecretRule
 from automate_core._secret_ref import is_reference
 from automate_core._section import Section as _Section
 from automate_core.errors import ConfigurationError, nearby
@@ -31,6 +32,7 @@ __all__ = [
     "RagSettings",
     "RetentionSettings",
     "RulesSettings",
+    "SecretRule",
     "SecretSettings",
     "Settings",
     "VaultSettings",
@@ -199,6 +201,12 @@ class SecretSettings(_Section):
     )
     prefix: str = Field("AUTOMATE_", description="Prefix of the environment variables that $secret: reads with env.")
     allow: tuple[str, ...] = Field(("*",), description='References that may be resolved, such as "$secret:*".')
+    access: tuple[SecretRule, ...] = Field(
+        (), description="Which steps may use which secrets; what no rule is about follows SECRETS.allow alone."
+    )
+    shared: tuple[str, ...] = Field(
+        (), description="References that the runs of a tenant read from the installation where the tenant has none."
+    )
     keys: dict[str, str] = Field(
         default_factory=dict,
         repr=False,
@@ -369,7 +377,11 @@ def _explain(problem: Any) -> str:
         return f"{name}: unknown setting. Write it nested: {{{section!r}: {{{key!r}: …}}}}."
     model: Any = Settings
     for part in path[:-1]:
-        model = next((f.annotation for n, f in model.model_fields.items() if part in (n, f.alias)), model)
+        fields = getattr(model, "model_fields", None)
+        if fields is None:  # the name or the number of one of several sections
+            model = next(kind for kind in get_args(model) if hasattr(kind, "model_fields"))
+        else:
+            model = next((f.annotation for n, f in fields.items() if part in (n, f.alias)), model)
     known = [field.alias or key for key, field in getattr(model, "model_fields", {}).items()]
     return f"{name}: unknown setting.{nearby(path[-1], known)}"
 

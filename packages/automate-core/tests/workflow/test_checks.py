@@ -72,6 +72,7 @@ def test_a_good_definition_has_no_problems(catalogue: Any) -> None:
         },
         {"action": "shop.mail", "params": {"to": "{{ steps.s1.output }}", "options": {"x": True}}},
         {"action": "shop.opaque", "params": {"thing": 1}},
+        {"needs": [], "params": {"a": "Bearer $secret:KEY", "b": "{{ event.x }} $env:A, $vault:b#c; $secret: names"}},
         trigger={"type": "event", "event": "order.*", "rule": {">": [{"var": "amount"}, 1]}},
         output={"a": "{{ steps.s3.output }}", "b": "{{ steps.s0.status }}"},
     )
@@ -121,9 +122,15 @@ def test_a_good_definition_has_no_problems(catalogue: Any) -> None:
         ([{"if": {"!": [{"var": ["payload.x", 1]}]}}], "/steps/0/if/!/0/var", "'payload' is not known here"),
         ([{"params": {"a": "$secret:"}}], "/steps/0/params/a", "$secret:"),
         ([{"params": {"a": "$env:not a name"}}], "/steps/0/params/a", "$env:"),
-        ([{"params": {"a": "Bearer $secret:KEY"}}], "/steps/0/params/a", "must be the whole text"),
+        ([{"params": {"a": "Bearer $secret:a//b"}}], "/steps/0/params/a", "What follows $secret:"),
+        ([{"params": {"a": "Bearer $secret:ä"}}], "/steps/0/params/a", "What follows $secret:"),
+        ([{"params": {"a": "{{ event.x }} $secret:a/../b"}}], "/steps/0/params/a", "What follows $secret:"),
         ([{"params": {"a": "$secret:{{ event.x }}"}}], "/steps/0/params/a", "without a template"),
         ([{"params": {"a": "$secret:KEY_{{ event.x }}"}}], "/steps/0/params/a", "without a template"),
+        ([{"params": {"a": "Bearer $secret:{{ event.x }}"}}], "/steps/0/params/a", "without a template"),
+        ([{"params": {"a": "Bearer $secret:KEY{{ event.x }}"}}], "/steps/0/params/a", "without a template"),
+        ([{"params": {"a": "Bearer $secret:KEY {{- event.x }}"}}], "/steps/0/params/a", "without a template"),
+        ([{"params": {"a": "$env:A and {{ '$secret:B' }}"}}], "/steps/0/params/a", "not within a template"),
     ],
 )
 def test_each_problem_is_found_where_it_is(catalogue: Any, steps: Any, pointer: Any, says: Any) -> None:
@@ -139,6 +146,8 @@ def test_each_problem_is_found_where_it_is(catalogue: Any, steps: Any, pointer: 
         ({"trigger": {"type": "event", "event": "a", "rule": {"foo": []}}}, "/trigger/rule", "unknown operator"),
         ({"output": {"a": "{{ steps.s1.output }}"}}, "/output/a", "there is no step 's1'"),
         ({"output": {"a": "$secret:KEY"}}, "/output/a", "cannot hold a secret"),
+        ({"output": {"a": "the $secret:KEY"}}, "/output/a", "cannot hold a secret"),
+        ({"output": {"a": "{{ event.x }} $secret:KEY"}}, "/output/a", "cannot hold a secret"),
         ({"concurrency": {"key": "{{ event.x"}}, "/concurrency/key", "cannot be parsed"),
         ({"concurrency": {"key": "{{ steps.s0.output }}"}}, "/concurrency/key", "'event' alone"),
         ({"concurrency": {"key": "{{ execution.id }}"}}, "/concurrency/key", "'event' alone"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
@@ -12,7 +13,7 @@ from automate_core.workflow import _template_nodes as template_nodes
 from automate_core.workflow import _template_work as template_work
 from automate_core.workflow import compile_template, find_secret_refs, render
 from automate_core.workflow._template_work import Undefined, Work, check_scalar, copy
-from automate_core.workflow.templates import ValueTemplate, is_template
+from automate_core.workflow.templates import ValueTemplate, _as_text, is_template
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -65,6 +66,7 @@ templates = st.one_of(
     st.builds("{{{{ {} }}}}".format, expressions),
     st.builds("é{{{{ {} }}}}-{{{{ {} }}}}".format, expressions, expressions),
     st.sampled_from(["$secret:A", "$env:B", "$secret:{{ a }}", "$x{{ a }}", "plain", "{# c #}"]),
+    st.sampled_from(["é $secret:A, $env:B", "{{ a.b }} $secret:A {{ a }}"]),
 )
 values = st.recursive(
     templates | leaves,
@@ -145,6 +147,18 @@ class Resolver:
         return reference.lower()
 
 
+def join(template: Any, context: Any, work: Work, resolve_ref: Any) -> str:
+    """Render a text with references in it, one piece after the other."""
+    joined = []
+    for part in template._parts:
+        made = part if isinstance(part, str) else _as_text(part(context, work), work)
+        for piece in filter(None, re.split(r"(\$\w+:\w+)", made) if made is part else [made]):
+            piece = resolve_ref(piece) if resolve_ref and piece.startswith("$") and made is part else piece
+            work.take(len(piece.encode()))
+            joined.append(piece)
+    return "".join(joined)
+
+
 def walk(value: Any, path: Any, context: Any, work: Work, resolve_ref: Any) -> Any:
     """Render a value as it is read, with nothing prepared."""
     if isinstance(value, dict):
@@ -153,13 +167,14 @@ def walk(value: Any, path: Any, context: Any, work: Work, resolve_ref: Any) -> A
     if isinstance(value, (list, tuple)):
         work.take(2)
         return [walk(child, (*path, index), context, work, resolve_ref) for index, child in enumerate(value)]
-    if not isinstance(value, str) or not is_template(value):
+    if not isinstance(value, str) or (not is_template(value) and not re.search(r".\$secret:", value)):
         literal = copy(work, value)
         return resolve_ref(literal) if resolve_ref is not None and find_secret_refs(literal) else literal
     try:
         if value.startswith("$secret:"):
             raise TemplateError("A secret reference is written out whole, without a template.")
-        return compile_template(value).evaluate(context, work)
+        template = compile_template(value)
+        return join(template, context, work, resolve_ref) if "$secret:" in value else template.evaluate(context, work)
     except TemplateError as error:
         pointer = json_pointer(path)
         raise TemplateError(

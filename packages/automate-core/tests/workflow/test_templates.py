@@ -10,6 +10,7 @@ from typing import Any
 import jinja2.sandbox
 import pytest
 from automate_core.errors import TemplateError
+from automate_core.secrets import SecretValue
 from automate_core.workflow.templates import compile_template, find_references, find_secret_refs, render
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -324,37 +325,79 @@ def test_references_are_found_as_far_as_they_are_written_out() -> None:
     assert find_references({"x": ["{{ a.b }}", "plain", 1]}) == [("/x/0", ("a", "b"))]
 
 
+PARAMS = {
+    "key": "$secret:API_KEY",
+    "from_event": "{{ event.payload.evil }}",
+    "embedded": "Bearer $secret:API_KEY",
+    "both": "{{ event.payload.evil }} $secret:API_KEY, $vault:kv/a#b@3; {{ event.payload.evil }}",
+    "prose": "write $secret: or $env: {{ event.payload.evil }}",
+    "nested": [{"env": "$env:TOKEN"}],
+}
+EVIL = {"event": {"payload": {"evil": "$secret:ROOT"}}}
+
+
 def test_references_to_secrets_are_taken_from_the_definition_alone() -> None:
-    params = {
-        "key": "$secret:API_KEY",
-        "from_event": "{{ event.payload.evil }}",
-        "embedded": "Bearer $secret:API_KEY",
-        "nested": [{"env": "$env:TOKEN"}],
-    }
-    context = {"event": {"payload": {"evil": "$secret:ROOT"}}}
-    before = copy.deepcopy(params)
+    before = copy.deepcopy(PARAMS)
     asked = []
 
     def resolve(reference: Any) -> Any:
         asked.append(reference)
-        return reference.lower()
+        return SecretValue(f"<{reference[1:]}>")
 
-    assert render(params, context) == {**params, "from_event": "$secret:ROOT"}
-    rendered = render(params, context, resolve_ref=resolve)
-    assert asked == ["$secret:API_KEY", "$env:TOKEN"] == [ref for _, ref in find_secret_refs(params)]
+    from_event = {"from_event": "$secret:ROOT", "prose": "write $secret: or $env: $secret:ROOT"}
+    both = "$secret:ROOT $secret:API_KEY, $vault:kv/a#b@3; $secret:ROOT"
+    assert render(PARAMS, EVIL) == {**PARAMS, **from_event, "both": both}
+    rendered = render(PARAMS, EVIL, resolve_ref=resolve)
+    found = ["$secret:API_KEY", "$secret:API_KEY", "$secret:API_KEY", "$vault:kv/a#b@3", "$env:TOKEN"]
+    assert asked == found == [ref for _, ref in find_secret_refs(PARAMS)]
     assert rendered == {
-        "key": "$secret:api_key",
-        "from_event": "$secret:ROOT",
-        "embedded": "Bearer $secret:API_KEY",
-        "nested": [{"env": "$env:token"}],
+        **from_event,
+        "key": SecretValue("<secret:API_KEY>"),
+        "embedded": SecretValue("Bearer <secret:API_KEY>"),
+        "both": SecretValue("$secret:ROOT <secret:API_KEY>, <vault:kv/a#b@3>; $secret:ROOT"),
+        "nested": [{"env": SecretValue("<env:TOKEN>")}],
     }
-    assert params == before
-    assert [pointer for pointer, _ in find_secret_refs(params)] == ["/key", "/nested/0/env"]
+    assert before == PARAMS
+    pointers = ["/key", "/embedded", "/both", "/both", "/nested/0/env"]
+    assert [pointer for pointer, _ in find_secret_refs(PARAMS)] == pointers
 
 
-def test_a_template_cannot_make_a_reference() -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "$secret:{{ event.payload.evil }}", "$secret:KEY_{{ event.payload.evil }}", "a $env:{{ event.payload.evil }}",
+        "a $secret:B {{- event.payload.evil }}", "$secret:A{# a remark #}B", "$secret:A#{{ event.payload.evil }}",
+        "$secret:A@{{ event.payload.evil }}",
+    ],
+)  # fmt: skip
+def test_a_template_cannot_make_a_reference_nor_change_one(text: Any) -> None:
     with pytest.raises(TemplateError, match="/a: A secret reference is written out whole"):
-        render({"a": "$secret:{{ event.payload.order }}"}, CONTEXT, resolve_ref=str)
+        render({"a": text}, EVIL, resolve_ref=SecretValue)
+    assert find_secret_refs({"a": text}) == []
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(["$", "secret", "env", ":", "A", "#", "@", " ", "{", ",", "ä"])), st.text(max_size=9))
+def test_no_data_is_ever_taken_for_a_reference(before: Any, data: Any) -> None:
+    text = "".join(before)
+    asked: list[str] = []
+
+    def resolve(reference: Any) -> Any:
+        asked.append(reference)
+        return SecretValue(reference)
+
+    context = {"event": {"payload": {"evil": data, "more": "$secret:ROOT"}}}
+    with contextlib.suppress(TemplateError):
+        template = f"{text}{{{{ event.payload.evil }}}}{{{{ event.payload.more }}}}"
+        rendered = render([template], context, resolve_ref=resolve)
+        assert not any("ROOT" in ref for ref in asked)
+        assert all(ref in text for ref in asked)
+        assert bool(asked) == isinstance(rendered[0], SecretValue)
+
+
+def test_a_rendered_secret_counts() -> None:
+    with pytest.raises(TemplateError, match="larger than 50 bytes"):
+        render(["a $secret:A"], {}, max_bytes=50, resolve_ref=lambda ref: SecretValue("x" * 50))
 
 
 def test_what_is_rendered_is_a_copy() -> None:

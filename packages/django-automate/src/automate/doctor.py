@@ -174,7 +174,7 @@ def _workflows(using: str) -> Iterator[Finding]:
         yield from _rules(version)
     for version in versions:
         for step in version.steps:
-            yield from _step(f"{version} step {step['id']!r}", step)
+            yield from _step(f"{version} step {step['id']!r}", step, version.workflow.slug)
     yield Finding("workflows", "ok", f"{len(versions)} live, {len(listening) - len(versions)} in shadow")
 
 
@@ -195,8 +195,7 @@ def _rules(version: WorkflowVersion) -> Iterator[Finding]:
         yield Finding("workflows", "error", f"{version}: {error}", "Set RULES back, or publish rules that fit it.")
 
 
-def _step(where: str, step: dict[str, Any]) -> Iterator[Finding]:
-    from automate_core.secrets import resolve
+def _step(where: str, step: dict[str, Any], workflow: str) -> Iterator[Finding]:
     from automate_core.workflow.templates import find_secret_refs
 
     from automate.policy import ensure_allowed
@@ -204,13 +203,31 @@ def _step(where: str, step: dict[str, Any]) -> Iterator[Finding]:
     looks: list[Callable[[], Any]] = [
         lambda: registry.get_action(step["action"]),
         lambda: ensure_allowed(step["action"]),
-        *(lambda ref=ref: resolve(ref) for _, ref in find_secret_refs(step.get("params", {}))),
+        *(lambda ref=ref: _read(ref, workflow, step["action"]) for _, ref in find_secret_refs(step.get("params", {}))),
     ]
     for look in looks:
         try:
             look()
         except AutomateError as error:
             yield Finding("workflows", "error", f"{where}: {error}", "Mend it before the workflow runs.")
+
+
+def _read(ref: str, workflow: str, action: str) -> None:
+    """Read a secret that a step names, if it may for any tenant. No step gets it, so it is no access to be recorded."""
+    from automate_core.errors import SecretAccessDenied
+    from automate_core.secrets import SecretAccess, resolver
+
+    denials: list[SecretAccessDenied] = []
+    # A pattern matches itself, so it can stand for the tenants that it allows.
+    for tenant in ("", *(pattern for rule in resolver.config.access for pattern in rule.tenants)):
+        try:
+            resolver.ensure_permitted(ref, SecretAccess(workflow, action.partition(".")[0], action, tenant))
+        except SecretAccessDenied as denial:
+            denials.append(denial)
+        else:
+            resolver.resolve(ref)
+            return
+    raise denials[0]
 
 
 def _artifacts(using: str) -> Iterator[Finding]:

@@ -21,7 +21,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from automate_core.connectors import ActionSpec, Connector, validate
+from automate_core._action_input import validate
+from automate_core.connectors import ActionSpec, Connector
 from automate_core.errors import AutomateError, InvalidInputError, RateLimited, TransientError, UnknownActionError
 from automate_core.schema import supported
 

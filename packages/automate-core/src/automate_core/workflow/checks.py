@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from itertools import takewhile
 from typing import Any
 
 from pydantic.errors import PydanticUserError
 
+from automate_core._references import split_references
+from automate_core._secret_ref import SecretRef, is_reference
 from automate_core.connectors import ActionSpec
 from automate_core.errors import AutomateError, ConfigurationError, SecretError, TemplateError, nearby
 from automate_core.payload import json_pointer
@@ -18,7 +19,7 @@ from automate_core.workflow.catalogue import ActionCatalogue
 from automate_core.workflow.definition import EventTrigger, StepDefinition, WorkflowDefinition, invalid_definition
 from automate_core.workflow.events import is_event_pattern
 from automate_core.workflow.graph import Graph
-from automate_core.workflow.templates import compile_template, find_texts, is_template
+from automate_core.workflow.templates import compile_template, find_secret_refs, find_texts, is_template
 
 __all__ = ["check_definition", "ensure_publishable"]
 
@@ -28,7 +29,6 @@ _WAITING_ACTIONS = frozenset({"flow.approve", "flow.run_workflow", "flow.sleep",
 _RUNNABLE_TRIGGERS = frozenset({"event", "manual"})
 _ROOTS = frozenset({"event", "execution", "item", "steps"})
 _OF_A_STEP = frozenset({"error", "output", "status"})
-_EMBEDDED_SECRET = re.compile(r"\$(secret|env|vault|aws):[^\s{]")
 _SCOPED = frozenset({"all", "filter", "map", "none", "reduce", "some"})
 
 
@@ -185,25 +185,23 @@ def _check_texts(value: Mapping[str, Any], path: Path, graph: Graph, index: int 
         if is_template(text):
             yield from _check_template(text, here, graph, index)
         elif _names_secret(text):
-            yield from _check_secret(text, here, in_output=index is None)
+            yield from _check_secrets(text, here, in_output=index is None)
 
 
 def _names_secret(text: str) -> bool:
-    """Whether a text is, or somewhere holds, what looks like a secret reference."""
-    from automate_core.secrets import is_reference
-
-    return "$" in text and (is_reference(text) or _EMBEDDED_SECRET.search(text) is not None)
+    """Whether a text is, or somewhere holds, what claims to be a secret reference."""
+    return "$" in text and (is_reference(text) or any(claim for _, claim in split_references(text)))
 
 
 def _check_template(text: str, path: Path, graph: Graph, index: int | None) -> Iterator[Problem]:
-    if _names_secret(text):
-        yield Problem(json_pointer(path), "a secret reference must be the whole text, without a template")
     try:
-        references = compile_template(text).references
+        template = compile_template(text)
+        template.find_secrets()
     except TemplateError as error:
         yield Problem(json_pointer(path), error.message)
         return
-    for reference in sorted(references, key=repr):
+    yield from _check_secrets(text, path, in_output=index is None)
+    for reference in sorted(template.references, key=repr):
         yield from _check_reference(reference, path, graph, index)
 
 
@@ -231,17 +229,19 @@ def _reference_problem(reference: Path, graph: Graph, index: int | None) -> str:
     return ""
 
 
-def _check_secret(text: str, path: Path, *, in_output: bool) -> Iterator[Problem]:
-    from automate_core.secrets import SecretRef, is_reference
-
+def _check_secrets(text: str, path: Path, *, in_output: bool) -> Iterator[Problem]:
+    if not _names_secret(text):
+        return
     pointer = json_pointer(path)
     if in_output:
         yield Problem(pointer, "the output of a run cannot hold a secret")
-    elif not is_reference(text):
-        yield Problem(pointer, "a secret reference must be the whole text")
-    else:
+        return
+    named = [ref for _, ref in find_secret_refs(text)]
+    if is_template(text) and len(named) < len([claim for _, claim in split_references(text) if claim]):
+        yield Problem(pointer, "a secret reference is written out, and not within a template")
+    for ref in named:
         try:
-            SecretRef(text)
+            SecretRef(ref)
         except SecretError as error:
             yield Problem(pointer, error.message)
 

@@ -15,6 +15,9 @@ from typing import Any
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
 
+from automate_core._references import is_cut_off, split_references
+from automate_core._secret_ref import is_reference
+from automate_core._secret_value import SecretValue
 from automate_core.errors import TemplateError
 from automate_core.payload import json_pointer
 from automate_core.workflow._template_nodes import Compiler, Evaluate
@@ -99,6 +102,22 @@ class Template:
             pieces.append(piece)
         return "".join(pieces)
 
+    def find_secrets(self) -> list[tuple[str | Evaluate, bool]]:
+        """Return its parts, cut at the secret references that are written out in it, each with whether it is one.
+
+        Raises:
+            TemplateError: If what a template gives could become part of a reference.
+        """
+        found: list[tuple[str | Evaluate, bool]] = []
+        for part, following in zip(self._parts, [*self._parts[1:], None], strict=True):
+            if not isinstance(part, str):
+                found.append((part, False))
+                continue
+            if following is not None and is_cut_off(part):
+                raise TemplateError("A secret reference is written out whole, without a template.")
+            found += split_references(part)
+        return found
+
 
 def _as_text(value: Any, work: Work) -> str:
     if isinstance(value, Undefined):
@@ -160,14 +179,15 @@ def render(
 ) -> Any:
     """Render every template in a JSON value of the definition.
 
-    A text of the *definition* that is a secret reference is not rendered: it is kept as it is, or handed to
-    ``resolve_ref``. What comes out of a template is never looked at again, so no event and no output can name a secret.
+    Secret references in a text of the *definition* are kept as they are, or handed to ``resolve_ref``; a text that
+    holds a secret beside other words is a secret as a whole. What comes out of a template is never looked at again, so
+    no event and no output can name a secret.
 
     Args:
         value: The parameters of a step, or the output of a workflow; not changed. Keys are not templates.
         context: Plain JSON data by name.
         max_bytes: Largest result.
-        resolve_ref: Gives the value for a reference.
+        resolve_ref: Gives the value for a reference: a :class:`~automate_core.secrets.SecretValue`.
 
     Returns:
         A copy, rendered.
@@ -228,7 +248,12 @@ def _compile_value(value: Any, path: Path) -> _Render:
         return _array([_compile_value(child, (*path, index)) for index, child in enumerate(value)])
     if isinstance(value, str) and is_template(value):
         return _text(value, json_pointer(path))
-    return _secret(value) if _is_secret_ref(value) else lambda context, work, resolve_ref: copy(work, value)
+    if isinstance(value, str) and "$" in value:
+        if is_reference(value):
+            return _secret(value)
+        if len(split_references(value)) > 1:
+            return _text(value, json_pointer(path))
+    return lambda context, work, resolve_ref: copy(work, value)
 
 
 def _object(children: list[tuple[Any, _Render]]) -> _Render:
@@ -255,17 +280,31 @@ def _secret(text: str) -> _Render:
     return render
 
 
+def _joined(parts: list[tuple[str | Evaluate, bool]]) -> _Render:
+    def render(context: dict[str, Any], work: Work, resolve_ref: _Resolve | None) -> Any:
+        joined: Any = ""
+        for part, names_secret in parts:
+            piece: Any = part if isinstance(part, str) else _as_text(part(context, work), work)
+            if names_secret and resolve_ref is not None:
+                piece = resolve_ref(piece)
+            work.take(text_size(piece.reveal() if isinstance(piece, SecretValue) else piece))
+            joined += piece
+        return joined
+
+    return render
+
+
 def _text(text: str, pointer: str) -> _Render:
     try:
-        evaluate = _compile_text(text).evaluate
+        evaluate = _compile_text(text)
     except TemplateError:
         # What is wrong is said when its turn comes: something before it may fail first.
-        def evaluate(context: dict[str, Any], work: Work) -> Any:
-            return _compile_text(text).evaluate(context, work)
+        def evaluate(context: dict[str, Any], work: Work, resolve_ref: _Resolve | None) -> Any:
+            return _compile_text(text)(context, work, resolve_ref)
 
     def render(context: dict[str, Any], work: Work, resolve_ref: _Resolve | None) -> Any:
         try:
-            return evaluate(context, work)
+            return evaluate(context, work, resolve_ref)
         except TemplateError as error:
             raise TemplateError(
                 f"{pointer or '/'}: {error.message}", context={**error.context, "pointer": pointer}
@@ -274,10 +313,13 @@ def _text(text: str, pointer: str) -> _Render:
     return render
 
 
-def _compile_text(text: str) -> Template:
-    if text.startswith("$") and _begins_as_secret_ref(text):
-        raise TemplateError("A secret reference is written out whole, without a template.")
-    return compile_template(text)
+def _compile_text(text: str) -> _Render:
+    template = compile_template(text)
+    if "$" in text:
+        parts = template.find_secrets()
+        if any(names_secret for _, names_secret in parts):
+            return _joined(parts)
+    return lambda context, work, resolve_ref: template.evaluate(context, work)
 
 
 def find_secret_refs(value: Any) -> list[tuple[str, str]]:
@@ -287,9 +329,20 @@ def find_secret_refs(value: Any) -> list[tuple[str, str]]:
         value: The parameters of a step.
 
     Returns:
-        JSON pointer and reference of each, in order. The pointers hold for the rendered value too.
+        JSON pointer of its text, and the reference, of each in order; a text that holds several comes several times.
+        The pointers hold for the rendered value too.
     """
-    return [(json_pointer(path), text) for path, text in find_texts(value) if _is_secret_ref(text)]
+    return [(json_pointer(path), ref) for path, text in find_texts(value) if "$" in text for ref in _secrets_in(text)]
+
+
+def _secrets_in(text: str) -> list[str]:
+    if not is_template(text):
+        return [text] if is_reference(text) else [piece for piece, is_secret in split_references(text) if is_secret]
+    try:
+        parts = compile_template(text).find_secrets()
+    except TemplateError:
+        return []  # it is never rendered
+    return [part for part, is_secret in parts if is_secret and isinstance(part, str)]
 
 
 def find_references(value: Any) -> list[tuple[str, Path]]:
@@ -309,16 +362,6 @@ def find_references(value: Any) -> list[tuple[str, Path]]:
         for path, text in find_texts(value)
         for reference in sorted(compile_template(text).references, key=repr)
     ]
-
-
-def _is_secret_ref(value: Any) -> bool:
-    return isinstance(value, str) and value.startswith("$") and _begins_as_secret_ref(value) and not is_template(value)
-
-
-def _begins_as_secret_ref(text: str) -> bool:
-    from automate_core.secrets import is_reference
-
-    return is_reference(text)
 
 
 def find_texts(value: Any, path: Path = ()) -> list[tuple[Path, str]]:

@@ -1,4 +1,7 @@
-"""Executing one attempt of one step: render, check, resolve, call, normalise. Nothing is written here."""
+"""Executing one attempt of one step: render, check, resolve, call, normalise.
+
+Of the run nothing is written here; that a step was given a secret, or denied it, is recorded before it is called.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,25 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache, partial
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from automate_core import settings
-from automate_core.connectors import ActionContext
-from automate_core.errors import ArtifactError, AutomateError, ErrorCodes, PermanentError, StepTimeout, TransientError
+from automate_core.connectors import ActionContext, ActionSpec, Connector
+from automate_core.errors import (
+    ArtifactError,
+    AutomateError,
+    ErrorCodes,
+    PermanentError,
+    SecretAccessDenied,
+    StepTimeout,
+    TransientError,
+)
 from automate_core.payload import canonical_json
-from automate_core.redaction import redact
+from automate_core.redaction import redact, redact_text
 from automate_core.registry import Registry
-from automate_core.secrets import resolve
+from automate_core.secrets import SecretAccess, SecretValue, resolver
 from automate_core.workflow.definition import StepDefinition
 from automate_core.workflow.templates import ValueTemplate
 from pydantic_core import to_jsonable_python
@@ -29,7 +41,19 @@ from automate.payloads import ensure_storable
 from automate.policy import ensure_allowed
 from automate.runtime.connections import AWAY, contained
 
-__all__ = ["Attempt", "Checkpoint", "Result", "execute", "for_row", "timed_out", "unexecuted"]
+__all__ = [
+    "Attempt",
+    "Checkpoint",
+    "Prepared",
+    "Rendered",
+    "Result",
+    "call",
+    "execute",
+    "for_row",
+    "prepare",
+    "timed_out",
+    "unexecuted",
+]
 
 
 class Checkpoint(Protocol):
@@ -120,24 +144,72 @@ class Result:
     durable: bool = False
 
 
-def execute(attempt: Attempt) -> Result | Awaitable[Result]:
-    """Execute an attempt.
+class Rendered(NamedTuple):
+    """The rendered parameters of an attempt, and their canonical text."""
+
+    params: dict[str, Any]
+    encoded: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An attempt of which everything is known that its action gets.
+
+    Args:
+        attempt: The attempt.
+        rendered: Its parameters as its row holds them: secrets are references.
+        connector: The class of its connector.
+        action: The name of its action within the connector.
+        params: Its parameters as the connector gets them: secrets are values that do not show themselves.
+    """
+
+    attempt: Attempt
+    rendered: Rendered
+    connector: type[Connector]
+    action: str
+    params: dict[str, Any]
+
+
+def prepare(attempt: Attempt) -> Prepared | Result:
+    """Do everything that comes before the call: render, check the policy, resolve secrets.
+
+    Accesses to secrets are recorded here. It is not done within the transaction or savepoint of the action, which would
+    take the records along when it is rolled back.
 
     Args:
         attempt: The attempt; its clock starts here.
 
     Returns:
-        Its result, or what gives it when it is awaited, where the action is asynchronous. Nothing is raised: whatever
-        goes wrong, even ``SystemExit``, is an error of the step.
+        What is to be called, or the result where it comes to no call. Nothing is raised.
     """
     attempt.begin()
-    rendered: _Rendered | None = None
-    token = causation.set(Causation(attempt.run_id, attempt.depth, attempt.tenant))
+    rendered: Rendered | None = None
     try:
         attempt.context = artifacts.reveal(attempt.context, attempt.step.params)
         rendered = _render(attempt)
+        ensure_allowed(attempt.step.action)
+        connector, spec = attempt.registry.get_action(attempt.step.action)
+        params = _with_secrets(attempt, spec) if attempt.template.has_secrets else rendered.params
+        return Prepared(attempt, rendered, connector, spec.name, params)
+    except BaseException as failure:  # noqa: BLE001 - whatever it is, somebody waits for a result
+        return _failure(attempt, rendered, failure)
+
+
+def call(prepared: Prepared) -> Result | Awaitable[Result]:
+    """Call the action of an attempt.
+
+    Args:
+        prepared: The attempt.
+
+    Returns:
+        Its result, or what gives it when it is awaited, where the action is asynchronous. Nothing is raised: whatever
+        goes wrong, even ``SystemExit``, is an error of the step.
+    """
+    attempt, rendered = prepared.attempt, prepared.rendered
+    token = causation.set(Causation(attempt.run_id, attempt.depth, attempt.tenant))
+    try:
         with contained():
-            value = _call(attempt, rendered.params)
+            value = _call(prepared)
             if inspect.isawaitable(value):
                 return _await(attempt, rendered, value)
             output = _as_json(value, attempt.step.action)
@@ -148,7 +220,20 @@ def execute(attempt: Attempt) -> Result | Awaitable[Result]:
         causation.reset(token)
 
 
-async def _await(attempt: Attempt, rendered: _Rendered, value: Awaitable[Any]) -> Result:
+def execute(attempt: Attempt) -> Result | Awaitable[Result]:
+    """Execute an attempt: :func:`prepare`, then :func:`call`.
+
+    Args:
+        attempt: The attempt; its clock starts here.
+
+    Returns:
+        Its result, or what gives it when it is awaited, where the action is asynchronous. Nothing is raised.
+    """
+    prepared = prepare(attempt)
+    return prepared if isinstance(prepared, Result) else call(prepared)
+
+
+async def _await(attempt: Attempt, rendered: Rendered, value: Awaitable[Any]) -> Result:
     token = causation.set(Causation(attempt.run_id, attempt.depth, attempt.tenant))
     try:
         output = await asyncio.wait_for(value, max(attempt.deadline - time.monotonic(), 0.0))
@@ -175,7 +260,7 @@ def _encode(attempt: Attempt, output: Any) -> bytes:
     )
 
 
-def _success(attempt: Attempt, rendered: _Rendered, output: Any, encoded: bytes) -> Result:
+def _success(attempt: Attempt, rendered: Rendered, output: Any, encoded: bytes) -> Result:
     return Result(attempt, attempt.clock(), for_row(*rendered), for_row(output, encoded))
 
 
@@ -193,7 +278,7 @@ def for_row(value: Any, encoded: bytes) -> Any:
     return artifacts.prepare(clean, encoded if clean == value else canonical_json(clean))
 
 
-def _failure(attempt: Attempt, rendered: _Rendered | None, failure: BaseException) -> Result:
+def _failure(attempt: Attempt, rendered: Rendered | None, failure: BaseException) -> Result:
     if isinstance(failure, AutomateError):
         error = failure
     else:
@@ -205,27 +290,48 @@ def _failure(attempt: Attempt, rendered: _Rendered | None, failure: BaseExceptio
     return Result(attempt, attempt.clock(), given, error=error)
 
 
-class _Rendered(NamedTuple):
-    params: dict[str, Any]
-    encoded: bytes
-
-
-def _render(attempt: Attempt) -> _Rendered:
+def _render(attempt: Attempt) -> Rendered:
     limit = settings.current().execution.max_output_bytes
     rendered = attempt.template.render(attempt.context, max_bytes=limit)
     # Refused before the call: an input that cannot be recorded would have the step called again and again.
-    return _Rendered(rendered, ensure_storable(rendered, max_bytes=limit, what=f"input of {attempt.step.action!r}"))
+    return Rendered(rendered, ensure_storable(rendered, max_bytes=limit, what=f"input of {attempt.step.action!r}"))
 
 
-def _call(attempt: Attempt, rendered: dict[str, Any]) -> Any:
-    ensure_allowed(attempt.step.action)
-    connector_class, spec = attempt.registry.get_action(attempt.step.action)
-    params = rendered
-    if attempt.template.has_secrets:
-        # Secrets are put in last, into what the definition itself says, and never into anything that is kept.
-        limit = settings.current().execution.max_output_bytes
-        params = attempt.template.render(attempt.context, max_bytes=limit, resolve_ref=resolve)
-    connector = connector_class(
+def _with_secrets(attempt: Attempt, spec: ActionSpec) -> dict[str, Any]:
+    """Render the parameters with their secrets, once it is sure that nothing else keeps the action from being called.
+
+    References are those of the definition alone. Each is asked for once, however often it is written.
+    """
+    access = SecretAccess(
+        workflow=attempt.workflow,
+        connector=attempt.step.action.partition(".")[0],
+        action=attempt.step.action,
+        tenant=attempt.tenant,
+        run_id=str(attempt.run_id),
+        step_id=attempt.step.id,
+    )
+    limit = settings.current().execution.max_output_bytes
+    render = partial(attempt.template.render, attempt.context, max_bytes=limit)
+    spec.ensure_may_fit(render(resolve_ref=SecretValue))
+    if attempt.cancelled.is_set() or time.monotonic() > attempt.deadline:
+        raise _timeout(attempt)
+    params: dict[str, Any] = render(resolve_ref=cache(partial(_secret, access)))
+    return params
+
+
+def _secret(access: SecretAccess, ref: str) -> SecretValue:
+    """Resolve one reference; a backend that fails takes no transaction of the caller along, and no record is lost."""
+    with contained():
+        try:
+            return resolver.secret(ref, access)
+        except SecretAccessDenied as error:
+            denial = error
+    raise denial
+
+
+def _call(prepared: Prepared) -> Any:
+    attempt = prepared.attempt
+    connector = prepared.connector(
         config={},
         ctx=ActionContext(
             run_id=str(attempt.run_id),
@@ -239,7 +345,7 @@ def _call(attempt: Attempt, rendered: dict[str, Any]) -> Any:
             cancelled=attempt.cancelled,
         ),
     )
-    return connector.call(spec.name, params)
+    return connector.call(prepared.action, prepared.params)
 
 
 def _as_json(output: Any, action: str) -> Any:
@@ -254,7 +360,7 @@ def _as_json(output: Any, action: str) -> Any:
 def _wrap(failure: BaseException) -> AutomateError:
     name = type(failure).__name__
     try:
-        text = f"{name}: {failure}"
+        text = f"{name}: {redact_text(failure)}"
     except BaseException:  # noqa: BLE001 - an exception that cannot even be shown is still an outcome of the step
         text = f"{name} was raised."
     error: AutomateError = PermanentError(text, code=ErrorCodes.STEP_FAILED, context={"type": name})

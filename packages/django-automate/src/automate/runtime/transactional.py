@@ -17,7 +17,7 @@ from automate_core.errors import (
 from django.db import connection, transaction
 
 from automate.runtime.connections import AWAY
-from automate.runtime.execute import Attempt, Result, execute, timed_out
+from automate.runtime.execute import Attempt, Prepared, Result, call, prepare, timed_out
 
 __all__ = ["execute_transactional"]
 
@@ -37,6 +37,9 @@ def execute_transactional(attempt: Attempt) -> Result:
         Its result, durable where it succeeded. Its error is a :class:`DoubtfulCommitError` where the database went
         away within the commit.
     """
+    prepared = prepare(attempt)
+    if isinstance(prepared, Result):
+        return prepared
     result: Result | None = None
     committed: list[bool] = []
     try:
@@ -44,7 +47,7 @@ def execute_transactional(attempt: Attempt) -> Result:
             transaction.on_commit(lambda: committed.append(True))  # before the hooks of the action, which may raise
             if connection.vendor == "sqlite" and attempt.checkpoint is not None:
                 attempt.checkpoint.fence()  # a reader that turns into a writer is refused while another one writes
-            result = _within(attempt)
+            result = _within(prepared)
             if result.error is not None:
                 transaction.set_rollback(True)
     except LeaseLostError as error:
@@ -66,8 +69,8 @@ def _not_committed(attempt: Attempt, result: Result | None, error: BaseException
     return DoubtfulCommitError(f"Whether step {attempt.step.id!r} was committed is not known: {error}")
 
 
-def _within(attempt: Attempt) -> Result:
-    result = execute(attempt)
+def _within(prepared: Prepared) -> Result:
+    attempt, result = prepared.attempt, call(prepared)
     if inspect.isawaitable(result):
         if inspect.iscoroutine(result):
             result.close()

@@ -1,0 +1,159 @@
+"""Which step may use which secret: the rules of ``SECRETS.access``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from automate_core._references import SCHEMES
+from automate_core._secret_ref import SecretRef
+from automate_core.errors import SecretAccessDenied
+
+if TYPE_CHECKING:
+    from automate_core.settings import SecretSettings
+
+__all__ = ["AccessRecord", "SecretAccess", "SecretRule", "ensure_permitted", "is_listed"]
+
+_BEGINNINGS = ("*", "$*", *(f"${scheme}:" for scheme in SCHEMES))
+
+
+class SecretRule(BaseModel):
+    """Who may use some secrets. What it leaves out, it allows to all."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    refs: tuple[str, ...] = Field(
+        min_length=1, description='The references that it is about, such as "$vault:kv/billing/*".'
+    )
+    workflows: tuple[str, ...] = Field(("*",), description='Slugs of the workflows that may: "billing-*".')
+    connectors: tuple[str, ...] = Field(
+        ("*",), description='Connectors and actions that may: "http", "stripe.*", "slack.post_message".'
+    )
+    tenants: tuple[str, ...] = Field(
+        ("*",), description='Tenants whose runs may: "acme". "" stands for runs without a tenant.'
+    )
+
+    @field_validator("refs")
+    @classmethod
+    def _names_references(cls, refs: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in refs:
+            if not pattern.startswith(_BEGINNINGS):  # it would name nothing, and leave open what it was meant for
+                raise ValueError('a reference begins with its kind: "$secret:…", "$vault:…"')
+        return refs
+
+
+@dataclass(frozen=True, slots=True)
+class SecretAccess:
+    """For which step a secret is asked.
+
+    Args:
+        workflow: The slug of the workflow.
+        connector: The key of the connector that gets it.
+        action: The full name of the action, ``"connector.action"``.
+        tenant: The tenant of the run; empty for none.
+        run_id: The run, as text.
+        step_id: The step.
+    """
+
+    workflow: str
+    connector: str
+    action: str
+    tenant: str = ""
+    run_id: str = ""
+    step_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRecord:
+    """One access of a step to a secret, for the record; the value is no part of it.
+
+    Args:
+        ref: What was asked for.
+        access: By whom.
+        owner: The tenant whose secret was read; empty for the installation's own, and where nothing was read.
+        denial: Why it was refused; None where it was not.
+    """
+
+    ref: SecretRef
+    access: SecretAccess
+    owner: str = ""
+    denial: SecretAccessDenied | None = None
+
+
+def ensure_permitted(ref: SecretRef, access: SecretAccess | None, config: SecretSettings) -> None:
+    """Refuse a reference that the settings do not allow.
+
+    Args:
+        ref: The reference.
+        access: For which step; None for the application itself, which ``SECRETS.access`` is not about.
+        config: The settings of secrets.
+
+    Raises:
+        SecretAccessDenied: The message names the reference, the step and the setting.
+    """
+    if not is_listed(str(ref), config.allow):
+        raise _denied(ref, access, f"{ref} may not be resolved: SECRETS.allow does not list it.")
+    if access is None:
+        return
+    names = [*_names(ref, config)]
+    rules = [rule for rule in config.access if any(_is_about(pattern, names) for pattern in rule.refs)]
+    if rules and not any(_permits(rule, names, access) for rule in rules):
+        tenant = f" of tenant {access.tenant!r}" if access.tenant else ""
+        text = (
+            f"{ref} may not be used by {access.action!r} in workflow {access.workflow!r}{tenant}: no rule of "
+            f"SECRETS.access that is about it allows that."
+        )
+        raise _denied(ref, access, text)
+
+
+def _denied(ref: SecretRef, access: SecretAccess | None, text: str) -> SecretAccessDenied:
+    asked_by = {"workflow": access.workflow, "connector": access.connector} if access else {}
+    return SecretAccessDenied(text, context={"reference": str(ref), **asked_by})
+
+
+def _names(ref: SecretRef, config: SecretSettings) -> Iterator[str]:
+    """Yield the reference, and the other one that means the same secret: ``$secret:`` is what its backend is."""
+    rest = str(ref).partition(":")[2]
+    yield str(ref)
+    if config.backend not in SCHEMES[1:]:
+        return
+    prefix = config.prefix if config.backend == "env" else ""
+    if ref.scheme == "secret":
+        yield f"${config.backend}:{prefix}{rest}"
+    elif ref.scheme == config.backend and rest.startswith(prefix):
+        yield f"$secret:{rest.removeprefix(prefix)}"
+
+
+def _is_about(pattern: str, names: list[str]) -> bool:
+    """Whether a pattern names a secret; one field or version of it is enough, or it would be had with another."""
+    return any(fnmatchcase(_whole(name), _whole(pattern)) or is_listed(name, (pattern,)) for name in names)
+
+
+def _whole(text: str) -> str:
+    return text.partition("#")[0].partition("@")[0]
+
+
+def _permits(rule: SecretRule, names: list[str], access: SecretAccess) -> bool:
+    return (
+        any(is_listed(name, rule.refs) for name in names)
+        and any(fnmatchcase(access.workflow, pattern) for pattern in rule.workflows)
+        and any(
+            fnmatchcase(access.action if "." in pattern else access.connector, pattern) for pattern in rule.connectors
+        )
+        and any(fnmatchcase(access.tenant, pattern) for pattern in rule.tenants)
+    )
+
+
+def is_listed(reference: str, patterns: tuple[str, ...]) -> bool:
+    """Return whether one of some patterns matches a reference, with its version or without.
+
+    Args:
+        reference: The reference, as text.
+        patterns: The patterns of a setting.
+    """
+    unpinned = reference.partition("@")[0]
+    return any(fnmatchcase(text, pattern) for text in (reference, unpinned) for pattern in patterns)

@@ -1,0 +1,36 @@
+"""Keeping record of which step was given which secret, and which was denied it."""
+
+from __future__ import annotations
+
+from automate_core.secrets import AccessRecord
+
+from automate import audit
+
+__all__ = ["record_access"]
+
+_LONGEST_RESOURCE = 300
+
+
+def record_access(record: AccessRecord) -> None:
+    """Write an access of a step to the audit log.
+
+    Args:
+        record: The access; the secret is no part of it.
+
+    Raises:
+        DatabaseError: If it cannot be written: the step does not get the secret then.
+    """
+    access = record.access
+    details = {"reference": str(record.ref), "workflow": access.workflow, "step": access.step_id}
+    details["action"] = access.action
+    if record.denial is not None:
+        details["reason"] = record.denial.message
+    elif access.tenant and not record.owner:
+        details["owner"] = "installation"
+    audit.record(
+        "secret.read" if record.denial is None else "secret.denied",
+        f"secret:{record.ref}"[:_LONGEST_RESOURCE],
+        actor=f"run:{access.run_id}",
+        tenant=access.tenant,
+        details=details,
+    )
