@@ -91,6 +91,21 @@ def test_a_call_to_a_denied_host_is_recorded_with_it(configured: Any) -> None:
     assert (details["host"], details["setting"]) == ("evil.example", "POLICY.egress_deny")
 
 
+def test_a_call_is_made_under_the_policy_of_its_tenant(configured: Any, work: Any) -> None:
+    call = {"id": "call", "action": "http.request", "params": {"url": "https://evil.example/"}}
+    publish(definition(call, **on("order.paid")))
+    tenants = {"acme": {"egress_deny": ["evil.example"]}, "*": {"egress_only": ["good.example"]}}
+    configured(POLICY={"tenants": tenants})
+    for tenant in ("acme", "globex"):
+        emit_event("order.paid", {}, tenant=tenant)
+    work()
+    denied = AuditLogEntry.objects.filter(action="policy.denied").order_by("tenant")
+    assert [(entry.tenant, entry.details["setting"]) for entry in denied] == [
+        ("acme", "POLICY.tenants.acme.egress_deny"),
+        ("globex", "POLICY.tenants.*.egress_only"),
+    ]
+
+
 def test_a_denied_transactional_action_is_recorded_although_it_is_rolled_back(actions: Any, configured: Any) -> None:
     @actions("write", transactional=True)
     def write() -> None: ...
@@ -113,6 +128,9 @@ def test_publishing_what_is_refused_is_a_warning(configured: Any, caplog: pytest
         assert len(caplog.records) == 1  # a shadow calls nothing
         promote("orders")
         assert len(caplog.records) == 2
+        publish(definition({**LOG, "id": "third"}), shadow=True)
+        publish(definition({**LOG, "id": "third"}))  # the shadow goes live
+        assert len(caplog.records) == 3
 
 
 @pytest.mark.parametrize(

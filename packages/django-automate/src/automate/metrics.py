@@ -90,8 +90,9 @@ def _is_on() -> bool:
 
     global _kept
     now, current = time.monotonic(), settings.current()
-    if now >= _kept[0]:
-        _kept = (now + current.outbox.metrics_cache_seconds, current_pause() is not None)
+    seconds = current.outbox.metrics_cache_seconds
+    if now >= _kept[0] or not seconds:
+        _kept = (now + seconds, current_pause() is not None)
     return current.enabled and not _kept[1]
 
 

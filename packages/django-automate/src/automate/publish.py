@@ -120,9 +120,7 @@ def promote(slug: str, *, actor: str = "system", registry: Registry = registry) 
         version = _shadow_of(slug)
         definition = parse(version.definition)
         ensure_publishable(definition, RegistryCatalogue(registry), current_engine())
-        _go_live(version, definition, actor, registry)
-    _warn_of_refusals(version, definition)
-    return version
+        return _go_live(version, definition, actor, registry)
 
 
 def drop_shadow(slug: str, *, actor: str = "system") -> WorkflowVersion:
@@ -250,6 +248,7 @@ def _go_live(
     # Nothing has run it yet, so what its actions are is taken down now.
     _place(version, live=True, shadow=None, lock=_lock(definition, registry))
     _note(version, "workflow.shadow_promoted", actor)
+    _warn_of_refusals(version, definition)
     return version
 
 

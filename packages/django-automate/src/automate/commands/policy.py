@@ -148,10 +148,10 @@ def _check(args: argparse.Namespace) -> int:
         limit=args.limit,
         resolver=resolve if args.resolve else None,
         using=args.database,
-        progress=None if args.json and not sys.stderr.isatty() else _progress,
+        progress=_progress,
     )
     if args.json:
-        print_json(_as_json(report.as_dict()))
+        print_json(report.as_dict())
     else:
         _describe(report)
     return 1 if report.blocks else 0
@@ -168,15 +168,6 @@ def _proposed(given: str | None) -> PolicySettings:
 
 def _progress(seen: int) -> None:
     sys.stderr.write(f"check: {seen} steps\n")
-
-
-def _as_json(value: Any) -> Any:
-    """Return a report with its ids as text."""
-    if isinstance(value, dict):
-        return {name: _as_json(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_as_json(part) for part in value]
-    return str(value) if hasattr(value, "hex") and hasattr(value, "version") else value
 
 
 def _describe(report: PolicyReport) -> None:

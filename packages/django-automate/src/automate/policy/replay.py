@@ -115,7 +115,7 @@ def replay(
             if count.steps == limit:
                 return count.report(complete=False)
             count.add(row)
-        if progress is not None:
+        if progress is not None and count.steps % _BATCH == 0:
             progress(count.steps)
     return count.report(complete=True)
 
@@ -219,7 +219,7 @@ class _Groups:
         self.counts[key] = self.counts.get(key, 0) + 1
         shown = self.shown.setdefault(key, [])
         if len(shown) < self.examples:
-            shown.append(Example(row.run, row.step, row.at, message))
+            shown.append(Example(str(row.run), row.step, row.at, message))
 
     def all(self) -> tuple[Group, ...]:
         """Return the groups, the largest first."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 __all__ = ["Example", "Group", "PolicyReport"]
 
@@ -21,7 +20,7 @@ class Example:
         message: What the policy says of it, or for what it was refused then.
     """
 
-    run: UUID
+    run: str
     step: str
     at: datetime
     message: str
@@ -82,5 +81,5 @@ class PolicyReport:
         return sum(group.count for group in self.blocked)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON, but for times and ids."""
+        """Return it as JSON, but for the times."""
         return {**asdict(self), "blocks": self.blocks}
