@@ -339,7 +339,9 @@ class Settings(_Section):
     """Every setting of ``DJANGO_AUTOMATE``."""
 
     enabled: bool = Field(
-        True, alias="ENABLED", description="The kill switch: while False, events are kept and nothing runs."
+        True,
+        alias="ENABLED",
+        description="While False, events are kept and nothing runs; 'automate policy pause' stops what runs already.",
     )
     worker_mode: Literal["thread", "process", "synchronous"] = Field(
         "thread", alias="WORKER_MODE", description="How a worker runs items: threads, child processes, or one by one."

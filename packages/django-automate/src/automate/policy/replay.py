@@ -16,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from automate_core.egress import Target, parse_url
+from automate_core.egress.targets import DEFAULT_PORTS
 from automate_core.errors import PolicyError, SSRFBlocked
 from automate_core.policy import EffectivePolicy, effective_policy
 from automate_core.settings import PolicySettings
@@ -115,7 +116,7 @@ def replay(
             if count.steps == limit:
                 return count.report(complete=False)
             count.add(row)
-        if progress is not None and count.steps % _BATCH == 0:
+        if progress is not None and count.steps >= _BATCH:
             progress(count.steps)
     return count.report(complete=True)
 
@@ -188,7 +189,8 @@ def _refused(row: _Row) -> tuple[Target, tuple[str, ...]] | None:
     host, port, address = context.get("host"), context.get("port"), context.get("address")
     if not isinstance(host, str) or not isinstance(port, int):
         return None
-    return Target("http", host, port), (address,) if isinstance(address, str) and address else ()
+    scheme = "https" if port == DEFAULT_PORTS["https"] else "http"
+    return Target(scheme, host, port), (address,) if isinstance(address, str) and address else ()
 
 
 def _was_denied(row: _Row) -> bool:
