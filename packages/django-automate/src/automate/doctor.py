@@ -14,7 +14,7 @@ from automate_core.redaction import redact_text
 from automate_core.registry import registry
 
 if TYPE_CHECKING:
-    from automate.models import WorkflowVersion
+    from automate.models import Workflow, WorkflowVersion
 
 __all__ = ["Finding", "examine", "unapplied"]
 
@@ -51,7 +51,7 @@ def examine(using: str = "default") -> list[Finding]:
     """
     findings: list[Finding] = []
     project = (_settings, _database, _migrations, _plugins, _secrets, _workflows)
-    for look in (*project, _artifacts, _retention, _outbox, _waking):
+    for look in (*project, _switch, _artifacts, _retention, _outbox, _waking):
         try:
             findings.extend(look(using))
         except Exception as error:  # noqa: BLE001 - the doctor reports what is broken, it does not break
@@ -174,7 +174,7 @@ def _workflows(using: str) -> Iterator[Finding]:
         yield from _rules(version)
     for version in versions:
         for step in version.steps:
-            yield from _step(f"{version} step {step['id']!r}", step, version.workflow.slug)
+            yield from _step(f"{version} step {step['id']!r}", step, version.workflow)
     yield Finding("workflows", "ok", f"{len(versions)} live, {len(listening) - len(versions)} in shadow")
 
 
@@ -195,15 +195,18 @@ def _rules(version: WorkflowVersion) -> Iterator[Finding]:
         yield Finding("workflows", "error", f"{version}: {error}", "Set RULES back, or publish rules that fit it.")
 
 
-def _step(where: str, step: dict[str, Any], workflow: str) -> Iterator[Finding]:
+def _step(where: str, step: dict[str, Any], workflow: Workflow) -> Iterator[Finding]:
     from automate_core.workflow.templates import find_secret_refs
 
     from automate.policy import ensure_allowed
 
     looks: list[Callable[[], Any]] = [
         lambda: registry.get_action(step["action"]),
-        lambda: ensure_allowed(step["action"]),
-        *(lambda ref=ref: _read(ref, workflow, step["action"]) for _, ref in find_secret_refs(step.get("params", {}))),
+        lambda: ensure_allowed(step["action"], workflow.tenant),
+        *(
+            lambda ref=ref: _read(ref, workflow.slug, step["action"])
+            for _, ref in find_secret_refs(step.get("params", {}))
+        ),
     ]
     for look in looks:
         try:
@@ -228,6 +231,13 @@ def _read(ref: str, workflow: str, action: str) -> None:
             resolver.resolve(ref)
             return
     raise denials[0]
+
+
+def _switch(using: str) -> Iterator[Finding]:
+    from automate.policy.switch import current_pause
+
+    if (paused := current_pause()) is not None:
+        yield Finding("switch", "warning", f"nothing runs: {paused}", "automate policy resume")
 
 
 def _artifacts(using: str) -> Iterator[Finding]:

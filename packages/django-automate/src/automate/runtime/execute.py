@@ -187,7 +187,7 @@ def prepare(attempt: Attempt) -> Prepared | Result:
     try:
         attempt.context = artifacts.reveal(attempt.context, attempt.step.params)
         rendered = _render(attempt)
-        ensure_allowed(attempt.step.action)
+        ensure_allowed(attempt.step.action, attempt.tenant)
         connector, spec = attempt.registry.get_action(attempt.step.action)
         params = _with_secrets(attempt, spec) if attempt.template.has_secrets else rendered.params
         return Prepared(attempt, rendered, connector, spec.name, params)
