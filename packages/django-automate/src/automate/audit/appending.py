@@ -57,8 +57,8 @@ class Tail:
             InvalidPayloadError: If its details are nested too deeply for the database, or larger than 1 MiB.
         """
         for name in ("actor", "action", "resource", "tenant"):
-            limit = entry._meta.get_field(name).max_length
-            setattr(entry, name, storable_text(redact_text(getattr(entry, name)), limit))
+            column: Any = entry._meta.get_field(name)
+            setattr(entry, name, storable_text(redact_text(getattr(entry, name)), column.max_length))
         entry.details = settled(redact(entry.details))
         ensure_storable(entry.details, max_bytes=_MOST_BYTES, what="details of an audit entry", require_object=False)
         entry.created_at = timezone.now()

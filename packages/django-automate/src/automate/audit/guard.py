@@ -11,7 +11,7 @@ from typing import Any
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["install", "is_installed", "remove"]
+__all__ = ["install", "is_installed", "is_test_database", "remove"]
 
 _LOG, _HEAD = "automate_auditlogentry", "automate_audithead"
 _REFUSAL = "The audit log of Automate is append-only."
@@ -66,6 +66,12 @@ _BY_VENDOR = {
         f"IF {_MOVED_BACK} THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{{}}'; END IF",
     ),
 }
+_PLAIN_NAMES = {
+    "automate_audit_update": _LOG,
+    "automate_audit_delete": _LOG,
+    "automate_audit_head": _HEAD,
+    "automate_audit_forward": _HEAD,
+}
 _NAMES = {
     "postgresql": {
         "automate_audit_rows": _LOG,
@@ -74,11 +80,9 @@ _NAMES = {
         "automate_audit_head_all": _HEAD,
         "automate_audit_forward": _HEAD,
     },
-    "sqlite": dict.fromkeys(
-        ("automate_audit_update", "automate_audit_delete", "automate_audit_head", "automate_audit_forward")
-    ),
+    "sqlite": _PLAIN_NAMES,
+    "mysql": _PLAIN_NAMES,
 }
-_NAMES["mysql"] = _NAMES["sqlite"]
 _FUNCTIONS = ("automate_audit_refuse_v1", "automate_audit_forward_v1")
 _CATALOGUE = {
     "postgresql": "SELECT tgname FROM pg_trigger WHERE tgenabled <> 'D' AND tgname LIKE 'automate_audit_%'",
