@@ -23,7 +23,10 @@ from automate.payloads import ensure_storable
 if TYPE_CHECKING:
     from automate.models.audit import AuditHead, AuditLogEntry
 
-__all__ = ["Tail", "appending", "reseal"]
+__all__ = ["RESEALED", "Tail", "appending", "reseal"]
+
+RESEALED = "audit.resealed"
+"""The action of an entry that lets a broken log go on."""
 
 _ONLY = 1
 _MOST_BYTES = 1024 * 1024
@@ -107,7 +110,7 @@ def appending(using: str) -> Iterator[Tail]:
 def reseal(*, actor: str, reason: str, using: str = "default") -> AuditLogEntry:
     """Let a broken log go on: an entry says so, behind everything that is there. It mends nothing.
 
-    What :func:`automate.audit.verify` found it goes on finding, unless it begins at the new entry.
+    :func:`automate.audit.verify` goes on finding what is wrong, and this entry too, unless it begins at it.
 
     Args:
         actor: Who does it.
@@ -126,7 +129,7 @@ def reseal(*, actor: str, reason: str, using: str = "default") -> AuditLogEntry:
         position, mac = (last["position"], last["mac"]) if last else (0, GENESIS)
         tail = Tail(max(position, head.position), mac, ring)
         found = {"position": head.position, "mac": head.mac, "last": position}
-        entry = AuditLogEntry(actor=actor, action="audit.resealed", resource="audit:log")
+        entry = AuditLogEntry(actor=actor, action=RESEALED, resource="audit:log")
         entry.details = {"reason": reason, "head": found}
         tail.take(entry)
         entry.write(using)

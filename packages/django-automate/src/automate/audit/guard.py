@@ -6,8 +6,6 @@ A database that Django's test runner makes has none, as its ``TransactionTestCas
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -101,15 +99,14 @@ def install(connection: BaseDatabaseWrapper) -> None:
     Args:
         connection: The connection.
     """
-    remove(connection)
-    with connection.cursor() as cursor:
-        for statement in _BY_VENDOR.get(connection.vendor, ()):
-            try:
+    try:
+        remove(connection)
+        with connection.cursor() as cursor:
+            for statement in _BY_VENDOR.get(connection.vendor, ()):
                 cursor.execute(statement)
-            except DatabaseError as error:
-                if not _is_not_permitted(error):
-                    raise
-                return
+    except DatabaseError as error:
+        if not (connection.vendor == "mysql" and error.args and error.args[0] in _NOT_PERMITTED):
+            raise
 
 
 def remove(connection: BaseDatabaseWrapper) -> None:
@@ -145,7 +142,3 @@ def is_test_database() -> bool:
     from django.core import mail
 
     return hasattr(mail, "outbox")
-
-
-def _is_not_permitted(error: Any) -> bool:
-    return bool(error.args) and error.args[0] in _NOT_PERMITTED

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from automate_core import settings
 
+from automate.audit.appending import RESEALED
 from automate.audit.chain import FIELDS, GENESIS, Anchor, KeyRing, is_code_of
 from automate.audit.keys import current_ring
 
@@ -35,7 +36,7 @@ class Finding:
     Args:
         position: Where in the log; None where it is about the head.
         kind: ``edited``, ``missing``, ``unlinked``, ``unkeyed``, ``unknown_key``, ``truncated``, ``beyond_head``,
-            ``head`` or ``anchor``.
+            ``head``, ``anchor`` or ``resealed``.
         message: A sentence.
     """
 
@@ -172,6 +173,8 @@ class _Walk:
             self.report.add(position, "unknown_key", f"entry {position} names the key {key_id!r}: not in AUDIT.keys")
         elif not is_code_of(row["mac"], row, self._ring):
             self.report.add(position, "edited", f"entry {position} is not what was written")
+        elif row["action"] == RESEALED and self._mac is not None:
+            self.report.add(position, "resealed", f"the log was broken before entry {position}, which let it go on")
 
     def _check_keyed(self, position: int, key_id: str) -> None:
         if not self._ring.active or bool(key_id) is (position > self._unkeyed_until):
