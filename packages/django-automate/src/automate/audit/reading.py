@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Selection", "as_json", "export"]
 
-_BATCH = 1000
+BATCH = 1000
+"""Rows that are read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +71,10 @@ def export(selection: Selection, *, after: int = 0, using: str = "default") -> I
     """
     rows = selection.rows(using).order_by("position")
     while True:
-        batch = list(rows.filter(position__gt=after)[:_BATCH])
+        batch = list(rows.filter(position__gt=after)[:BATCH])
         for entry in batch:
             yield as_json(entry)
-        if len(batch) < _BATCH:
+        if len(batch) < BATCH:
             return
         after = batch[-1].position
 

@@ -119,7 +119,7 @@ def verify(
     if head is not None and head.position > walk.position:
         for row in _rows(using, walk.position, head.position, progress):
             walk.take(row)
-    walk.end(head)
+    walk.end(head or (AuditHead() if walk.report.first is None else None))
     if anchor is not None:
         _hold_against(anchor, walk.report, using)
     _note_weaknesses(walk.report, using)
@@ -185,7 +185,7 @@ class _Walk:
         )
 
     def end(self, head: AuditHead | None) -> None:
-        """Hold the head against what was found."""
+        """Hold the head, if there is one, against what was found."""
         if head is None:
             self.report.add(None, "head", "the head of the log is gone")
             return

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 from automate_core.errors import AuditError
@@ -115,17 +116,18 @@ def _list(args: argparse.Namespace) -> int:
     if args.json:
         print_json(entries)
         return 0
-    from datetime import datetime
-
     for entry in entries:
-        tenant = f"  tenant {entry['tenant']}" if entry["tenant"] else ""
-        when = show_time(datetime.fromisoformat(entry["at"]))
-        head = f"{entry['position']:>8}  {when}  {entry['actor']}  {entry['action']}  {entry['resource']}{tenant}"
-        details = json.dumps(entry["details"], ensure_ascii=False) if entry["details"] else ""
-        sys.stdout.write(printable(f"{head}  {details}".rstrip()) + "\n")
+        sys.stdout.write(f"{_line(entry)}\n")
     if not entries:
         sys.stdout.write("No entries.\n")
     return 0
+
+
+def _line(entry: dict[str, Any]) -> str:
+    shown = [show_time(datetime.fromisoformat(entry["at"])), entry["actor"], entry["action"], entry["resource"]]
+    shown += [f"tenant {entry['tenant']}"] if entry["tenant"] else []
+    shown += [json.dumps(entry["details"], ensure_ascii=False)] if entry["details"] else []
+    return f"{entry['position']:>8}  " + "  ".join(" ".join(printable(part).split()) for part in shown)
 
 
 def _verify(args: argparse.Namespace) -> int:
@@ -164,7 +166,7 @@ def _export(args: argparse.Namespace) -> int:
         raise AuditError("--resume goes on in a file: name it with --output.")
     with _opened(args.output, resume=args.resume) as (file, last):
         for entry in export(_selection(args), after=max(args.after, last), using=args.database):
-            file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+            file.write(json.dumps(entry) + "\n")
     return 0
 
 
