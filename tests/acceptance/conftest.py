@@ -51,7 +51,11 @@ Actions = Callable[[str], Callable[[Callable[..., Any]], Callable[..., Any]]]
 def databases() -> Iterator[None]:
     if _missing:
         require_database(ALIASES[NAMES.index(chosen_database())])
+    from automate.audit import guard
+    from django.db import connection
+
     with created_databases():
+        guard.remove(connection)  # each test ends with empty tables
         yield
 
 

@@ -76,15 +76,18 @@ def migrated() -> None:
 @pytest.fixture
 def project(migrated: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The project, as empty as at first, and the working directory."""
+    from automate.audit import guard
     from django.core.management import call_command
-    from django.db import connections
+    from django.db import connection, connections
 
     monkeypatch.chdir(PROJECT)
     yield PROJECT
     for written in (PROJECT / "shop").glob("*.py"):
         if written.name != "__init__.py":
             written.unlink()
+    guard.remove(connection)
     call_command("flush", "--no-input", verbosity=0)
+    guard.install(connection)
     connections.close_all()
 
 

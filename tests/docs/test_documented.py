@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import inspect
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -153,6 +155,30 @@ def test_every_operator_of_rules_is_documented(pages: Path) -> None:
     }
     assert len(operators) > 50
     assert sorted((operators | set(EXTENSIONS)) - named) == []
+
+
+def recorded_actions() -> set[str]:
+    """Return the actions that any package writes into the audit log: what looks like one, where one is recorded."""
+    found: set[str] = set()
+    for source in (ROOT / "packages").glob("*/src/automate*/**/*.py"):
+        nodes = list(ast.walk(ast.parse(source.read_text())))
+        calls = [node.func for node in nodes if isinstance(node, ast.Call)]
+        if {getattr(call, "id", getattr(call, "attr", "")) for call in calls} & {"record", "record_many", "reseal"}:
+            found.update(str(node.value) for node in nodes if isinstance(node, ast.Constant))
+    actions = {text for text in found if re.fullmatch(r"[a-z][a-z_]*\.[a-z][a-z_]*", text)}
+    return {text for text in actions if not text.startswith("automate.")}  # loggers, and kinds of outbox items
+
+
+def test_every_action_of_the_audit_log_is_documented_with_a_test_that_there_is() -> None:
+    page = (ROOT / "docs" / "how-to" / "audit.md").read_text()
+    rows = [
+        [cell.strip(" `") for cell in row.strip("|").split("|")] for row in page.splitlines() if row.endswith("` |")
+    ]
+    documented = {row[1]: row[-1] for row in rows if len(row) == 4}
+    tests = "".join(source.read_text() for source in (ROOT / "packages").glob("*/tests/**/test_*.py"))
+    assert {"workflow.published", "policy.changed"} <= recorded_actions()
+    assert sorted(recorded_actions() - documented.keys()) == []
+    assert [test for test in documented.values() if f"def {test}(" not in tests] == []
 
 
 def every_error(base: type[errors.AutomateError]) -> Iterator[type[errors.AutomateError]]:

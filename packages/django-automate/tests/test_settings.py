@@ -48,6 +48,7 @@ def run_step(**step: Any) -> ExecutionRun:
         ({"DECISIONS": {"sample_rate": 0.5}}, "'all': it counts with 'sampled' alone"),
         ({"DECISIONS": {"non_matches": "sampled", "sample_rate": 1.5}}, "DECISIONS.sample_rate"),
         ({"SECRETS": {"active_key": "k9"}}, "SECRETS.active_key"),
+        ({"AUDIT": {"active_key": "k9"}}, "AUDIT.active_key"),
         ({"LLM": {"providers": {"openai": {"api_key": "sk-clear"}}}}, "secret reference"),
         ([], "must be a dictionary"),
     ],

@@ -9,6 +9,8 @@
     ├── ArtifactError
     │   ├── ArtifactUnavailable          retryable
     │   └── ArtifactCorrupt
+    ├── AuditError
+    │   └── AuditChainBroken
     ├── PluginError
     │   ├── PluginLoadError
     │   ├── IncompatiblePluginError
@@ -64,6 +66,8 @@ __all__ = [
     "ArtifactCorrupt",
     "ArtifactError",
     "ArtifactUnavailable",
+    "AuditChainBroken",
+    "AuditError",
     "AutomateError",
     "BudgetExceeded",
     "ConfigurationError",
@@ -123,6 +127,8 @@ class ErrorCodes(StrEnum):
     ARTIFACT = "artifact"
     ARTIFACT_UNAVAILABLE = "artifact_unavailable"
     ARTIFACT_CORRUPT = "artifact_corrupt"
+    AUDIT = "audit"
+    AUDIT_CHAIN_BROKEN = "audit_chain_broken"
     PLUGIN = "plugin"
     PLUGIN_LOAD = "plugin_load"
     PLUGIN_INCOMPATIBLE = "plugin_incompatible"
@@ -295,6 +301,18 @@ class ArtifactCorrupt(ArtifactError):
     """The file of an artifact does not hold what was written."""
 
     default_code = ErrorCodes.ARTIFACT_CORRUPT
+
+
+class AuditError(AutomateError):
+    """The audit log cannot be read or written as was asked for."""
+
+    default_code = ErrorCodes.AUDIT
+
+
+class AuditChainBroken(AuditError):
+    """The end of the audit log is not what was written last: it was changed, or the key that sealed it is missing."""
+
+    default_code = ErrorCodes.AUDIT_CHAIN_BROKEN
 
 
 class PluginError(AutomateError):

@@ -20,6 +20,7 @@ from automate_core.redaction import remember
 
 __all__ = [
     "ArtifactSettings",
+    "AuditSettings",
     "AwsSettings",
     "DecisionSettings",
     "EventSettings",
@@ -286,6 +287,28 @@ class SecretSettings(_Section):
         return keys
 
 
+class AuditSettings(_Section):
+    """The keys of the audit log. Without one, whoever can write the table can also write what fits it."""
+
+    keys: dict[str, str] = Field(
+        default_factory=dict,
+        repr=False,
+        description="Keys of the chain: key id to 32 bytes or more in base64, an $env: reference or file:/path.",
+    )
+    active_key: str = Field("", description="The id of the key of new entries; empty takes the last one.")
+    unkeyed_until: int = Field(
+        0, ge=0, description="Position of the last entry that was written before there was a key; 0: there always was."
+    )
+
+    @field_validator("keys")
+    @classmethod
+    def _keys_are_hidden(cls, keys: dict[str, str]) -> dict[str, str]:
+        for key in keys.values():
+            if not is_reference(key) and not key.startswith("file:"):
+                remember(key)
+        return keys
+
+
 class ProviderSettings(_Section):
     """One LLM provider."""
 
@@ -369,6 +392,7 @@ class Settings(_Section):
     artifacts: ArtifactSettings = Field(default_factory=ArtifactSettings, alias="ARTIFACTS")
     policy: PolicySettings = Field(default_factory=PolicySettings, alias="POLICY")
     secrets: SecretSettings = Field(default_factory=SecretSettings, alias="SECRETS")
+    audit: AuditSettings = Field(default_factory=AuditSettings, alias="AUDIT")
     llm: LLMSettings = Field(default_factory=LLMSettings, alias="LLM")
     rag: RagSettings = Field(default_factory=RagSettings, alias="RAG")
     plugins: PluginSettings = Field(default_factory=PluginSettings, alias="PLUGINS")
@@ -394,6 +418,8 @@ class Settings(_Section):
             )
         if self.secrets.active_key and self.secrets.active_key not in self.secrets.keys:
             raise ValueError("SECRETS.active_key names a key that SECRETS.keys does not hold")
+        if self.audit.active_key and self.audit.active_key not in self.audit.keys:
+            raise ValueError("AUDIT.active_key names a key that AUDIT.keys does not hold")
         return self
 
 

@@ -23,6 +23,7 @@ from automate._admin_filters import OwnTenantsFilter, OwnWorkflowsFilter
 from automate._read_only import ReadOnlyAdmin, ReadOnlyInline, link, seconds_between
 from automate.artifacts import content
 from automate.audit import record
+from automate.audit.verification import state_of
 from automate.cancellation import cancel_executions
 from automate.models import (
     Artifact,
@@ -421,8 +422,26 @@ class ArtifactAdmin(ReadOnlyAdmin):
 
 @admin.register(AuditLogEntry)
 class AuditLogEntryAdmin(ReadOnlyAdmin):
-    """The audit log."""
+    """The audit log, and whether each entry is what was written; ``automate audit verify`` looks at all of it."""
 
-    list_display = ("created_at", "actor", "action", "resource")
-    list_filter = ("created_at", "action", "actor")
-    search_fields = ("actor", "resource")
+    list_display = ("position", "created_at", "actor", "action", "resource", "tenant", "state")
+    list_filter = ("created_at", "action", "tenant", "actor")
+    search_fields = ("actor", "action", "resource")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """Show the state of the entry too.
+
+        Args:
+            request: The request.
+            obj: The entry.
+        """
+        return ["state", *super().get_fields(request, obj)]
+
+    @admin.display(description="chain")
+    def state(self, row: AuditLogEntry) -> str:
+        """Whether the entry is what was written.
+
+        Args:
+            row: The entry.
+        """
+        return state_of(row)

@@ -12,6 +12,8 @@ __all__ = [
     "check_apps",
     "check_artifacts",
     "check_artifacts_for_deployment",
+    "check_audit_for_deployment",
+    "check_audit_keys",
     "check_plugins",
     "check_policy",
     "check_settings",
@@ -150,6 +152,53 @@ def check_artifacts_for_deployment(**kwargs: Any) -> list[CheckMessage]:
             "with the next release.",
             hint="Set ARTIFACTS.location to a directory that all hosts share, or define STORAGES['automate'].",
             id="automate.W003",
+        )
+    ]
+
+
+@register()
+def check_audit_keys(**kwargs: Any) -> list[CheckMessage]:
+    """Refuse keys of the audit log that are none: nothing could be recorded, and so nothing changed.
+
+    Args:
+        **kwargs: What Django passes to a check.
+    """
+    from automate_core import settings
+
+    from automate.audit.keys import read_ring
+
+    try:
+        config = settings.current().audit
+    except ConfigurationError:
+        return []  # check_settings tells
+    try:
+        read_ring(config)
+    except AutomateError as error:
+        return [Error(f"DJANGO_AUTOMATE: {error}", id="automate.E007")]
+    return []
+
+
+@register(deploy=True)
+def check_audit_for_deployment(**kwargs: Any) -> list[CheckMessage]:
+    """Warn of a production whose audit log anybody can rewrite who can write its table.
+
+    Args:
+        **kwargs: What Django passes to a check.
+    """
+    from automate_core import settings
+
+    from automate.audit.keys import GENERATE_KEY
+
+    try:
+        if settings.current().audit.keys:
+            return []
+    except ConfigurationError:
+        return []
+    return [
+        Warning(
+            "The audit log has no key: whoever can write its table can also write what fits it.",
+            hint=f"Make a key with {GENERATE_KEY}, and set AUDIT.keys.",
+            id="automate.W004",
         )
     ]
 

@@ -155,5 +155,6 @@ def audit(*, action: str, actor: str, letters: DeadLetters, ids: Sequence[int], 
         f"dead_letters.{action}",
         f"outbox:{ids[0]}" if len(ids) == 1 else "outbox",
         actor=actor,
+        tenant=letters.tenant or "",
         details={"filter": letters.given(), "count": len(ids), "first": ids[0], "last": ids[-1]},
     )

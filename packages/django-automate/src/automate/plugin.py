@@ -20,6 +20,7 @@ def automate_register_commands() -> list[Spec]:
     return [
         Spec("up", "automate.up.command:UpCommand", "From nothing to a first run"),
         Spec("dlq", "automate.commands.dlq:DeadLettersCommand", "List, requeue or discard dead letters"),
+        Spec("audit", "automate.commands.audit:AuditCommand", "Read the audit log, export it, or verify it"),
         Spec("rules", "automate.commands.rules:RulesCommand", "Look at rules, and at what they would do"),
         Spec("workflows", "automate.commands.workflows:WorkflowsCommand", "Make a shadow live, or end it"),
         Spec("policy", "automate.commands.policy:PolicyCommand", "Show and try the policy; pause everything"),

@@ -196,7 +196,7 @@ def _switch(slug: str, enabled: bool, actor: str) -> Workflow:
             workflow.enabled = enabled
             workflow.save(update_fields=["enabled"])
             action = "workflow.enabled" if enabled else "workflow.disabled"
-            record(action, f"workflow:{slug}", actor=actor)
+            record(action, f"workflow:{slug}", actor=actor, tenant=workflow.tenant)
     return workflow
 
 
@@ -278,6 +278,7 @@ def _note(version: WorkflowVersion, action: str, actor: str) -> None:
         action,
         f"workflow:{version.workflow.slug}",
         actor=actor,
+        tenant=version.workflow.tenant,
         details={"version": version.version_num, "hash": version.hash},
     )
 

@@ -1,5 +1,20 @@
 """The audit log: who changed what, and who was refused."""
 
-from automate.audit.recording import record
+from automate.audit.chain import Anchor
+from automate.audit.reading import Selection, export
+from automate.audit.recording import Entry, record, record_many
+from automate.audit.standing import note_settings
+from automate.audit.verification import Finding, Report, verify
 
-__all__ = ["record"]
+__all__ = [
+    "Anchor",
+    "Entry",
+    "Finding",
+    "Report",
+    "Selection",
+    "export",
+    "note_settings",
+    "record",
+    "record_many",
+    "verify",
+]

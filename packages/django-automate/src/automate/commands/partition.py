@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, ClassVar
 
 from automate.commands import ProjectCommand, add_common_options, print_json
+from automate.commands.people import actor
 
 if TYPE_CHECKING:
     from automate.partitions import State
@@ -43,6 +44,7 @@ class PartitionCommand(ProjectCommand):
             ConfigurationError: If the events of this database cannot be partitioned.
         """
         from automate import partitions
+        from automate.audit import record
 
         steps: list[str] = []
 
@@ -54,6 +56,9 @@ class PartitionCommand(ProjectCommand):
 
         if not args.check:
             partitions.convert(say, using=args.database)
+            if steps:
+                who, details = actor("automate partition"), {"database": args.database, "steps": steps}
+                record("events.partitioned", "table:automate_event", actor=who, details=details)
         state = partitions.examine(using=args.database)
         if args.json:
             print_json({"steps": steps, **asdict(state)})

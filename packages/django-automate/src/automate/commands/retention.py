@@ -8,6 +8,7 @@ import sys
 from typing import Any, ClassVar
 
 from automate.commands import ProjectCommand, add_common_options, print_json
+from automate.commands.people import actor
 
 __all__ = ["RetentionCommand"]
 
@@ -40,7 +41,10 @@ class RetentionCommand(ProjectCommand):
         Returns:
             0; 1 where somebody else prunes at the moment.
         """
+        from automate_core import settings
+
         from automate import retention
+        from automate.audit import record
 
         if args.dry_run:
             counts = retention.preview(using=args.database)
@@ -49,6 +53,8 @@ class RetentionCommand(ProjectCommand):
             else:
                 sys.stdout.write(_table(counts, "would go"))
             return 0
+        policy = settings.current().retention.model_dump(mode="json")
+        record("retention.forced", f"database:{args.database}", actor=actor("automate retention"), details=policy)
         report = retention.sweep(args.budget, using=args.database, force=True)
         if args.json:
             print_json({"dry_run": False, **report.as_dict()})

@@ -26,19 +26,36 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='AuditHead',
+            fields=[
+                ('id', models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False)),
+                ('position', models.PositiveBigIntegerField(default=0)),
+                ('mac', models.CharField(default='0000000000000000000000000000000000000000000000000000000000000000', max_length=64)),
+                ('key_id', models.CharField(blank=True, default='', max_length=64)),
+                ('seal', models.CharField(blank=True, default='', max_length=64)),
+            ],
+            options={
+                'verbose_name': 'head of the audit log',
+            },
+        ),
+        migrations.CreateModel(
             name='AuditLogEntry',
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('position', models.BigAutoField(help_text='Its place in the log, without gaps.', primary_key=True, serialize=False)),
                 ('actor', models.CharField(max_length=200)),
                 ('action', models.CharField(db_index=True, max_length=100)),
                 ('resource', models.CharField(db_index=True, max_length=300)),
                 ('tenant', models.CharField(blank=True, db_index=True, default='', max_length=100)),
                 ('details', models.JSONField(default=dict)),
-                ('created_at', models.DateTimeField(auto_now_add=True, db_index=True)),
+                ('created_at', models.DateTimeField(db_index=True, editable=False)),
+                ('key_id', models.CharField(blank=True, default='', editable=False, help_text='The key of its code; empty is none.', max_length=64)),
+                ('previous', models.CharField(editable=False, help_text='The code of the entry before.', max_length=64)),
+                ('mac', models.CharField(editable=False, help_text='Its code: an HMAC over all its fields.', max_length=64)),
             ],
             options={
                 'verbose_name_plural': 'audit log entries',
-                'ordering': ('-id',),
+                'ordering': ('-position',),
+                'base_manager_name': 'objects',
             },
         ),
         migrations.CreateModel(

@@ -1,7 +1,7 @@
 """The tables of Automate."""
 
 from automate.models.artifacts import Artifact, ArtifactUse
-from automate.models.audit import AuditLogEntry
+from automate.models.audit import AuditHead, AuditLogEntry
 from automate.models.concurrency import ConcurrencyKey
 from automate.models.events import Decision, DedupeKey, Event
 from automate.models.executions import Execution, ExecutionRun, RunStatus, StepRun
@@ -15,6 +15,7 @@ Automation = Workflow
 __all__ = [
     "Artifact",
     "ArtifactUse",
+    "AuditHead",
     "AuditLogEntry",
     "Automation",
     "ConcurrencyKey",

@@ -2,64 +2,116 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from automate_core.redaction import redact
-from django.db import models
-from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db import models, router
 
+from automate.audit.appending import appending
+from automate.audit.chain import GENESIS, KeyRing, seal_of
 from automate.models.immutable import AppendOnlyModel, AppendOnlyQuerySet
 
-__all__ = ["AuditLogEntry"]
+__all__ = ["AuditHead", "AuditLogEntry"]
 
 
-class RedactedJSONField(models.JSONField):
-    """JSON that is redacted on its way into the database, whichever way it takes: save, bulk_create or update."""
+class AuditQuerySet(AppendOnlyQuerySet["AuditLogEntry"]):
+    """Entries, which are written at the end of the chain alone."""
 
-    def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
-        """Return what is written.
+    def bulk_create(self, objs: Iterable[AuditLogEntry], *args: Any, **kwargs: Any) -> list[AuditLogEntry]:
+        """Append entries, in their order.
 
         Args:
-            value: The value; an expression is left as it is.
-            connection: The connection.
+            objs: The entries.
+            *args: As in Django.
+            **kwargs: As in Django.
         """
-        plain = value if hasattr(value, "as_sql") else redact(value)
-        return super().get_db_prep_save(plain, connection)
-
-    def deconstruct(self) -> Any:
-        """Return what a migration writes down: to the database it is plain JSON."""
-        name, _, args, kwargs = super().deconstruct()
-        return name, "django.db.models.JSONField", args, kwargs
+        self._for_write = True  # as Django's own methods say it before they ask the router
+        entries = list(objs)
+        if not entries:
+            return entries
+        with appending(self.db) as tail:
+            for entry in entries:
+                tail.take(entry)
+            return super().bulk_create(entries, *args, **kwargs)
 
 
 class AuditLogEntry(AppendOnlyModel):
-    """One change, for compliance. Append-only; details are redacted before they are written."""
+    """One change, for compliance. Append-only, redacted before it is written, and chained to the entry before."""
 
+    position = models.BigAutoField(primary_key=True, help_text="Its place in the log, without gaps.")
     actor = models.CharField(max_length=200)
     action = models.CharField(max_length=100, db_index=True)
     resource = models.CharField(max_length=300, db_index=True)
     tenant = models.CharField(max_length=100, blank=True, default="", db_index=True)
-    details = RedactedJSONField(default=dict)
-    created_at = models.DateTimeField(auto_now_add=True, db_index=True)
+    details = models.JSONField(default=dict)
+    created_at = models.DateTimeField(db_index=True, editable=False)
+    key_id = models.CharField(
+        max_length=64, blank=True, default="", editable=False, help_text="The key of its code; empty is none."
+    )
+    previous = models.CharField(max_length=64, editable=False, help_text="The code of the entry before.")
+    mac = models.CharField(max_length=64, editable=False, help_text="Its code: an HMAC over all its fields.")
 
-    objects = AppendOnlyQuerySet.as_manager()
+    objects = AuditQuerySet.as_manager()
 
     class Meta:
-        """Newest first, with a name that reads well."""
+        """Newest first, and no way around the chain."""
 
-        ordering = ("-id",)
+        ordering = ("-position",)
         verbose_name_plural = "audit log entries"
+        base_manager_name = "objects"
 
     def __str__(self) -> str:
         return f"{self.actor} {self.action} {self.resource}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Redact the details and insert the row.
+        """Append the entry.
 
         Args:
             *args: As in Django.
             **kwargs: As in Django.
+
+        Raises:
+            AutomateError: If it is written already.
         """
-        # The field does so too, whichever way the row takes; this is for whoever goes on with the object.
-        self.details = redact(self.details)
-        super().save(*args, **kwargs)
+        if not self._state.adding:
+            super().save(*args, **kwargs)  # which refuses
+        using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
+        with appending(using) as tail:
+            tail.take(self)
+            self.write(using)
+
+    def write(self, using: str) -> None:
+        """Insert the row as it is; whoever gave it its place moves the head.
+
+        Args:
+            using: The database.
+        """
+        super().save(using=using)
+
+
+class AuditHead(models.Model):
+    """The end of the audit log: one row, which every append locks, and which only moves forward."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    position = models.PositiveBigIntegerField(default=0)
+    mac = models.CharField(max_length=64, default=GENESIS)
+    key_id = models.CharField(max_length=64, blank=True, default="")
+    seal = models.CharField(max_length=64, blank=True, default="")
+
+    class Meta:
+        """There is one."""
+
+        verbose_name = "head of the audit log"
+
+    def __str__(self) -> str:
+        return f"{self.position} {self.mac}"
+
+    def is_sealed_by(self, ring: KeyRing) -> bool:
+        """Whether it is as it was written. That of an empty log has no seal, as there was no key when it was made.
+
+        Args:
+            ring: The keys, the one that it names among them.
+        """
+        if not self.position:
+            return (self.mac, self.key_id, self.seal) == (GENESIS, "", "")
+        return self.seal == seal_of(self.position, self.mac, self.key_id, ring)

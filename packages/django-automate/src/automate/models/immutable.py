@@ -88,6 +88,6 @@ class AppendOnlyModel(ImmutableModel, TenantModel):
 
 def _refusal(model: type[models.Model], done: str) -> AutomateError:
     return AutomateError(
-        f"Rows of {model._meta.verbose_name} are not {done}: they are append-only. What is old goes by the settings "
-        "of RETENTION."
+        f"Rows of {model._meta.verbose_name} are not {done}: they are append-only. History that is old goes by the "
+        "settings of RETENTION, and the audit log never goes."
     )

@@ -24,6 +24,7 @@ from automate_outbox.wake import waker_for
 from django.db import DatabaseError, InterfaceError
 
 from automate import signals
+from automate.audit import note_settings
 from automate.policy.switch import LOOK_SECONDS, Watch
 from automate.runtime.connections import AWAY, RECONNECT, tidy_connections
 from automate.runtime.journal import ClaimRequest
@@ -174,6 +175,15 @@ class Worker:
         if not self._rung:
             self._rung = True
             self._engine.wake()
+
+    def note_settings(self, actor: str) -> None:
+        """Put on record by which settings it works; a database that is away is waited for.
+
+        Args:
+            actor: Who started it.
+        """
+        while not self._draining.is_set() and self._guarded(lambda: (note_settings(actor=actor),)) is None:
+            pass
 
     # -- the loop ---------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from automate_outbox.store.rows import check_worker
 from django.core.management.base import BaseCommand, CommandError
 
 from automate import logs
+from automate.commands.people import actor
 from automate.doctor import unapplied
 from automate.runtime.connections import close_connections
 from automate.worker.loop import Worker, WorkerOptions, default_worker_id
@@ -99,6 +100,7 @@ class Command(BaseCommand):
         if options["supervised"]:
             when_orphaned(worker.stop)
             beat(lambda: worker.is_alive)
+        worker.note_settings(actor("automate_worker"))
         _spare_the_collector()
         handled = worker.run(once=options["once"], drain=options["drain"])
         if options["verbosity"] > 0:

@@ -1,0 +1,185 @@
+"""Adding entries to the end of the chain, one after the other, whoever writes.
+
+Each append locks the head row until its transaction ends. It is the last lock that a transaction takes: whoever records
+does so after all other writes, so that nobody waits for a lock while he holds this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from automate_core.errors import AuditChainBroken
+from automate_core.payload import storable_text
+from automate_core.redaction import redact, redact_text
+from django.db import IntegrityError, connections, transaction
+from django.utils import timezone
+
+from automate.audit.chain import FIELDS, GENESIS, KeyRing, code_of, seal_of, settled
+from automate.audit.keys import current_ring
+from automate.payloads import ensure_storable
+
+if TYPE_CHECKING:
+    from automate.models.audit import AuditHead, AuditLogEntry
+
+__all__ = ["RESEALED", "Tail", "appending", "reseal"]
+
+RESEALED = "audit.resealed"
+"""The action of an entry that lets a broken log go on."""
+
+_ONLY = 1
+_MOST_BYTES = 1024 * 1024
+_REMEDY = (
+    "'automate audit verify' says what is wrong with the log. Nothing is recorded, and so nothing changed, until it is "
+    "restored, or 'automate audit reseal' has put on record that the log goes on all the same."
+)
+
+
+class Tail:
+    """The end of the chain, where entries are added.
+
+    Args:
+        position: The position of the last entry.
+        mac: Its code.
+        ring: The keys.
+    """
+
+    def __init__(self, position: int, mac: str, ring: KeyRing) -> None:
+        self.position = position
+        self.mac = mac
+        self._ring = ring
+
+    def take(self, entry: AuditLogEntry) -> None:
+        """Make an entry, which is not written yet, the next one: give it its place and its code.
+
+        Args:
+            entry: The entry. It is redacted here, and its time is now.
+
+        Raises:
+            InvalidPayloadError: If its details are nested too deeply for the database, or larger than 1 MiB.
+        """
+        for name in ("actor", "action", "resource", "tenant"):
+            column: Any = entry._meta.get_field(name)
+            setattr(entry, name, storable_text(redact_text(getattr(entry, name)), column.max_length))
+        entry.details = settled(redact(entry.details))
+        ensure_storable(entry.details, max_bytes=_MOST_BYTES, what="details of an audit entry", require_object=False)
+        entry.created_at = timezone.now()
+        entry.position, entry.previous, entry.key_id = self.position + 1, self.mac, self._ring.active
+        entry.mac = code_of({name: getattr(entry, name) for name in FIELDS}, self._ring)
+        self.position, self.mac = entry.position, entry.mac
+
+    def head(self) -> dict[str, Any]:
+        """Return the columns of the head that ends here."""
+        key_id = self._ring.active
+        seal = seal_of(self.position, self.mac, key_id, self._ring)
+        return {"position": self.position, "mac": self.mac, "key_id": key_id, "seal": seal}
+
+
+@contextmanager
+def appending(using: str) -> Iterator[Tail]:
+    """Lock the end of the chain, and move it over what is written within.
+
+    Args:
+        using: The database.
+
+    Yields:
+        The end, which gives each entry its place.
+
+    Raises:
+        AuditChainBroken: If the head is not what was written last; nothing can be appended then.
+        DatabaseError: If it cannot be written; the transaction is to be rolled back.
+    """
+    from automate.models.audit import AuditHead
+
+    ring = current_ring()
+    with transaction.atomic(using=using, savepoint=False):
+        head = _locked_head(using)
+        _ensure_intact(head, ring, using)
+        tail = Tail(head.position, head.mac, ring)
+        try:
+            yield tail
+        except IntegrityError as error:
+            raise AuditChainBroken(
+                f"Position {head.position + 1} of the audit log is taken, although its head is before it. {_REMEDY}"
+            ) from error
+        if tail.position != head.position:
+            AuditHead.objects.using(using).filter(pk=_ONLY).update(**tail.head())
+
+
+def reseal(*, actor: str, reason: str, using: str = "default") -> AuditLogEntry:
+    """Let a broken log go on: an entry says so, behind everything that is there. It mends nothing.
+
+    :func:`automate.audit.verify` goes on finding what is wrong, and this entry too, unless it begins at it.
+
+    Args:
+        actor: Who does it.
+        reason: Why.
+        using: The database.
+
+    Returns:
+        The entry.
+    """
+    from automate.models.audit import AuditHead, AuditLogEntry
+
+    ring = current_ring()
+    with transaction.atomic(using=using):
+        head = _locked_head(using)
+        last = AuditLogEntry.objects.using(using).order_by("-position").values("position", "mac").first()
+        position, mac = (last["position"], last["mac"]) if last else (0, GENESIS)
+        tail = Tail(max(position, head.position), mac, ring)
+        found = {"position": head.position, "mac": head.mac, "last": position}
+        entry = AuditLogEntry(actor=actor, action=RESEALED, resource="audit:log")
+        entry.details = {"reason": reason, "head": found}
+        tail.take(entry)
+        entry.write(using)
+        AuditHead.objects.using(using).filter(pk=_ONLY).update(**tail.head())
+    return entry
+
+
+def _locked_head(using: str) -> AuditHead:
+    from automate.models.audit import AuditHead
+
+    heads = AuditHead.objects.using(using)
+    head = _lock(using)
+    if head is None:  # the migration made it; a test that emptied its tables, or somebody else, took it away
+        heads.bulk_create([AuditHead()], ignore_conflicts=True)
+        head = _lock(using)
+    if head is None:
+        raise AuditChainBroken(f"The head of the audit log is gone. {_REMEDY}")
+    return head
+
+
+def _lock(using: str) -> AuditHead | None:
+    from automate.models.audit import AuditHead
+
+    if connections[using].vendor != "sqlite":
+        return AuditHead.objects.using(using).select_for_update().filter(pk=_ONLY).first()
+    # SQLite has no locks of rows, and refuses to turn a reader into a writer while another writes: so this writes.
+    table = connections[using].ops.quote_name(AuditHead._meta.db_table)
+    columns = "id, position, mac, key_id, seal"
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {table} SET position = position WHERE id = {_ONLY} RETURNING {columns}"  # noqa: S608
+        )
+        row = cursor.fetchone()
+    return None if row is None else AuditHead(**dict(zip(columns.split(", "), row, strict=True)))
+
+
+def _ensure_intact(head: AuditHead, ring: KeyRing, using: str) -> None:
+    """Refuse to go on from a head that others made: the next seal would hide that the log was cut off before it."""
+    from automate.models.audit import AuditLogEntry
+
+    if not ring.knows(head.key_id):
+        raise AuditChainBroken(
+            f"The audit log is sealed with the key {head.key_id!r}, which AUDIT.keys does not hold: keep the keys that "
+            "were used before when there is a new one.",
+            context={"key_id": head.key_id},
+        )
+    if not head.is_sealed_by(ring):
+        raise AuditChainBroken(f"The head of the audit log was changed. {_REMEDY}")
+    if ring.active and head.position and not head.key_id:
+        # A log that had no key gets one now. One that had a key, and a head that anybody can seal, was tampered with.
+        last = AuditLogEntry.objects.using(using).filter(position=head.position)
+        if last.values_list("key_id", flat=True).first() != "":
+            raise AuditChainBroken(f"The head of the audit log is sealed without a key. {_REMEDY}")

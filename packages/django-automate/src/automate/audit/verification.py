@@ -1,0 +1,277 @@
+"""Finding out whether the audit log is what was written: edits, deletions, insertions, another order, a lost end.
+
+What cannot be found from within: that a whole log, or its end together with the head of that time, was put back. Keep
+heads elsewhere (``automate audit head``), and hold them against the log.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from automate_core import settings
+
+from automate.audit.appending import RESEALED
+from automate.audit.chain import FIELDS, GENESIS, Anchor, KeyRing, is_code_of
+from automate.audit.keys import current_ring
+
+if TYPE_CHECKING:
+    from automate.models import AuditHead, AuditLogEntry
+
+__all__ = ["Finding", "Report", "state_of", "verify"]
+
+BATCH = 1000
+"""Rows that are read at once."""
+
+_MOST_FINDINGS = 100
+_COLUMNS = (*FIELDS, "mac")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it was written.
+
+    Args:
+        position: Where in the log; None where it is about the head.
+        kind: ``edited``, ``missing``, ``unlinked``, ``unkeyed``, ``unknown_key``, ``truncated``, ``beyond_head``,
+            ``head``, ``anchor`` or ``resealed``.
+        message: A sentence.
+    """
+
+    position: int | None
+    kind: str
+    message: str
+
+
+@dataclass(slots=True)
+class Report:
+    """What was looked at, and what was found.
+
+    Args:
+        checked: Entries.
+        first: The position of the first one.
+        last: The position of the last one.
+        head: The head of what was checked, to be kept elsewhere.
+        unkeyed: Entries that were written without a key.
+        findings: What is wrong; the first 100.
+        count: How many there are.
+        notices: What weakens the proof, and is no sign of tampering.
+    """
+
+    checked: int = 0
+    first: int | None = None
+    last: int | None = None
+    head: str = ""
+    unkeyed: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    count: int = 0
+    notices: list[str] = field(default_factory=list)
+
+    @property
+    def intact(self) -> bool:
+        """Whether nothing was found."""
+        return self.count == 0
+
+    def add(self, position: int | None, kind: str, message: str) -> None:
+        """Note what is wrong.
+
+        Args:
+            position: Where.
+            kind: What it is.
+            message: A sentence.
+        """
+        self.count += 1
+        if len(self.findings) < _MOST_FINDINGS:
+            self.findings.append(Finding(position, kind, message))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {"intact": self.intact, **asdict(self)}
+
+
+def verify(
+    *,
+    since: int = 1,
+    anchor: Anchor | None = None,
+    using: str = "default",
+    progress: Callable[[int], None] | None = None,
+) -> Report:
+    """Walk through the log, entry by entry, while others may write to it.
+
+    Args:
+        since: The position to begin at; what the first entry says of the one before is believed where it is not 1.
+        anchor: A head that was kept elsewhere.
+        using: The database.
+        progress: Is told, after each batch, how many entries were checked.
+
+    Returns:
+        What was found.
+    """
+    from automate.models import AuditHead
+
+    walk = _Walk(current_ring(), settings.current().audit.unkeyed_until, since)
+    for row in _rows(using, since - 1, None, progress):
+        walk.take(row)
+    # The head is read after the rows, so it is at the last of them or after it; what came meanwhile is read then.
+    head = AuditHead.objects.using(using).first()
+    if head is not None and head.position > walk.position:
+        for row in _rows(using, walk.position, head.position, progress):
+            walk.take(row)
+    walk.end(head or (AuditHead() if walk.report.first is None else None))
+    if anchor is not None:
+        _hold_against(anchor, walk.report, using)
+    _note_weaknesses(walk.report, using)
+    return walk.report
+
+
+def state_of(entry: AuditLogEntry) -> str:
+    """Return whether one entry is what was written, for people; its neighbours are not looked at.
+
+    Args:
+        entry: The entry.
+    """
+    ring, row = current_ring(), {name: getattr(entry, name) for name in _COLUMNS}
+    if not ring.knows(entry.key_id):
+        return f"unknown key {entry.key_id}"
+    if not is_code_of(entry.mac, row, ring):
+        return "CHANGED"
+    return f"as written (key {entry.key_id})" if entry.key_id else "as written, without a key"
+
+
+class _Walk:
+    """One walk along the chain."""
+
+    def __init__(self, ring: KeyRing, unkeyed_until: int, since: int) -> None:
+        self.report = Report()
+        self.position = since - 1
+        self._mac = GENESIS if since == 1 else None
+        self._ring = ring
+        self._unkeyed_until = unkeyed_until
+
+    def take(self, row: Mapping[str, Any]) -> None:
+        """Check the next row."""
+        position, report = row["position"], self.report
+        if position > self.position + 1:
+            report.add(position, "missing", f"{_span(self.position + 1, position - 1)} missing before entry {position}")
+        elif self._mac is not None and row["previous"] != self._mac:
+            report.add(position, "unlinked", f"entry {position} does not follow what stands before it")
+        if len(row) < len(_COLUMNS):
+            report.add(position, "edited", f"entry {position} cannot be read: a column holds what was never written")
+        else:
+            self._check(row)
+        report.first = position if report.first is None else report.first
+        report.last, report.checked = position, report.checked + 1
+        self.position, self._mac = position, row["mac"]
+
+    def _check(self, row: Mapping[str, Any]) -> None:
+        position, key_id = row["position"], row["key_id"]
+        self.report.unkeyed += not key_id
+        self._check_keyed(position, key_id)
+        if not self._ring.knows(key_id):
+            self.report.add(position, "unknown_key", f"entry {position} names the key {key_id!r}: not in AUDIT.keys")
+        elif not is_code_of(row["mac"], row, self._ring):
+            self.report.add(position, "edited", f"entry {position} is not what was written")
+        elif row["action"] == RESEALED and self._mac is not None:
+            self.report.add(position, "resealed", f"the log was broken before entry {position}, which let it go on")
+
+    def _check_keyed(self, position: int, key_id: str) -> None:
+        if not self._ring.active or bool(key_id) is (position > self._unkeyed_until):
+            return
+        said = "has a key" if key_id else "has no key"
+        self.report.add(
+            position, "unkeyed", f"entry {position} {said}, and AUDIT.unkeyed_until is {self._unkeyed_until}"
+        )
+
+    def end(self, head: AuditHead | None) -> None:
+        """Hold the head, if there is one, against what was found."""
+        if head is None:
+            self.report.add(None, "head", "the head of the log is gone")
+            return
+        self.report.head = str(Anchor(head.position, head.mac))
+        self._check_seal(head)
+        if self.report.first is None and head.position < self.position:
+            self.report.add(self.position + 1, "truncated", f"the log ends at {head.position}")
+        elif head.position > self.position:
+            gone = _span(self.position + 1, head.position)
+            self.report.add(self.position + 1, "truncated", f"{gone} missing at the end")
+        elif head.position < self.position:
+            extra = _span(head.position + 1, self.position, "stands", "stand")
+            self.report.add(head.position + 1, "beyond_head", f"{extra} after the head of the log")
+        elif self._mac is not None and head.mac != self._mac:
+            self.report.add(None, "head", "the head is not that of the last entry")
+
+    def _check_seal(self, head: AuditHead) -> None:
+        if not self._ring.knows(head.key_id):
+            self.report.add(None, "unknown_key", f"the head names the key {head.key_id!r}: not in AUDIT.keys")
+        elif not head.is_sealed_by(self._ring):
+            self.report.add(None, "head", "the head of the log is not what was written")
+        if not self._ring.active:
+            return
+        if not head.position:
+            self.report.add(None, "head", "the log is empty: nothing was recorded yet, or all of it was taken away")
+        elif not head.key_id and head.position > self._unkeyed_until:
+            self.report.add(None, "unkeyed", "the head of the log is sealed without a key")
+
+
+def _rows(
+    using: str, after: int, until: int | None, progress: Callable[[int], None] | None
+) -> Iterator[Mapping[str, Any]]:
+    from automate.models import AuditLogEntry
+
+    entries = AuditLogEntry.objects.using(using).order_by("position")
+    if until is not None:
+        entries = entries.filter(position__lte=until)
+    seen = 0
+    while True:
+        batch = entries.filter(position__gt=after)
+        try:
+            rows: list[Mapping[str, Any]] = list(batch.values(*_COLUMNS)[:BATCH])
+        except (ValueError, TypeError, OverflowError):  # a column was changed into what its type cannot be
+            rows = [_readable(batch, position) for position in batch.values_list("position", flat=True)[:BATCH]]
+        yield from rows
+        seen += len(rows)
+        if len(rows) < BATCH:
+            return
+        after = rows[-1]["position"]
+        if progress is not None:
+            progress(seen)
+
+
+def _readable(rows: Any, position: int) -> Mapping[str, Any]:
+    """Return a row, or what links it to others where the rest cannot be read."""
+    one = rows.filter(position=position)
+    try:
+        return dict(one.values(*_COLUMNS)[0])
+    except (ValueError, TypeError, OverflowError):
+        return dict(one.values("position", "previous", "mac")[0])
+
+
+def _hold_against(anchor: Anchor, report: Report, using: str) -> None:
+    from automate.models import AuditLogEntry
+
+    macs = AuditLogEntry.objects.using(using).filter(position=anchor.position).values_list("mac", flat=True)
+    found = macs.first() if anchor.position else GENESIS
+    if found is None:
+        report.add(anchor.position, "truncated", f"entry {anchor.position}, which the given head names, is missing")
+    elif not hmac.compare_digest(str(found).encode(), anchor.mac.encode()):
+        report.add(anchor.position, "anchor", f"entry {anchor.position} is another one than the given head names")
+
+
+def _note_weaknesses(report: Report, using: str) -> None:
+    from django.db import connections
+
+    from automate.audit import guard
+
+    if report.unkeyed:
+        report.notices.append(
+            f"{report.unkeyed} entries were written without a key: whoever can write the table can also write what "
+            "fits it. Set AUDIT.keys."
+        )
+    if not guard.is_installed(connections[using]):
+        report.notices.append("The triggers that refuse changes of the log are not in the database.")
+
+
+def _span(first: int, last: int, one: str = "is", many: str = "are") -> str:
+    return f"entry {first} {one}" if first == last else f"entries {first} to {last} {many}"

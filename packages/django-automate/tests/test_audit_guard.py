@@ -1,0 +1,123 @@
+"""The database itself refuses to change the audit log, whoever asks it."""
+
+# The fixture that decorates is Any.
+# mypy: disable-error-code="untyped-decorator"
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from audit_log import HEAD, LOG, execute, head, kinds, rows, write
+from automate.audit import guard, verify
+from automate.models import AuditHead, AuditLogEntry
+from automate_core.errors import AutomateError
+from django.core import mail
+from django.core.management import call_command
+from django.db import DatabaseError, connection, transaction
+
+pytestmark = pytest.mark.usefixtures("db")
+
+
+@pytest.fixture
+def guarded(db: None) -> Iterator[None]:
+    guard.install(connection)
+    yield
+    guard.remove(connection)
+
+
+STATEMENTS = {
+    "update": f"UPDATE {LOG} SET actor = 'mallory' WHERE position = 2",
+    "update nothing": f"UPDATE {LOG} SET actor = actor",
+    "delete one": f"DELETE FROM {LOG} WHERE position = 2",
+    "delete all": f"DELETE FROM {LOG}",
+    "move the head back": f"UPDATE {HEAD} SET position = 1",
+    "change the head": f"UPDATE {HEAD} SET mac = '{'0' * 64}'",
+    "another head": f"UPDATE {HEAD} SET id = 2, position = 9",
+    "delete the head": f"DELETE FROM {HEAD}",
+}
+TRUNCATING = {"truncate": f"TRUNCATE {LOG}", "truncate the head": f"TRUNCATE {HEAD} CASCADE"}
+
+
+@pytest.mark.parametrize("name", [*STATEMENTS, *TRUNCATING])
+@pytest.mark.usefixtures("guarded")
+def test_sql_past_the_application_is_refused(name: str) -> None:
+    if name in TRUNCATING and connection.vendor != "postgresql":
+        pytest.skip("SQLite has no TRUNCATE, and that of MariaDB knows no triggers")
+    write(3)
+    before = rows(), head()
+    with pytest.raises(DatabaseError, match=r"append-only|forward only"), transaction.atomic():
+        execute({**STATEMENTS, **TRUNCATING}[name])
+    assert (rows(), head()) == before
+    write(2)
+    report = verify()
+    assert (report.findings, report.checked) == ([], 5)
+    assert not any("triggers" in notice for notice in report.notices)
+
+
+@pytest.mark.usefixtures("guarded")
+def test_the_orm_refuses_first() -> None:
+    write(1)
+    entry = AuditLogEntry.objects.get()
+    for refused in (
+        lambda: AuditLogEntry.objects.update(actor="x"),
+        lambda: AuditLogEntry._base_manager.all().update(actor="x"),
+        lambda: AuditLogEntry.objects.all().delete(),
+        lambda: AuditLogEntry.objects.bulk_update([entry], ["actor"]),
+        entry.delete,
+        entry.save,
+    ):
+        with pytest.raises(AutomateError, match=r"append-only|immutable"):
+            refused()
+    with pytest.raises(DatabaseError):
+        AuditHead.objects.update(position=0)
+    assert verify().intact
+
+
+def test_the_migration_makes_the_triggers_and_takes_them_away_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def migrate(target: str) -> bool:
+        call_command("migrate", "automate", target, verbosity=0)
+        return guard.is_installed(connection)
+
+    assert not migrate("0003")
+    assert migrate("0004")
+    assert not migrate("0003")
+    # Django's test runner has its outbox of mails then: TransactionTestCase empties every table.
+    monkeypatch.setattr(mail, "outbox", [], raising=False)
+    assert not migrate("0004")
+    write(2)
+    call_command("flush", interactive=False, verbosity=0)
+    assert not AuditLogEntry.objects.exists()
+    write(1)
+    assert verify().intact
+
+
+@pytest.mark.usefixtures("guarded")
+def test_a_trigger_that_is_missing_is_told() -> None:
+    write(1)
+    assert verify().notices[1:] == []
+    on = f" ON {LOG}" if connection.vendor == "postgresql" else ""
+    name = "automate_audit_rows" if on else "automate_audit_update"
+    execute(f"DROP TRIGGER {name}{on}")
+    assert "triggers" in verify().notices[1]
+    execute(f"UPDATE {LOG} SET actor = 'mallory'")
+    assert kinds() == {"edited"}
+
+
+def test_an_account_of_mysql_that_may_make_no_triggers_is_left_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing:
+        """A connection as far as it is asked here."""
+
+        def __init__(self, vendor: str, code: Any) -> None:
+            self.vendor = vendor
+            self._code = code
+
+        def cursor(self) -> Any:
+            raise DatabaseError(self._code, "command denied")
+
+    for code in (1142, 1227, 1419):
+        guard.install(Refusing("mysql", code))  # type: ignore[arg-type]  # a double
+    for vendor, code in (("mysql", 2006), ("postgresql", 1142)):
+        with pytest.raises(DatabaseError):
+            guard.install(Refusing(vendor, code))  # type: ignore[arg-type]  # a double
