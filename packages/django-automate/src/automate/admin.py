@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from automate_core.errors import ArtifactError
-from automate_core.redaction import redact
+from automate_core.redaction import redact, redact_text
 from automate_core.rules import format_explanation
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -16,7 +16,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from automate._read_only import ReadOnlyAdmin, ReadOnlyInline, link, seconds_between
+from automate._read_only import ReadOnlyAdmin, ReadOnlyInline, RedactedChoices, link, seconds_between
 from automate.artifacts import content
 from automate.models import (
     Artifact,
@@ -40,7 +40,7 @@ class EventAdmin(ReadOnlyAdmin):
     """Events."""
 
     list_display = ("created_at", "type", "source", "subject", "tenant", "id")
-    list_filter = ("created_at", "type", "source", "tenant")
+    list_filter = ("created_at", *((name, RedactedChoices) for name in ("type", "source", "tenant")))
     search_fields = ("=id", "type", "subject")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
@@ -78,7 +78,7 @@ class DedupeKeyAdmin(ReadOnlyAdmin):
     """Dedupe keys."""
 
     list_display = ("key", "source", "tenant", "event", "expires_at")
-    list_filter = ("source", "tenant")
+    list_filter = (("source", RedactedChoices), ("tenant", RedactedChoices))
     search_fields = ("key", "=event_id")
 
 
@@ -100,7 +100,7 @@ class DecisionAdmin(ReadOnlyAdmin):
             row: The decision.
         """
         text = "every event of this type matches" if row.explanation is None else format_explanation(row.explanation)
-        return format_html("<pre>{}</pre>", row.error or text)
+        return format_html("<pre>{}</pre>", redact_text(row.error or text))
 
     @admin.display(description="why")
     def why(self, row: Decision) -> str:
@@ -109,7 +109,7 @@ class DecisionAdmin(ReadOnlyAdmin):
         Args:
             row: The decision.
         """
-        return row.error or row.reason or (row.explanation or {}).get("reason", "")
+        return redact_text(row.error or row.reason or (row.explanation or {}).get("reason", ""))
 
 
 class VersionInline(ReadOnlyInline):
@@ -124,7 +124,7 @@ class WorkflowAdmin(ReadOnlyAdmin):
     """Workflows."""
 
     list_display = ("slug", "name", "tenant", "enabled", "created_at")
-    list_filter = ("enabled", "tenant")
+    list_filter = ("enabled", ("tenant", RedactedChoices))
     search_fields = ("slug", "name")
     inlines = (VersionInline,)
 
@@ -134,7 +134,7 @@ class WorkflowVersionAdmin(ReadOnlyAdmin):
     """Versions."""
 
     list_display = ("workflow", "version_num", "live", "shadow", "trigger_event", "created_at")
-    list_filter = ("live", "shadow", "workflow__tenant", "workflow")
+    list_filter = ("live", "shadow", ("workflow__tenant", RedactedChoices), "workflow")
     list_select_related = ("workflow",)
     search_fields = ("workflow__slug", "=hash")
 
@@ -150,7 +150,7 @@ class ExecutionAdmin(ReadOnlyAdmin):
     """Executions."""
 
     list_display = ("created_at", "version", "status", "tenant", "id", "event")
-    list_filter = ("status", "version__workflow", "tenant")
+    list_filter = ("status", "version__workflow", ("tenant", RedactedChoices))
     list_select_related = ("version__workflow",)
     search_fields = ("=id", "=event_id", "version__workflow__slug")
     inlines = (RunInline,)
