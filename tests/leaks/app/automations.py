@@ -55,18 +55,21 @@ def logs(given: dict[str, str], ctx: ActionContext) -> None:
     """Write to every log, to the standard streams, to warnings, and end a thread with an exception."""
     orphan = logging.getLogger("leaks.orphan")
     orphan.propagate = False
-    for text in _texts(given):
-        for logger in (logging.getLogger("automate.shop"), logging.getLogger("shop.billing"), orphan):
+    loggers = (logging.getLogger("automate.shop"), logging.getLogger("shop.billing"), orphan)
+    for text in given.values():
+        for logger in loggers:
             for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL):
                 logger.log(level, "sent %s and %r", text, {"it": text})
             logger.warning(f"sent {text}", extra={"response": {"body": [text]}, "note": text}, stack_info=True)
             try:
-                raise ValueError(text)
-            except ValueError:
+                _fail("group", text)
+            except ExceptionGroup:
                 logger.exception("failed")
+    for text in _texts(given):
+        for logger in loggers:
+            logger.warning("sent %s", text, extra={"note": [text]})
         ctx.logger.info("from the step: %s", text)
-        print(f"printed {text}")  # noqa: T201 - that is what is tried here
-        print("printed", text, file=sys.stderr)  # noqa: T201 - likewise
+        sys.stdout.write(f"printed {text}\n")
         sys.stderr.writelines(["begun ", text, " ended\n"])
     with warnings.catch_warnings():
         warnings.simplefilter("always")
@@ -170,6 +173,7 @@ with workflow("hunt", on="leaks.hunt") as w:
     w.step("retries", retries, {"given": REFERENCES}, needs=[], retry={"max_attempts": 3, "initial": 0.01})
     for how in HOWS:
         _add(how, fails, given=REFERENCES, how=how)
+    for how in ("arguments", "group", "pydantic"):
         for reference in REFERENCES.values():
             _add(how, fails_shortly, secret=reference, how=how)
     for reference in REFERENCES.values():
@@ -182,13 +186,18 @@ with workflow("hunt", on="leaks.hunt") as w:
         _add("rag", "rag.query", endpoint="leaks", query_text=reference)
         _add("llm", "llm.chat", prompt=reference, system="be brief", max_tokens=5)
         _add("llm", "llm.chat", messages=[{"role": "user", "content": reference}], max_tokens=5)
-        for path in ("json", "text", "refused", "broken", "redirect"):
+        for path, sent in (
+            ("json", "json"),
+            ("text", "form"),
+            ("refused", "body"),
+            ("broken", "json"),
+            ("json", "body"),
+        ):
             url = f"http://{os.environ['LEAKS_SERVER']}/{path}"
-            _add("http", "http.request", method="POST", url=url, json={"it": reference}, params={"q": reference})
-            _add("http", "http.request", method="POST", url=url, form={"it": reference, "o": "1"})
-            _add("http", "http.request", method="POST", url=url, body=reference)
+            body = reference if sent == "body" else {"it": reference}
+            _add("http", "http.request", method="POST", url=url, params={"q": reference}, **{sent: body})
     for name in ("HEX_TOKEN", "JWT", "AWS_KEY", "RANDOM_KEY", "DATABASE_URL"):  # a header has one line of ASCII
-        for path in ("json", "text", "refused", "broken", "redirect", "lost"):
+        for path in ("json", "refused", "redirect", "lost"):
             url = f"http://{os.environ['LEAKS_SERVER']}/{path}"
             _add("headers", "http.request", url=url, headers={"X-Token": REFERENCES[name]})
         _add("closed", "http.request", url="http://127.0.0.1:9/", params={"it": REFERENCES[name]})

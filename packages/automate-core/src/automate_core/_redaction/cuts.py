@@ -13,7 +13,8 @@ LEAST = 8
 _LONGEST = 256
 """Characters beside an ellipsis that are looked at."""
 
-_ELLIPSIS = re.compile(r"\.\.\.|…|\\u2026")
+_ELLIPSIS = re.compile(r"\.\.\.|…|u2026|xe2x80xa6|&hellip;|%E2%80%A6")
+"""Dots, and the one character in its encodings, without backslashes."""
 
 
 class Cuts:
@@ -40,11 +41,9 @@ class Cuts:
         """Return from where to where something is left of a text, beside an ellipsis.
 
         Args:
-            text: Where to look.
+            text: Where to look, without backslashes.
         """
-        if not self._heads or ("..." not in text and "…" not in text and "\\u2026" not in text):
-            return []
-        return list(self._spans(text))
+        return list(self._spans(text)) if self._heads and _ELLIPSIS.search(text) else []
 
     def _spans(self, text: str) -> Iterator[tuple[int, int]]:
         marks = [match.span() for match in _ELLIPSIS.finditer(text)]

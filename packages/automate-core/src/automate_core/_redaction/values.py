@@ -1,9 +1,11 @@
 """Live secret values, found in every encoding.
 
-Each value is expanded into the texts it may appear as. They are found with a window index: every text is sampled at
-each ``step``-th position, and the window of ``width`` characters that starts there is looked up among the windows of
-the patterns. A value is entered where it differs from the others, so the cost depends on the length of the text, hardly
-on the number of values, though they begin alike. A new value is added to the index without building it again.
+Each value is expanded into the texts it may appear as. Backslashes do not count, neither in them nor in what is
+searched: however often a text is escaped as in JSON or Python, backslashes are all that this adds to it. The texts are
+found with a window index: what is searched is sampled at each ``step``-th position, and the window of ``width``
+characters that starts there is looked up among the windows of the patterns. A value is entered where it differs from
+the others, so the cost depends on the length of the text, hardly on the number of values, though they begin alike. A
+new value is added to the index without building it again.
 """
 
 from __future__ import annotations
@@ -12,10 +14,11 @@ import base64
 import html
 import json
 import re
-import shlex
 import sys
 import threading
+from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import NamedTuple
 from urllib.parse import quote, quote_plus
 
@@ -37,10 +40,11 @@ _URL_SAFE = ("", "/", "!'()*~", "!$&'()*+,;=:@/~", "*-._")
 """What encoders leave as it is: everything quoted, paths, ``encodeURIComponent``, URL sub-delimiters, HTML forms."""
 
 
-_WRAPPED = re.compile(r"(?<![A-Za-z0-9+/])(?:[A-Za-z0-9+/]{60,76}(?:\r?\n|\\r\\n|\\n))+[A-Za-z0-9+/]*={0,2}")
-"""Base64 in lines, as in mail; a text in a JSON document has escapes between them."""
+_BREAK = r"(?:\r?\n[\s|]{0,80}|(?:\\+r)?\\+n|(?:%0[Dd])?%0[Aa])"
+_WRAPPED = re.compile(rf"(?:[A-Za-z0-9+/]{{60,76}}{_BREAK})+[A-Za-z0-9+/]*={{0,2}}")
+"""Base64 in lines, as in mail. The ends of lines may be escaped, and what follows them indented."""
 _WRAPPED_LENGTH = 61
-_LINE_END = re.compile(r"\r?\n|\\r\\n|\\n")
+_LINE_END = re.compile(_BREAK)
 
 
 def encodings(value: str) -> set[str]:
@@ -50,28 +54,33 @@ def encodings(value: str) -> set[str]:
         value: The value.
 
     Returns:
-        Raw, JSON (also JSON inside JSON), Python ``repr``, URL, HTML, shell and hex forms, of UTF-8 and of Latin-1.
+        Raw, JSON, Python ``repr``, URL, HTML, shell and hex forms, of UTF-8 and of Latin-1, all without backslashes.
     """
-    escaped = repr(f"\"{value}'")[2:-3]  # a longer text around it may have had other quotes escaped
-    found = {value, value.strip(), repr(value)[1:-1], escaped, escaped.replace("\\'", "'"), shlex.quote(value)[1:-1]}
-    found.update(_in_json(value))
     marked = html.escape(value)
-    found.update({marked, html.escape(value, quote=False)})
-    found.add(marked.replace("&#x27;", "&#39;").replace("&quot;", "&#34;"))
+    texts = {value, value.strip(), marked, html.escape(value, quote=False)}
+    texts.add(marked.replace("&#x27;", "&#39;").replace("&quot;", "&#34;"))
+    texts.add(value.replace("'", "'\"'\"'"))  # as the shell has it between quotes
+    found = {escaped for text in texts for escaped in _escaped(text)}
     for raw in _in_bytes(value):
-        found.update({raw.decode("utf-8", "surrogateescape"), raw.hex(), raw.hex().upper(), repr(raw)[2:-1]})
+        found.update({raw.hex(), raw.hex().upper(), "".join(f"%{byte:02X}" for byte in raw)})
         found.update(quote(raw, safe=safe) for safe in _URL_SAFE)
-        found.update({quote_plus(raw), quote_plus(raw, safe="*"), "".join(f"%{byte:02X}" for byte in raw)})
+        found.update({quote_plus(raw), quote_plus(raw, safe="*")})
     found.update([_HEX_ESCAPE.sub(_swap_case, form) for form in found if "%" in form or "\\" in form])
-    return {form for form in found if len(form) >= MIN_LENGTH}
+    bare = {form.replace("\\", "") for form in found}
+    return {form for form in bare if len(form) >= MIN_LENGTH}
+
+
+def _escaped(text: str) -> Iterator[str]:
+    yield text
+    yield repr(text)[1:-1]
+    yield from _in_json(text)
+    for raw in _in_bytes(text):
+        yield raw.decode("utf-8", "surrogateescape")
+        yield repr(raw)[2:-1]
 
 
 def _in_json(value: str) -> set[str]:
-    found = set()
-    for ascii_only in (True, False):
-        once = json.dumps(value, ensure_ascii=ascii_only)[1:-1]
-        found.update({once, once.replace("/", "\\/"), json.dumps(once, ensure_ascii=ascii_only)[1:-1]})
-    return found
+    return {json.dumps(value, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
 
 
 def _in_bytes(value: str) -> Iterator[bytes]:
@@ -108,8 +117,8 @@ def _base64_cores(value: str) -> Iterator[tuple[str, bool, bool]]:
 
 
 def _base64_forms(core: str) -> set[str]:
-    """Return a base64 text, its URL-safe form, and what URL encoding and JSON make of it."""
-    others = (("-", "_"), ("%2B", "%2F"), ("%2b", "%2f"), ("+", "\\/"))
+    """Return a base64 text, its URL-safe form, and what URL encoding makes of it."""
+    others = (("-", "_"), ("%2B", "%2F"), ("%2b", "%2f"))
     return {core, *(core.replace("+", plus).replace("/", slash) for plus, slash in others)}
 
 
@@ -188,6 +197,10 @@ def _widen(text: str, start: int, end: int, pattern: _Pattern) -> tuple[int, int
     return start, end
 
 
+def _length(value: str) -> int:
+    return len(value.strip().replace("\\", ""))
+
+
 def _numbers(values: list[str]) -> frozenset[int]:
     return frozenset(int(value) for value in values if value.isdecimal() and value.isascii() and len(value) < 100)
 
@@ -227,9 +240,9 @@ class LiveValues:
             value: The value.
 
         Returns:
-            Whether it is searched for; False for one that is shorter than :data:`MIN_LENGTH`.
+            Whether it is searched for; False for one that is shorter than :data:`MIN_LENGTH` without backslashes.
         """
-        if len(value.strip()) < MIN_LENGTH:
+        if _length(value) < MIN_LENGTH:
             return False
         with self._lock:
             if value in self._values:
@@ -270,7 +283,7 @@ class LiveValues:
         """Enter a value; return the length of the shortest text that it may appear as."""
         patterns: set[tuple[str, bool, bool]] = set()
         for part in parts(value):
-            if len(part.strip()) >= MIN_LENGTH:
+            if _length(part) >= MIN_LENGTH:
                 forms = encodings(part)
                 cuts.add(forms)
                 patterns.update((form, False, False) for form in forms)
@@ -290,8 +303,11 @@ class LiveValues:
         if len(text) < self.shortest and (len(text) <= LEAST or text.isalnum()):
             return text
         longer, shorter = self._tiers
-        spans = longer.find(text) + shorter.find(text)
-        spans += self._cuts.find(text) + self._wrapped(text)
+        bare = text.replace("\\", "") if "\\" in text else text
+        spans = longer.find(bare) + shorter.find(bare) + self._cuts.find(bare)
+        if spans and bare is not text:
+            spans = _among_backslashes(spans, text)
+        spans += self._wrapped(text)
         if not spans:
             return text
         pieces, position = [], 0
@@ -304,10 +320,22 @@ class LiveValues:
 
     def _wrapped(self, text: str) -> list[tuple[int, int]]:
         """Find the base64 texts in lines that hold a value when the lines are joined."""
-        if len(text) < _WRAPPED_LENGTH or ("\n" not in text and "\\n" not in text):
+        if len(text) < _WRAPPED_LENGTH or not self._values or _LINE_END.search(text) is None:
             return []
         return [
             block.span()
             for block in _WRAPPED.finditer(text)
             if any(tier.find(_LINE_END.sub("", block.group())) for tier in self._tiers)
         ]
+
+
+def _among_backslashes(spans: list[tuple[int, int]], text: str) -> list[tuple[int, int]]:
+    """Return where the spans of a text without its backslashes are in the text; those before a span belong to it."""
+    runs = text.split("\\")
+    starts = list(accumulate(map(len, runs), initial=0))[:-1]
+
+    def end_of(count: int) -> int:
+        """Return where the first characters end."""
+        return count + bisect_right(starts, count - 1) - 1 if count else 0
+
+    return [(end_of(start), end_of(end)) for start, end in spans]

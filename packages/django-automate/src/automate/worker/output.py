@@ -8,7 +8,9 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import traceback
 from collections.abc import Iterable, Iterator
+from types import TracebackType
 from typing import Any, TextIO, cast
 
 from automate_core.redaction import RedactingFilter, redact_text
@@ -21,7 +23,7 @@ def guard() -> None:
 
     Every handler of a log that exists gets a :class:`~automate_core.redaction.RedactingFilter`, whoever it belongs to,
     and so does what logging falls back on. Standard output and standard error are read line by line before they are
-    written: that covers ``print``, warnings, and tracebacks of threads and of the process itself.
+    written, which covers ``print`` and warnings. Tracebacks of threads and of the process itself are read as a whole.
     """
     for handler in _handlers():
         if not any(isinstance(one, RedactingFilter) for one in handler.filters):
@@ -30,6 +32,18 @@ def guard() -> None:
         sys.stdout = cast("TextIO", RedactedStream(sys.stdout))
     if not isinstance(sys.stderr, RedactedStream):
         sys.stderr = cast("TextIO", RedactedStream(sys.stderr))
+    sys.excepthook, threading.excepthook = _print, _print_of_thread
+
+
+def _print(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    sys.stderr.write(redact_text("".join(traceback.format_exception(kind, error, trace))))
+
+
+def _print_of_thread(args: threading.ExceptHookArgs) -> None:
+    if args.exc_type is not SystemExit and args.exc_value is not None:
+        name = args.thread.name if args.thread is not None else "?"
+        sys.stderr.write(f"Exception in thread {redact_text(name)}:\n")
+        _print(args.exc_type, args.exc_value, args.exc_traceback)
 
 
 def _handlers() -> Iterator[logging.Handler]:
