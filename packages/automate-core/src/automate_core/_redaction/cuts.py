@@ -10,7 +10,7 @@ __all__ = ["LEAST", "Cuts"]
 LEAST = 8
 """Characters that must be left of a secret: fewer are found in ordinary words."""
 
-_LONGEST = 256
+_LONGEST = 4096
 """Characters beside an ellipsis that are looked at."""
 
 _ELLIPSIS = re.compile(r"\.\.\.|…|u2026|xe2x80xa6|&hellip;|%E2%80%A6")
