@@ -320,7 +320,7 @@ class LiveValues:
 
     def _wrapped(self, text: str) -> list[tuple[int, int]]:
         """Find the base64 texts in lines that hold a value when the lines are joined."""
-        if len(text) < _WRAPPED_LENGTH or not self._values or _LINE_END.search(text) is None:
+        if len(text) < _WRAPPED_LENGTH or not ("\n" in text or "\\" in text or "%0" in text):
             return []
         return [
             block.span()
