@@ -41,7 +41,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _model(self, body: bytes) -> None:
         asked = json.loads(body)["messages"][-1]["content"]
         if "refuse" in asked:
-            error = {"error": {"message": f"not this: {asked}", "type": "invalid_request_error", "code": None}}
+            error = {
+                "error": {
+                    "message": f"not {asked} of {self.headers['authorization']}",
+                    "type": "invalid_request_error",
+                    "code": None,
+                }
+            }
             self._send(400, json.dumps(error).encode(), {"Content-Type": "application/json"})
             return
         message = {"role": "assistant", "content": f"You said {asked} and sent {self.headers['authorization']}"}

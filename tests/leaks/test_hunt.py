@@ -25,14 +25,15 @@ def test_a_secret_that_is_planted_among_all_that_is_found(hunt: Hunt) -> None:
 def test_the_secrets_went_through_everything(hunt: Hunt) -> None:
     """Else there would have been nothing to find."""
     statuses = dict(hunt.database.query("SELECT status, COUNT(*) FROM automate_steprun GROUP BY status"))
-    assert statuses["SUCCESS"] > 100
-    assert statuses["FAILED"] > 100
-    assert statuses["RETRY"] == 2
+    assert statuses["SUCCESS"] > 90
+    assert statuses["FAILED"] > 50
+    retried = "SELECT COUNT(*) FROM automate_steprun WHERE status = 'RETRY' AND action = 'leaks.retries'"
+    assert hunt.database.query(retried)[0][0] == 2
     assert hunt.database.query("SELECT COUNT(*) FROM automate_outbox_job WHERE status = 'FAILED'")[0][0] == 7
     assert hunt.database.query("SELECT COUNT(*) FROM automate_artifact")[0][0] > 0
     assert hunt.database.query("SELECT COUNT(*) FROM automate_rag_document")[0][0] > 0
     calls = dict(hunt.database.query("SELECT status, COUNT(*) FROM automate_llm_llmcall GROUP BY status"))
-    assert calls["SUCCESS"] == 16
+    assert calls == {"SUCCESS": 16, "FAILED": 1}
     hidden = {name for name, content in hunt.places.items() if b"[REDACTED]" in content}
     assert {"output of worker 0", "project.log", "table automate_steprun", "table automate_outbox_job"} <= hidden
     assert any(name.startswith("page automate_steprun_") for name in hidden)

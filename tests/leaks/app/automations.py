@@ -201,4 +201,5 @@ with workflow("hunt", on="leaks.hunt") as w:
             url = f"http://{os.environ['LEAKS_SERVER']}/{path}"
             _add("headers", "http.request", url=url, headers={"X-Token": REFERENCES[name]})
         _add("closed", "http.request", url="http://127.0.0.1:9/", params={"it": REFERENCES[name]})
+    _add("llm", "llm.chat", prompt="refuse", max_tokens=5)
     _add("url", "http.request", url="$env:LEAKS_DATABASE_URL")
