@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
-from urllib.parse import unquote, urlsplit
 
 from automate_core import settings as settings_module
 from automate_core._references import SCHEMES
@@ -277,20 +276,7 @@ def _accept(ref: SecretRef, value: object) -> str:
     if not value:
         raise SecretNotFoundError("The secret is empty.")
     remember(value)
-    if password := _password_in(value):
-        remember(password)
-        remember(unquote(password))
     return value
-
-
-def _password_in(value: str) -> str | None:
-    """Return the password of a secret that is a URL; it may well appear without the rest."""
-    if "://" not in value:
-        return None
-    try:
-        return urlsplit(value.strip()).password
-    except ValueError:
-        return None
 
 
 resolver = Resolver()
