@@ -392,6 +392,13 @@ def hostile(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", tags=["rest"], requires=["dist"])
+def leaks(session: nox.Session) -> None:
+    """Secrets through everything that a project does, and a search of all that it leaves; `-- -k simple` for a part."""
+    develop(session)
+    run(session, "pytest", "tests/leaks", *session.posargs)
+
+
+@nox.session(venv_backend="none", tags=["rest"], requires=["dist"])
 def docs(session: nox.Session) -> None:
     """The documentation: built without a warning, complete, and every snippet executed."""
     develop(session)
@@ -463,3 +470,10 @@ def bench_rules(session: nox.Session) -> None:
     """Rules beside their peers and Python written by hand; `-- --write-docs` writes the figures, `-- --gate` checks."""
     develop(session)
     run(session, "python", "benchmarks/rules.py", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def bench_redaction(session: nox.Session) -> None:
+    """Redaction beside a naive loop and automata; `-- --write-docs` writes the figures, `-- --gate` checks."""
+    develop(session)
+    run(session, "python", "benchmarks/redaction.py", *session.posargs)

@@ -53,6 +53,9 @@ RULES = Environment(
     peers=("json-logic-qubit==0.9.1", "datalogic-py>=5.9,<6"),
     apart=("panzi-json-logic==1.0.1",),  # its module is json_logic too
 )
+REDACTION = Environment(
+    "bench-redaction-venv", ours=("automate-core",), peers=("pyahocorasick>=2.3,<3", "ahocorasick-rs>=1,<2")
+)
 _VERSIONS = ("3.13", "3.12")  # the newest of these that is installed: Django's own tasks need 3.12
 
 

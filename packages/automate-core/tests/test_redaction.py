@@ -123,7 +123,7 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
 }
 
 secret_values = st.text(st.characters(exclude_categories=["Cs"]), min_size=MIN_LENGTH, max_size=60).filter(
-    lambda value: len(value.strip()) >= MIN_LENGTH
+    lambda value: len(value.strip().replace("\\", "")) >= MIN_LENGTH
 )
 plain_texts = st.text("abc xyz:{}/%=\\", max_size=12)
 

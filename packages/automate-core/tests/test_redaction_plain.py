@@ -331,5 +331,6 @@ def test_a_live_value_is_found_where_one_of_its_forms_is(known: list[str], gone:
         live.discard(value)
     kept = set(known) - set(gone)
     forms = {form for value in kept for form in (*encodings(value), *(core for core, _, _ in _base64_cores(value)))}
-    assert (live.replace(text, "\0") != text) is any(form in text for form in forms)
+    bare = text.replace("\\", "")
+    assert (live.replace(text, "\0") != text) is any(form in bare for form in forms)
     assert live.numbers == {int(value) for value in kept if value.isdecimal()}

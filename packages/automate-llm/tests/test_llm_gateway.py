@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import threading
 from collections.abc import Iterator
@@ -222,6 +223,35 @@ def test_secrets_do_not_leave() -> None:
         forget(secret)
     assert secret not in repr(fake.calls)
     assert fake.calls[0].messages[0].content.endswith(", please.")
+
+
+def test_prompts_stay_as_they_are_where_the_settings_say_so() -> None:
+    configure(redact_prompts=False)
+    secret = "correct-horse-battery"
+    remember(secret)
+    try:
+        provider, fake, _ = metered()
+        provider.chat([{"role": "user", "content": f"Log in with {secret}, please."}])
+    finally:
+        forget(secret)
+    assert fake.calls[0].messages[0].content == f"Log in with {secret}, please."
+
+
+def test_no_secret_reaches_a_vendor(loopback: LoopbackLLM) -> None:
+    secret = "correct-horse-battery"
+    settings.configure(settings.parse(loopback.settings()))
+    remember(secret)
+    try:
+        for name in ("openai", "anthropic"):
+            prompt = f"Decode Y29ycmVjdC1ob3JzZS1iYXR0ZXJ5, {secret} and password=hunter2, please."
+            get_provider(name).chat([{"role": "system", "content": secret}, {"role": "user", "content": prompt}])
+    finally:
+        forget(secret)
+    sent = [json.dumps(request) for request in loopback.requests]
+    assert len(sent) == 2
+    for text in sent:
+        assert "Decode [REDACTED], [REDACTED] and password=[REDACTED], please." in text
+        assert not any(hidden in text for hidden in (secret, "hunter2", "Y29ycmVjdC1ob3JzZS1iYXR0ZXJ5"))
 
 
 def test_the_log_has_the_cost_and_no_prompt(caplog: pytest.LogCaptureFixture) -> None:

@@ -99,8 +99,10 @@ class EgressResponse:
         if self.status < 400:
             return self
         message = f"{self.origin} answered {self.status}."
-        # Redacted before it is cut: half a secret cannot be recognised.
-        context = {"status": self.status, "body": redact_text(self.text[:_EXAMINED])[:_QUOTED]}
+        # Redacted before it is cut; of what is not even examined, a mark tells the redactor.
+        text = self.text
+        examined = text if len(text) <= _EXAMINED else f"{text[:_EXAMINED]}…"
+        context = {"status": self.status, "body": redact_text(examined)[:_QUOTED]}
         wait = parse_retry_after(self.headers.get("retry-after"))
         if self.status == 429:
             raise RateLimited(message, context=context, retry_after=wait)

@@ -48,15 +48,16 @@ _live = LiveValues()
 def remember(value: str) -> bool:
     """Hide a secret value from now on, wherever it appears in this process.
 
-    It is found raw, escaped as in JSON, Python or HTML, URL-encoded, in hex, and in base64 at each alignment. The
-    10,000 values that were remembered last are kept.
+    It is found raw, escaped as in JSON, Python or HTML however often, URL-encoded, in hex, in base64 at each alignment,
+    and where an ellipsis has left its beginning or its end; so are its lines, the password of a URL, and what a JSON
+    document has under the name of a secret. The 10,000 values that were remembered last are kept.
 
     Args:
         value: The secret.
 
     Returns:
-        Whether it is hidden: False for a value of fewer than :data:`MIN_LENGTH` characters, which would be found in
-        ordinary words and numbers. Short secrets are hidden by the names of their keys alone.
+        Whether it is hidden: False for a value of fewer than :data:`MIN_LENGTH` characters, backslashes not counted,
+        which would be found in ordinary words and numbers. Short secrets are hidden by the names of their keys alone.
     """
     return _live.add(value)
 

@@ -12,13 +12,11 @@ A step of a workflow gets a :class:`SecretValue`, where the policy allows it, an
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, ClassVar
-from urllib.parse import unquote, urlsplit
 from weakref import WeakSet
 
 from automate_core import settings as settings_module
@@ -38,7 +36,7 @@ from automate_core.errors import (
     SecretNotFoundError,
 )
 from automate_core.plugins import load_target
-from automate_core.redaction import is_secret_key, remember
+from automate_core.redaction import remember
 from automate_core.registry import Registry, registry
 from automate_core.settings import SecretSettings
 
@@ -442,19 +440,7 @@ def _checked(value: object) -> str:
 def _accept(value: str) -> str:
     """Hide a value from now on; one from the cache may have been pushed out by others meanwhile."""
     remember(value)
-    for part in _secrets_in(value):
-        remember(part)
     return value
-
-
-def _secrets_in(value: str) -> Iterator[str]:
-    """Yield what may well appear without the rest: the password of a URL, what a JSON object has under secret names."""
-    with suppress(ValueError, RecursionError):
-        if "://" in value and (password := urlsplit(value.strip()).password):
-            yield from (password, unquote(password))
-        if value.lstrip().startswith("{"):
-            fields = json.loads(value)
-            yield from (part for name, part in fields.items() if isinstance(part, str) and is_secret_key(name))
 
 
 resolver = Resolver()

@@ -341,6 +341,7 @@ class LLMSettings(_Section):
     )
     max_output_tokens: int = Field(1024, gt=0, description="Output tokens reserved for when a call names none.")
     timeout_seconds: float = Field(60.0, gt=0, description="Longest duration of one call.")
+    redact_prompts: bool = Field(True, description="Remove secrets from what is sent to providers.")
 
 
 class RagSettings(_Section):

@@ -33,7 +33,8 @@ def chat(messages: Sequence[Mapping[str, Any]], **kwargs: Any) -> str:
 
     Args:
         messages: Mappings with ``role`` (``system``, ``developer``, ``user`` or ``assistant``) and ``content``, oldest
-            first. Secrets that the process knows, and values that look like one, are redacted before they are sent.
+            first. Secrets that the process knows, and values that look like one, are redacted before they are sent,
+            unless ``LLM.redact_prompts`` is off.
         **kwargs: ``provider`` and ``model`` (left out, the settings decide), ``temperature``, ``max_tokens``,
             ``timeout`` in seconds, ``stop``, and what else the provider takes; see
             :meth:`automate_core.llm.LLMProvider.request`.
@@ -168,9 +169,7 @@ class _Call:
     """One call on its way through the gateway."""
 
     def __init__(self, provider: str, request: ChatRequest, ledger: Ledger) -> None:
-        messages = tuple(Message(message.role, redact_text(message.content)) for message in request.messages)
-        stop = tuple(redact_text(text) for text in request.stop)
-        self.request = replace(request, messages=messages, stop=stop, options=_redact_texts(request.options))
+        self.request = _redacted(request) if settings.current().llm.redact_prompts else request
         self.price = price_of(request.model)
         self.reservation = reservation_for(provider, self.request, self.price)
         self.ledger = ledger
@@ -225,6 +224,12 @@ def _is_unbilled(error: BaseException) -> bool:
     if isinstance(error, (ConfigurationError, PluginError, PolicyError, SecretError)):
         return True
     return isinstance(error, AutomateError) and error.context.get("billed") is False
+
+
+def _redacted(request: ChatRequest) -> ChatRequest:
+    messages = tuple(Message(message.role, redact_text(message.content)) for message in request.messages)
+    stop = tuple(redact_text(text) for text in request.stop)
+    return replace(request, messages=messages, stop=stop, options=_redact_texts(request.options))
 
 
 def _redact_texts(value: Any) -> Any:

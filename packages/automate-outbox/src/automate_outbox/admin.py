@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from automate_core.redaction import redact, redact_text
 from automate_core.tenancy import within
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db import models
 from django.template.response import TemplateResponse
+from django.utils.html import format_html
 
 from automate_outbox.dead import BATCH, DeadLetters, discard, requeue
 from automate_outbox.models import OutboxJob
@@ -23,12 +28,33 @@ else:
 __all__ = ["OutboxJobAdmin"]
 
 
+_TEXTS = (models.CharField, models.TextField, models.JSONField)
+
+
+def _redacted(name: str) -> Callable[[OutboxJob], str]:
+    """Return what shows a field of an item without its secrets."""
+
+    def show(row: OutboxJob) -> str:
+        value = getattr(row, name)
+        if isinstance(value, str):
+            return redact_text(value or "-")
+        return format_html("<pre>{}</pre>", json.dumps(redact(value), indent=2, ensure_ascii=False, default=str))
+
+    shown: Any = show  # the admin's own protocol
+    shown.__name__ = name
+    shown.short_description, shown.admin_order_field = name.replace("_", " "), name
+    return show
+
+
 @admin.register(OutboxJob)
 class OutboxJobAdmin(_OutboxJobAdmin):
     """Lists the items; a row is changed by stores only, under its fence, but for those that are dead."""
 
     actions = ("requeue_dead", "discard_dead")
-    list_display = ("id", "kind", "status", "queue", "attempts", "crashes", "next_attempt_at", "lease_owner")
+    list_display = (
+        "id", _redacted("kind"), "status", _redacted("queue"),
+        "attempts", "crashes", "next_attempt_at", _redacted("lease_owner"),
+    )  # fmt: skip
     list_filter = ("status", "created_at")
     search_fields = ("=id", "=fingerprint", "kind", "tenant", "lease_owner", "last_error")
     ordering = ("-id",)
@@ -43,14 +69,18 @@ class OutboxJobAdmin(_OutboxJobAdmin):
         rows: QuerySet[OutboxJob] = within(super().get_queryset(request), request.user)
         return rows
 
-    def get_readonly_fields(self, request: HttpRequest, obj: OutboxJob | None = None) -> list[str]:
-        """Show every field but the fencing token, which is a capability.
+    def get_readonly_fields(self, request: HttpRequest, obj: OutboxJob | None = None) -> list[Any]:
+        """Show every field, redacted, but the fencing token, which is a capability.
 
         Args:
             request: The request.
             obj: The row.
         """
-        return [field.name for field in self.opts.fields if field.name != "lease_token"]
+        return [
+            _redacted(field.name) if isinstance(field, _TEXTS) and not field.choices else field.name
+            for field in self.opts.fields
+            if field.name != "lease_token"
+        ]
 
     def get_fields(self, request: HttpRequest, obj: OutboxJob | None = None) -> list[Any]:
         """Show the same fields.

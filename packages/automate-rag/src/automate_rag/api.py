@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from automate_core.errors import RagError, nearby
 from automate_core.rag import Document, Hit, check_text, normalize_filters
+from automate_core.redaction import redact, redact_text
 
 from automate_rag.databases import django_is_ready
 from automate_rag.stores import get_store
@@ -43,7 +45,7 @@ def query(
 
     Args:
         endpoint: The endpoint's slug.
-        query_text: The query, in natural language; nothing in it is syntax.
+        query_text: The query, in natural language; nothing in it is syntax. Secrets are removed from it.
         top_k: How many hits at the most, 1 to 1,000.
         filters: What the metadata must hold: dotted path to a value, or to a list of values any of which will do.
         tenant: Whose documents.
@@ -64,7 +66,7 @@ def query(
     _check_query(query_text, top_k)
     wanted = normalize_filters(filters)
     _check_names(endpoint, tenant)
-    hits = get_store().query(endpoint, query_text, tenant=tenant, top_k=top_k, filters=wanted)
+    hits = get_store().query(endpoint, redact_text(query_text), tenant=tenant, top_k=top_k, filters=wanted)
     return [_as_dict(hit) for hit in hits]
 
 
@@ -75,7 +77,8 @@ def index_documents(endpoint: str, documents: Sequence[Mapping[str, Any]], *, te
 
     Args:
         endpoint: The endpoint's slug: letters, digits, ``.``, ``_``, ``-``. Its first document brings it into being.
-        documents: Mappings with ``id`` and ``content``, and ``metadata`` where there is any.
+        documents: Mappings with ``id`` and ``content``, and ``metadata`` where there is any. Secrets are removed from
+            content and metadata before anything is written or embedded.
         tenant: Whose documents.
 
     Returns:
@@ -226,9 +229,10 @@ def _document(item: Any, where: str) -> Document:
         raise RagError(f"{where} has an unknown key {unknown[0]!r}.{nearby(str(unknown[0]), _FIELDS)}")
     metadata = item.get("metadata")
     try:
-        return Document(item["id"], item["content"], {} if metadata is None else metadata)
+        document = Document(item["id"], item["content"], {} if metadata is None else metadata)
     except RagError as error:
         raise RagError(f"{where}: {error.message}") from error
+    return replace(document, content=redact_text(document.content), metadata=redact(dict(document.metadata)))
 
 
 def _as_dict(hit: Hit) -> dict[str, Any]:

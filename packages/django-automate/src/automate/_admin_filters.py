@@ -9,10 +9,12 @@ from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
 
+from automate._read_only import RedactedChoices
+
 __all__ = ["OwnTenantsFilter", "OwnWorkflowsFilter"]
 
 
-class OwnTenantsFilter(admin.AllValuesFieldListFilter):
+class OwnTenantsFilter(RedactedChoices):
     """Names of tenants: the user's own."""
 
     def __init__(

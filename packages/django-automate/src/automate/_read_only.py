@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from automate_core.redaction import redact
+from automate_core.redaction import redact, redact_text
 from automate_core.tenancy import tenants_of
 from django.contrib import admin
 from django.core.exceptions import ValidationError
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 else:  # Django's classes take their parameters from the stubs alone
     AnyModelAdmin, AnyInline = admin.ModelAdmin, admin.TabularInline
 
-__all__ = ["ReadOnlyAdmin", "ReadOnlyInline", "link", "pretty", "seconds_between"]
+__all__ = ["ReadOnlyAdmin", "ReadOnlyInline", "RedactedChoices", "link", "pretty", "seconds_between"]
 
 
 def pretty(value: Any) -> SafeString:
@@ -66,7 +67,7 @@ def seconds_between(start: datetime | None, end: datetime | None) -> str:
 
 
 class ReadOnly:
-    """Nothing may be added, changed or deleted; JSON is shown redacted and indented, and a tenant's rows to its users.
+    """Nothing may be added, changed or deleted; texts are redacted, JSON indented too, tenants' rows for their users.
 
     Who may see them has the model's own view permission, or one of :attr:`seen_with`.
     """
@@ -133,15 +134,22 @@ class ReadOnly:
         return False
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        """Show JSON through its pretty form, everything else as it is.
+        """Show JSON and texts through their redacted forms, everything else as it is.
 
         Args:
             request: The request.
             obj: The row.
         """
-        json_fields = {f.name for f in self.model._meta.fields if isinstance(f, models.JSONField)}
         names = self.shown or tuple("event" if f.name == "event_id" else f.name for f in self.model._meta.fields)
-        return [f"pretty_{name}" if name in json_fields else name for name in names]
+        return [self._redacted(name) for name in names]
+
+    def _redacted(self, name: str) -> str:
+        """Return the name under which the redacted form of a field is shown, and of anything else the name itself."""
+        field = next((field for field in self.model._meta.fields if field.name == name), None)
+        if isinstance(field, models.JSONField):
+            return f"pretty_{name}"
+        is_text = isinstance(field, models.CharField | models.TextField) and not field.choices
+        return f"text_{name}" if is_text else name
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         """Every field is.
@@ -162,15 +170,33 @@ class ReadOnly:
         return "-" if row.event_id is None else link(row.event_id, "automate_event_change", row.event_id)
 
     def __getattr__(self, name: str) -> Any:
-        if not name.startswith("pretty_"):
+        kind, _, field = name.partition("_")
+        if kind not in ("pretty", "text"):
             raise AttributeError(name)
-        field = name.removeprefix("pretty_")
 
-        def show(row: Any) -> SafeString:
-            return pretty(getattr(row, field))
+        def show(row: Any) -> SafeString | str:
+            value = getattr(row, field)
+            return pretty(value) if kind == "pretty" else redact_text(value or "-")
 
-        show.short_description = field.replace("_", " ")  # type: ignore[attr-defined]  # the admin's own protocol
+        shown: Any = show  # the admin's own protocol
+        shown.short_description, shown.admin_order_field = field.replace("_", " "), None if kind == "pretty" else field
         return show
+
+
+class RedactedChoices(admin.AllValuesFieldListFilter):
+    """Lets a list be filtered by the values of a field, but for those that hold a secret."""
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        """Yield what may be chosen.
+
+        Args:
+            changelist: The list.
+        """
+        return (choice for choice in super().choices(changelist) if _is_clean(str(choice["display"])))
+
+
+def _is_clean(text: str) -> bool:
+    return redact_text(text) == text
 
 
 class ReadOnlyAdmin(ReadOnly, AnyModelAdmin):
@@ -198,6 +224,14 @@ class ReadOnlyAdmin(ReadOnly, AnyModelAdmin):
             return self.model._default_manager.filter(pk=object_id).exists()
         except (ValidationError, ValueError):
             return False
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        """Show texts redacted.
+
+        Args:
+            request: The request.
+        """
+        return [self._redacted(str(name)) for name in super().get_list_display(request)]
 
 
 class ReadOnlyInline(ReadOnly, AnyInline):

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from automate_core.errors import ArtifactError
-from automate_core.redaction import redact
+from automate_core.redaction import redact, redact_text
 from automate_core.rules import format_explanation
 from automate_core.tenancy import may_see
 from django.contrib import admin, messages
@@ -20,7 +20,7 @@ from django.utils.safestring import SafeString
 
 from automate import publish
 from automate._admin_filters import OwnTenantsFilter, OwnWorkflowsFilter
-from automate._read_only import ReadOnlyAdmin, ReadOnlyInline, link, seconds_between
+from automate._read_only import ReadOnlyAdmin, ReadOnlyInline, RedactedChoices, link, seconds_between
 from automate.artifacts import content
 from automate.audit import record
 from automate.audit.verification import state_of
@@ -57,7 +57,7 @@ class EventAdmin(ReadOnlyAdmin):
 
     seen_with = (VIEW_RUN,)
     list_display = ("created_at", "type", "source", "subject", "tenant", "id")
-    list_filter = ("created_at", "type", "source", "tenant")
+    list_filter = ("created_at", *((name, RedactedChoices) for name in ("type", "source", "tenant")))
     search_fields = ("=id", "type", "subject")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
@@ -148,7 +148,7 @@ class DedupeKeyAdmin(ReadOnlyAdmin):
 
     seen_with = (VIEW_RUN,)
     list_display = ("key", "source", "tenant", "event", "expires_at")
-    list_filter = ("source", "tenant")
+    list_filter = (("source", RedactedChoices), ("tenant", RedactedChoices))
     search_fields = ("key", "=event_id")
 
 
@@ -171,7 +171,7 @@ class DecisionAdmin(ReadOnlyAdmin):
             row: The decision.
         """
         text = "every event of this type matches" if row.explanation is None else format_explanation(row.explanation)
-        return format_html("<pre>{}</pre>", row.error or text)
+        return format_html("<pre>{}</pre>", redact_text(row.error or text))
 
     @admin.display(description="why")
     def why(self, row: Decision) -> str:
@@ -180,7 +180,7 @@ class DecisionAdmin(ReadOnlyAdmin):
         Args:
             row: The decision.
         """
-        return row.error or row.reason or (row.explanation or {}).get("reason", "")
+        return redact_text(row.error or row.reason or (row.explanation or {}).get("reason", ""))
 
 
 class VersionInline(ReadOnlyInline):
@@ -197,7 +197,7 @@ class WorkflowAdmin(ReadOnlyAdmin):
 
     seen_with = (PUBLISH_WORKFLOW,)
     list_display = ("slug", "name", "tenant", "enabled", "created_at")
-    list_filter = ("enabled", "tenant")
+    list_filter = ("enabled", ("tenant", RedactedChoices))
     search_fields = ("slug", "name")
     inlines = (VersionInline,)
     actions = ("enable", "disable")
@@ -264,7 +264,7 @@ class ExecutionAdmin(ReadOnlyAdmin):
 
     seen_with = (VIEW_RUN,)
     list_display = ("created_at", "version", "status", "tenant", "id", "event")
-    list_filter = ("status", ("version__workflow", OwnWorkflowsFilter), "tenant")
+    list_filter = ("status", ("version__workflow", OwnWorkflowsFilter), ("tenant", RedactedChoices))
     list_select_related = ("version__workflow",)
     search_fields = ("=id", "=event_id", "version__workflow__slug")
     inlines = (RunInline,)

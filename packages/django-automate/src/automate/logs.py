@@ -41,7 +41,7 @@ class ECSFormatter(logging.Formatter):
         if record.exc_info and record.exc_info[0] is not None:
             line["error.type"] = record.exc_info[0].__name__
             line["error.message"] = redact_text(str(record.exc_info[1]))
-            line["error.stack_trace"] = redact_text(self.formatException(record.exc_info))
+            line["error.stack_trace"] = redact_text(record.exc_text or self.formatException(record.exc_info))
         return json.dumps(line, default=str)
 
 

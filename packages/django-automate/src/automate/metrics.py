@@ -5,11 +5,15 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from automate_core import settings
+from automate_core.redaction import redact_text
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import path
+
+if TYPE_CHECKING:
+    from automate_outbox.gauges import QueueGauges
 
 __all__ = ["COUNTERS", "metrics", "urlpatterns"]
 
@@ -61,10 +65,10 @@ class _OutboxCollector:
         oldest = GaugeMetricFamily(
             "automate_outbox_oldest_seconds", "How long the item that waits longest has been due.", labels=["queue"]
         )
-        for one in queues:
-            items.add_metric([one.queue, "due"], one.due)
-            items.add_metric([one.queue, "waiting"], one.waiting)
-            oldest.add_metric([one.queue], one.oldest_seconds)
+        for queue, alike in _by_label(queues).items():
+            items.add_metric([queue, "due"], sum(one.due for one in alike))
+            items.add_metric([queue, "waiting"], sum(one.waiting for one in alike))
+            oldest.add_metric([queue], max(one.oldest_seconds for one in alike))
         yield items
         yield oldest
         yield GaugeMetricFamily("automate_outbox_in_flight", "Claimed items.", value=read.in_flight)
@@ -94,6 +98,14 @@ def _is_on() -> bool:
     if now >= _kept[0] or not seconds:
         _kept = (now + seconds, current_pause() is not None)
     return current.enabled and not _kept[1]
+
+
+def _by_label(queues: Iterable[QueueGauges]) -> dict[str, list[QueueGauges]]:
+    """Group queues by their names without secrets: a label that came twice would spoil the whole scrape."""
+    found: dict[str, list[QueueGauges]] = {}
+    for one in queues:
+        found.setdefault(redact_text(one.queue), []).append(one)
+    return found
 
 
 urlpatterns = [path("metrics", metrics, name="automate-metrics")]

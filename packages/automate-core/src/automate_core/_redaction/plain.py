@@ -151,9 +151,7 @@ class PlainCopier:
         return REDACTED if hidden else number
 
     def _text(self, text: str) -> str:
-        if len(text) >= self._live.shortest:
-            text = self._live.replace(text, REDACTED)
-        return redact_shapes(text, self._extra)
+        return redact_shapes(self._live.replace(text, REDACTED), self._extra)
 
 
 def _hide(value: Any) -> Any:

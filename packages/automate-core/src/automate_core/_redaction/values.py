@@ -1,9 +1,11 @@
 """Live secret values, found in every encoding.
 
-Each value is expanded into the texts it may appear as. They are found with a window index: every text is sampled at
-each ``step``-th position, and the window of ``width`` characters that starts there is looked up among the windows of
-the patterns. A value is entered where it differs from the others, so the cost depends on the length of the text, hardly
-on the number of values, though they begin alike. A new value is added to the index without building it again.
+Each value is expanded into the texts it may appear as. Backslashes do not count, neither in them nor in what is
+searched: however often a text is escaped as in JSON or Python, backslashes are all that this adds to it. The texts are
+found with a window index: what is searched is sampled at each ``step``-th position, and the window of ``width``
+characters that starts there is looked up among the windows of the patterns. A value is entered where it differs from
+the others, so the cost depends on the length of the text, hardly on the number of values, though they begin alike. A
+new value is added to the index without building it again.
 """
 
 from __future__ import annotations
@@ -14,9 +16,14 @@ import json
 import re
 import sys
 import threading
+from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import NamedTuple
 from urllib.parse import quote, quote_plus
+
+from automate_core._redaction.cuts import LEAST, Cuts
+from automate_core._redaction.parts import parts
 
 __all__ = ["MIN_LENGTH", "LiveValues", "encodings"]
 
@@ -33,6 +40,13 @@ _URL_SAFE = ("", "/", "!'()*~", "!$&'()*+,;=:@/~", "*-._")
 """What encoders leave as it is: everything quoted, paths, ``encodeURIComponent``, URL sub-delimiters, HTML forms."""
 
 
+_BREAK = r"(?:\r?\n[\s|]{0,80}|(?:\\+r)?\\+n|(?:%0[Dd])?%0[Aa])"
+_WRAPPED = re.compile(rf"(?:[A-Za-z0-9+/]{{60,76}}{_BREAK})+[A-Za-z0-9+/]*={{0,2}}")
+"""Base64 in lines, as in mail. The ends of lines may be escaped, and what follows them indented."""
+_WRAPPED_LENGTH = 61
+_LINE_END = re.compile(_BREAK)
+
+
 def encodings(value: str) -> set[str]:
     """Return the texts as which a value may appear, without those that base64 makes of it.
 
@@ -40,18 +54,43 @@ def encodings(value: str) -> set[str]:
         value: The value.
 
     Returns:
-        Raw, JSON (also JSON inside JSON), Python ``repr``, URL, HTML and hex forms.
+        Raw, JSON, Python ``repr``, URL, HTML, shell and hex forms, of UTF-8 and of Latin-1, all without backslashes.
     """
-    raw = value.encode("utf-8", "surrogatepass")
-    found = {value, value.strip(), raw.hex(), raw.hex().upper(), repr(value)[1:-1], repr(raw)[2:-1]}
-    found.update({html.escape(value), html.escape(value, quote=False)})
-    for ascii_only in (True, False):
-        once = json.dumps(value, ensure_ascii=ascii_only)[1:-1]
-        found.update({once, once.replace("/", "\\/"), json.dumps(once, ensure_ascii=ascii_only)[1:-1]})
-    found.update(quote(raw, safe=safe) for safe in _URL_SAFE)
-    found.update({quote_plus(raw), quote_plus(raw, safe="*"), "".join(f"%{byte:02X}" for byte in raw)})
+    marked = html.escape(value)
+    texts = {value, value.strip(), marked, html.escape(value, quote=False)}
+    texts.add(marked.replace("&#x27;", "&#39;").replace("&quot;", "&#34;"))
+    texts.add(value.replace("'", "'\"'\"'"))  # as the shell has it between quotes
+    found = {escaped for text in texts for escaped in _escaped(text)}
+    for raw in _in_bytes(value):
+        found.update({raw.hex(), raw.hex().upper(), "".join(f"%{byte:02X}" for byte in raw)})
+        found.update(quote(raw, safe=safe) for safe in _URL_SAFE)
+        found.update({quote_plus(raw), quote_plus(raw, safe="*")})
     found.update([_HEX_ESCAPE.sub(_swap_case, form) for form in found if "%" in form or "\\" in form])
-    return {form for form in found if len(form) >= MIN_LENGTH}
+    bare = {form.replace("\\", "") for form in found}
+    return {form for form in bare if len(form) >= MIN_LENGTH}
+
+
+def _escaped(text: str) -> Iterator[str]:
+    yield text
+    yield repr(text)[1:-1]
+    yield from _in_json(text)
+    for raw in _in_bytes(text):
+        yield raw.decode("utf-8", "surrogateescape")
+        yield repr(raw)[2:-1]
+
+
+def _in_json(value: str) -> set[str]:
+    return {json.dumps(value, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
+
+
+def _in_bytes(value: str) -> Iterator[bytes]:
+    """Yield a value in UTF-8, and in Latin-1 where that is something else: credentials in headers are sent so."""
+    yield value.encode("utf-8", "surrogatepass")
+    if not value.isascii():
+        try:
+            yield value.encode("latin-1")
+        except UnicodeEncodeError:
+            return
 
 
 def _swap_case(match: re.Match[str]) -> str:
@@ -64,16 +103,23 @@ def _swap_case(match: re.Match[str]) -> str:
 def _base64_cores(value: str) -> Iterator[tuple[str, bool, bool]]:
     """Yield what every base64 text that holds the value has in common, for each of the three alignments.
 
-    With it: whether the character before, and the one after, hold some bits of the value too.
+    With it: whether the character before, and the one after, hold some bits of the value too. What was encoded may be
+    JSON with the value in it.
     """
-    raw = value.encode("utf-8", "surrogatepass")
-    for offset in range(3):
-        encoded = base64.b64encode(b"\0" * offset + raw).decode()
-        bits = (offset + len(raw)) * 8
-        core = encoded[(offset * 8 + 5) // 6 : bits // 6]
-        if len(core) >= MIN_LENGTH:
-            for form in {core, core.replace("+", "-").replace("/", "_")}:
-                yield form, offset > 0, bits % 6 > 0
+    for raw in {*_in_bytes(value), *(form.encode("utf-8", "surrogatepass") for form in _in_json(value))}:
+        for offset in range(3):
+            encoded = base64.b64encode(b"\0" * offset + raw).decode()
+            bits = (offset + len(raw)) * 8
+            core = encoded[(offset * 8 + 5) // 6 : bits // 6]
+            if len(core) >= MIN_LENGTH:
+                for form in _base64_forms(core):
+                    yield form, offset > 0, bits % 6 > 0
+
+
+def _base64_forms(core: str) -> set[str]:
+    """Return a base64 text, its URL-safe form, and what URL encoding makes of it."""
+    others = (("-", "_"), ("%2B", "%2F"), ("%2b", "%2f"))
+    return {core, *(core.replace("+", plus).replace("/", slash) for plus, slash in others)}
 
 
 class _Pattern(NamedTuple):
@@ -97,12 +143,16 @@ class _Windows:
         self.width = width
         self.step = step
         self._index: dict[str, tuple[_Pattern, ...]] = {}
+        self._known: set[tuple[str, bool, bool]] = set()
 
     @property
     def shortest(self) -> int:
         return self.width + self.step - 1
 
     def add(self, text: str, before: bool, after: bool) -> None:
+        if (text, before, after) in self._known:  # secrets have lines in common
+            return
+        self._known.add((text, before, after))
         first = self._rarest(text)
         for offset in range(first, first + self.step):
             window = text[offset : offset + self.width]
@@ -147,6 +197,10 @@ def _widen(text: str, start: int, end: int, pattern: _Pattern) -> tuple[int, int
     return start, end
 
 
+def _length(value: str) -> int:
+    return len(value.strip().replace("\\", ""))
+
+
 def _numbers(values: list[str]) -> frozenset[int]:
     return frozenset(int(value) for value in values if value.isdecimal() and value.isascii() and len(value) < 100)
 
@@ -159,7 +213,7 @@ class LiveValues:
 
     Attributes:
         numbers: Those of the values that are numbers.
-        shortest: The length of the shortest text in which a value can be found.
+        shortest: The length of the shortest text in which a whole value can be found.
         version: Changes with the values.
     """
 
@@ -167,7 +221,7 @@ class LiveValues:
         self._limit = limit
         self._lock = threading.Lock()
         self._values: dict[str, None] = {}
-        self._tiers = self._new_tiers()
+        self._tiers, self._cuts = self._new_tiers(), Cuts()
         self.numbers: frozenset[int] = frozenset()
         self.shortest = sys.maxsize
         self.version = 0
@@ -186,9 +240,9 @@ class LiveValues:
             value: The value.
 
         Returns:
-            Whether it is searched for; False for one that is shorter than :data:`MIN_LENGTH`.
+            Whether it is searched for; False for one that is shorter than :data:`MIN_LENGTH` without backslashes.
         """
-        if len(value.strip()) < MIN_LENGTH:
+        if _length(value) < MIN_LENGTH:
             return False
         with self._lock:
             if value in self._values:
@@ -198,7 +252,7 @@ class LiveValues:
             if len(self._values) > self._limit:
                 self._keep(list(self._values)[len(self._values) // 10 :])
             else:
-                self.shortest = min(self.shortest, self._index(value, self._tiers))
+                self.shortest = min(self.shortest, self._index(value, self._tiers, self._cuts))
                 self.numbers |= _numbers([value])
                 self.version += 1
         return True
@@ -219,16 +273,21 @@ class LiveValues:
             self._keep([])
 
     def _keep(self, values: list[str]) -> None:
-        tiers = self._new_tiers()
-        shortest = min((self._index(value, tiers) for value in values), default=sys.maxsize)
+        tiers, cuts = self._new_tiers(), Cuts()
+        shortest = min((self._index(value, tiers, cuts) for value in values), default=sys.maxsize)
         self._values = dict.fromkeys(values)
-        self._tiers, self.shortest, self.numbers = tiers, shortest, _numbers(values)
+        self._tiers, self._cuts, self.shortest, self.numbers = tiers, cuts, shortest, _numbers(values)
         self.version += 1
 
-    def _index(self, value: str, tiers: tuple[_Windows, _Windows]) -> int:
+    def _index(self, value: str, tiers: tuple[_Windows, _Windows], cuts: Cuts) -> int:
         """Enter a value; return the length of the shortest text that it may appear as."""
-        patterns = {(form, False, False) for form in encodings(value)}
-        patterns.update(_base64_cores(value))
+        patterns: set[tuple[str, bool, bool]] = set()
+        for part in parts(value):
+            if _length(part) >= MIN_LENGTH:
+                forms = encodings(part)
+                cuts.add(forms)
+                patterns.update((form, False, False) for form in forms)
+                patterns.update(_base64_cores(part))
         for text, before, after in patterns:
             tier = next(tier for tier in tiers if len(text) >= tier.shortest)
             tier.add(text, before, after)
@@ -241,16 +300,42 @@ class LiveValues:
             text: The text.
             replacement: What stands in its place.
         """
-        if len(text) < self.shortest:
+        if len(text) < self.shortest and (len(text) <= LEAST or text.isalnum()):
             return text
         longer, shorter = self._tiers
-        spans = longer.find(text) + shorter.find(text)
+        bare = text.replace("\\", "") if "\\" in text else text
+        spans = longer.find(bare) + shorter.find(bare) + self._cuts.find(bare)
+        if spans and bare is not text:
+            spans = _among_backslashes(spans, text)
+        spans += self._wrapped(text)
         if not spans:
             return text
-        parts, position = [], 0
+        pieces, position = [], 0
         for start, end in sorted(spans):
             if start >= position:
-                parts += [text[position:start], replacement]
+                pieces += [text[position:start], replacement]
             position = max(position, end)
-        parts.append(text[position:])
-        return "".join(parts)
+        pieces.append(text[position:])
+        return "".join(pieces)
+
+    def _wrapped(self, text: str) -> list[tuple[int, int]]:
+        """Find the base64 texts in lines that hold a value when the lines are joined."""
+        if len(text) < _WRAPPED_LENGTH or not ("\n" in text or "\\" in text or "%0" in text):
+            return []
+        return [
+            block.span()
+            for block in _WRAPPED.finditer(text)
+            if any(tier.find(_LINE_END.sub("", block.group())) for tier in self._tiers)
+        ]
+
+
+def _among_backslashes(spans: list[tuple[int, int]], text: str) -> list[tuple[int, int]]:
+    """Return where the spans of a text without its backslashes are in the text; those before a span belong to it."""
+    runs = text.split("\\")
+    starts = list(accumulate(map(len, runs), initial=0))[:-1]
+
+    def end_of(count: int) -> int:
+        """Return where the first characters end."""
+        return count + bisect_right(starts, count - 1) - 1 if count else 0
+
+    return [(end_of(start), end_of(end)) for start, end in spans]

@@ -140,8 +140,10 @@ def store_error(error: str) -> str:
     Args:
         error: The text.
     """
-    # The first cut lies far behind the second, so that a secret which it splits never shows.
-    return storable_text(redact_text(str(error)[: 8 * ERROR_LENGTH]), ERROR_LENGTH)
+    text = str(error)
+    # The first cut lies far behind the second, and has a mark by which the redactor knows a secret that it splits.
+    examined = text if len(text) <= 8 * ERROR_LENGTH else f"{text[: 8 * ERROR_LENGTH]}…"
+    return storable_text(redact_text(examined), ERROR_LENGTH)
 
 
 class NewRow(NamedTuple):

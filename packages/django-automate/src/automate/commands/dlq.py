@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from automate_core.redaction import redact
+from automate_core.redaction import redact, redact_text
 
 from automate.commands import ProjectCommand, add_common_options, print_json
 from automate.commands.options import WHEN, count, moment
@@ -100,7 +100,7 @@ def _list_groups(args: argparse.Namespace) -> int:
 
     found = groups(_letters(args), args.limit, using=args.database)
     if args.json:
-        print_json([asdict(group) for group in found])
+        print_json(redact([asdict(group) for group in found]))
         return 0
     for group in found:
         head = f"{group.count:>7}  {group.kind}  {group.fingerprint or '-'}"
@@ -114,7 +114,7 @@ def _list_groups(args: argparse.Namespace) -> int:
 def _list_flat(args: argparse.Namespace) -> int:
     rows = _letters(args).rows(args.database).order_by("-completed_at", "-pk").defer("payload")[: args.limit]
     if args.json:
-        print_json([_summary(row) for row in rows])
+        print_json(redact([_summary(row) for row in rows]))
         return 0
     for row in rows:
         _say(f"#{row.pk}  {row.kind}  {row.fingerprint or '-'}  {show_time(row.completed_at)}  {_line(row.last_error)}")
@@ -128,7 +128,7 @@ def _show(args: argparse.Namespace) -> int:
 
     rows = {row.pk: row for row in DeadLetters(ids=tuple(args.ids)).rows(args.database)}
     missing = [item_id for item_id in args.ids if item_id not in rows]
-    details = [_details(rows[item_id]) for item_id in args.ids if item_id in rows]
+    details = redact([_details(rows[item_id]) for item_id in args.ids if item_id in rows])
     if args.json:
         print_json(details)
     else:
@@ -153,7 +153,7 @@ def _summary(row: OutboxJob) -> dict[str, Any]:
 
 
 def _details(row: OutboxJob) -> dict[str, Any]:
-    return {**_summary(row), "ordering_key": row.ordering_key, "payload": redact(row.payload)}
+    return {**_summary(row), "ordering_key": row.ordering_key, "payload": row.payload}
 
 
 # -- changing ---------------------------------------------------------------------------------------------------------
@@ -221,5 +221,5 @@ def _say(text: str) -> None:
 
 
 def _line(error: str) -> str:
-    text = " ".join(printable(error).split())
+    text = " ".join(printable(redact_text(error)).split())
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

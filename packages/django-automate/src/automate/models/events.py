@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from automate_core.ids import uuid7
+from automate_core.redaction import redact_text
 from django.db import models
 
 from automate.models.artifacts import StoredJSONField
@@ -61,7 +62,7 @@ class DedupeKey(TenantModel):
         constraints = (models.UniqueConstraint(fields=("tenant", "source", "key"), name="automate_dedupekey_unique"),)
 
     def __str__(self) -> str:
-        return f"{self.source}:{self.key}"
+        return redact_text(f"{self.source}:{self.key}")
 
 
 class Decision(AppendOnlyModel):

@@ -20,6 +20,7 @@ from automate.commands.people import actor
 from automate.doctor import unapplied
 from automate.runtime.connections import close_connections
 from automate.worker.loop import Worker, WorkerOptions, default_worker_id
+from automate.worker.output import guard
 from automate.worker.recovery import Recovery
 from automate.worker.supervisor import SUPERVISED, Supervisor, beat, child_command, child_name, when_orphaned
 
@@ -84,6 +85,7 @@ class Command(BaseCommand):
 
     def _run(self, options: dict[str, Any]) -> None:
         logs.configure(settings.current().logging_schema, verbosity=options["verbosity"])
+        guard()
         mode = options["mode"] or settings.current().worker_mode
         given = {name: options[name] for name in ("concurrency", "worker_id", "lease", "poll", "grace")}
         given["queues"] = tuple(options["queues"]) if options["queues"] else None

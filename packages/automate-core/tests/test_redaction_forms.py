@@ -1,0 +1,254 @@
+"""The forms in which secrets really turn up: escaped again and again, in lines, in parts, and cut."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import reprlib
+import string
+import textwrap
+import traceback
+from collections.abc import Callable, Iterator
+from urllib.parse import quote
+
+import pytest
+from automate_core._redaction.parts import parts
+from automate_core._redaction.values import LiveValues, _base64_cores, encodings
+from automate_core.redaction import MIN_LENGTH, REDACTED, forget, redact, redact_text, remember
+from hypothesis import example, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+
+PASSWORD = "Grüße'an\"alle\\ <b>&100%\nund ✓ die zweite Zeile"
+TOKEN = "Zk9wQ2l0cm9uLWxlbW9u7Qx3"
+BODY = base64.encodebytes(bytes(range(200))).decode()
+KEY = f"-----BEGIN PRIVATE KEY-----\n{BODY}-----END PRIVATE KEY-----\n"
+DOCUMENT = json.dumps({"type": "service_account", "project": "shop", "private_key": KEY, "client": {"secret": TOKEN}})
+
+
+@pytest.fixture
+def known(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A secret that the process knows."""
+    remember(request.param)
+    yield request.param
+    forget(request.param)
+
+
+def knows(*values: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("known", values, indirect=True, ids=lambda value: value[:12])
+
+
+ESCAPES: dict[str, Callable[[str], str]] = {
+    "json": json.dumps,
+    "json, not ascii": lambda text: json.dumps(text, ensure_ascii=False),
+    "php": lambda text: json.dumps(text).replace("/", "\\/"),
+    "repr": repr,
+    "repr of bytes": lambda text: repr(text.encode()),
+}
+
+
+@given(st.lists(st.sampled_from(sorted(ESCAPES)), min_size=1, max_size=5))
+@hypothesis_settings(deadline=None)
+def test_however_often_a_text_is_escaped(ways: list[str]) -> None:
+    text = f"it's: {PASSWORD}."
+    for way in ways:
+        text = ESCAPES[way](text)
+    live = LiveValues()
+    live.add(PASSWORD)
+    clean = live.replace(text, REDACTED)
+    assert not any(part in clean for part in ("alle", "100%", "zweite", "Gr"))
+    assert REDACTED in clean
+
+
+@knows(PASSWORD)
+@pytest.mark.parametrize(
+    "text",
+    [
+        repr(html.escape(PASSWORD).encode()),
+        json.dumps(html.escape(PASSWORD).replace("&#x27;", "&#39;").replace("&quot;", "&#34;")),
+        base64.b64encode(b"shop:" + json.dumps(PASSWORD).encode()).decode(),
+        repr([f"curl -u '{PASSWORD.replace(chr(39), chr(39) + chr(34) + chr(39) + chr(34) + chr(39))}'"]),
+    ],
+    ids=["html in repr of bytes", "html of jinja", "json in base64", "shell"],
+)
+def test_one_form_within_another(known: str, text: str) -> None:
+    clean = redact_text(text)
+    assert "alle" not in clean
+    assert base64.b64encode(b"alle") not in clean.encode()
+    assert REDACTED in clean
+
+
+def test_credentials_in_latin_1_as_headers_have_them() -> None:
+    remember("schöner-größer-weiter")
+    try:
+        raw = "shop:schöner-größer-weiter".encode("latin-1")
+        assert redact_text(f"sent {base64.b64encode(raw).decode()}").partition("sent c2hvc")[2] != ""
+        assert base64.b64encode(raw).decode()[8:] not in redact_text(f"sent {base64.b64encode(raw).decode()}")
+        assert redact(raw) == b"shop:" + REDACTED.encode()
+        assert redact_text(quote(raw)) == f"shop%3A{REDACTED}"
+    finally:
+        forget("schöner-größer-weiter")
+
+
+@knows(TOKEN)
+@pytest.mark.parametrize("offset", range(3))
+def test_base64_within_a_url(known: str, offset: int) -> None:
+    raw = b"\xff\xff\xff"[:offset] + known.encode() + b"\xfe\xff"
+    clean = redact_text(f"?auth={quote(base64.b64encode(raw).decode(), safe='')}&page=2")
+    assert REDACTED in clean
+    assert clean.endswith("&page=2")
+
+
+@knows(KEY, TOKEN)
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\\n", "\\\\r\\\\n", "%0A", "\n  | "])
+def test_base64_in_lines(known: str, line_end: str) -> None:
+    wrapped = base64.encodebytes(b"Dear all, " * 9 + known.encode() + b", yours").decode().strip()
+    text = f"first line\n{wrapped}\nlast line".replace("\n", line_end)
+    clean = redact_text(text)
+    assert clean.startswith("first line")
+    assert clean.endswith("last line")
+    assert not any(line in clean for line in wrapped.splitlines()[1:-1])
+
+
+def test_other_base64_in_lines_stays() -> None:
+    remember(TOKEN)
+    try:
+        text = f"a picture:\n{base64.encodebytes(bytes(range(250))).decode()}\nend"
+        assert redact_text(text) == text
+    finally:
+        forget(TOKEN)
+
+
+# -- parts ------------------------------------------------------------------------------------------------------------
+
+
+@knows(PASSWORD, KEY)
+def test_lines_that_are_indented_or_quoted_one_by_one(known: str) -> None:
+    clean = redact_text(textwrap.indent(known, "    > "))
+    lines = [line for line in known.splitlines() if not line.startswith("-----")]
+    assert not any(line in clean for line in lines)
+    try:
+        raise ExceptionGroup("several", [ValueError(known)])
+    except ExceptionGroup as error:
+        clean = redact_text("".join(traceback.format_exception(error)))
+    assert not any(line in clean for line in lines)
+
+
+@knows(DOCUMENT)
+def test_fields_of_a_document_that_have_the_names_of_secrets(known: str) -> None:
+    assert redact_text(f"key {KEY}") == f"key {REDACTED}"
+    assert redact_text(f"sent {TOKEN}") == f"sent {REDACTED}"
+    assert redact_text("a service_account of the project shop") == "a service_account of the project shop"
+
+
+def test_the_password_of_a_url() -> None:
+    remember("postgresql://app:s%2Fcret%40pass@db/orders")
+    try:
+        assert redact_text("authentication failed: s/cret@pass") == f"authentication failed: {REDACTED}"
+        assert redact_text("s%2Fcret%40pass") == REDACTED
+        assert redact_text("app at db/orders") == "app at db/orders"
+    finally:
+        forget("postgresql://app:s%2Fcret%40pass@db/orders")
+
+
+def test_what_many_secrets_have_in_common_is_entered_once() -> None:
+    live = LiveValues()
+    for number in range(100):
+        live.add(f"-----BEGIN KEY-----\nProc-Type: 4,ENCRYPTED\n{number:064}\n-----END KEY-----")
+    shared = [pattern for bucket in live._tiers[0]._index.values() for pattern in bucket if "Proc-Type" in pattern.text]
+    assert sum(pattern.text == "Proc-Type: 4,ENCRYPTED" for pattern in shared) == live._tiers[0].step
+
+
+# -- cut --------------------------------------------------------------------------------------------------------------
+
+
+class _Model(BaseModel):
+    number: int
+
+
+@knows(TOKEN * 3)
+def test_what_pydantic_shortens(known: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        _Model.model_validate({"number": known})
+    assert known[:20] in str(caught.value)  # else there is nothing to see here
+    clean = redact_text(caught.value)
+    assert known[:8] not in clean
+    assert known[-8:] not in clean
+
+
+@knows(TOKEN * 3)
+@pytest.mark.parametrize(
+    "text",
+    [
+        reprlib.repr(TOKEN * 3),
+        f"{(TOKEN * 3)[:17]}…",
+        f"'{(TOKEN * 3)[:17]}\\u2026'",
+        repr(f"{(TOKEN * 3)[:17]}…".encode()),
+        f"…{(TOKEN * 3)[-17:]} is wrong",
+        f"a... b... {(TOKEN * 3)[:9]}... c",
+    ],
+)
+def test_what_an_ellipsis_leaves(known: str, text: str) -> None:
+    clean = redact_text(text)
+    assert REDACTED in clean
+    assert not any(known[start : start + 8] in clean for start in range(len(known) - 7))
+
+
+@knows(TOKEN)
+@pytest.mark.parametrize("text", ["Zk9wQ2l… is short", "and so on... and so on…", "u2026 is no ellipsis here"])
+def test_what_stays_beside_an_ellipsis(known: str, text: str) -> None:
+    assert redact_text(text) == text
+
+
+# -- against the simplest way -----------------------------------------------------------------------------------------
+
+BASE64 = string.ascii_letters + string.digits + "+/-_"
+ALPHABET = "ab\"'\\/+%ü\n"
+
+
+def is_long(value: str) -> bool:
+    return len(value.strip().replace("\\", "")) >= MIN_LENGTH
+
+
+values = st.text(ALPHABET, min_size=6, max_size=14).filter(is_long)
+
+
+def naive(known: list[str], text: str) -> set[int]:
+    """Return which characters of a text without backslashes belong to a form of a value."""
+    covered: set[int] = set()
+    for value in known:
+        forms = {(form, False, False) for form in encodings(value)} | set(_base64_cores(value))
+        for form, before, after in forms:
+            start = text.find(form)
+            while start >= 0:
+                end = start + len(form)
+                covered.update(range(start, end))
+                if before and start and text[start - 1] in BASE64:
+                    covered.add(start - 1)
+                if after and end < len(text) and text[end] in BASE64:
+                    rest = text[end + 1 :]
+                    covered.update(range(end, end + 1 + len(rest) - len(rest.lstrip("="))))
+                start = text.find(form, start + 1)
+    return covered
+
+
+@st.composite
+def texts(draw: st.DrawFn, known: list[str]) -> str:
+    pieces = draw(st.lists(st.sampled_from(known) | st.text(ALPHABET + "xyz", max_size=6), max_size=6))
+    encoders = [str, json.dumps, repr, quote, html.escape, lambda text: base64.b64encode(text.encode()).decode()]
+    return "-".join(draw(st.sampled_from(encoders))(piece) for piece in pieces)
+
+
+@given(st.lists(values, min_size=1, max_size=3), st.data())
+@hypothesis_settings(deadline=None)
+@example(known=["aaaaaa", "aaaaaab"], data=None)
+def test_it_hides_what_a_naive_replacement_of_every_form_hides(known: list[str], data: st.DataObject | None) -> None:
+    text = "x aaaaaaab x" if data is None else data.draw(texts(known)).replace("\\", "")
+    live = LiveValues()
+    for value in known:
+        live.add(value)
+    covered = naive([part for value in known for part in parts(value) if is_long(part)], text)
+    left = live.replace(text, "\0").replace("\0", "")
+    assert left == "".join(character for place, character in enumerate(text) if place not in covered)

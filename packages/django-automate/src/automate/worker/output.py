@@ -1,0 +1,105 @@
+"""What a worker process prints and logs, with the secrets removed: whoever's code does it.
+
+The worker calls what others wrote. That prints, warns, and ends threads with exceptions nobody catches, past every log.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import traceback
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, TextIO, cast
+
+from automate_core.redaction import RedactingFilter, redact_text
+
+__all__ = ["RedactedStream", "guard"]
+
+
+def guard() -> None:
+    """Remove secrets from what this process prints or logs from now on; to call it again does nothing more.
+
+    Every handler of a log that exists gets a :class:`~automate_core.redaction.RedactingFilter`, whoever it belongs to,
+    and so does what logging falls back on. Standard output and standard error are read line by line before they are
+    written, which covers ``print`` and warnings. Tracebacks of threads and of the process itself are read as a whole.
+    """
+    for handler in _handlers():
+        if not any(isinstance(one, RedactingFilter) for one in handler.filters):
+            handler.addFilter(RedactingFilter())
+    if not isinstance(sys.stdout, RedactedStream):
+        sys.stdout = cast("TextIO", RedactedStream(sys.stdout))
+    if not isinstance(sys.stderr, RedactedStream):
+        sys.stderr = cast("TextIO", RedactedStream(sys.stderr))
+    sys.excepthook, threading.excepthook = _print, _print_of_thread
+
+
+def _print(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    sys.stderr.write(redact_text("".join(traceback.format_exception(kind, error, trace))))
+
+
+def _print_of_thread(args: threading.ExceptHookArgs) -> None:
+    if args.exc_type is not SystemExit and args.exc_value is not None:
+        name = args.thread.name if args.thread is not None else "?"
+        sys.stderr.write(f"Exception in thread {redact_text(name)}:\n")
+        _print(args.exc_type, args.exc_value, args.exc_traceback)
+
+
+def _handlers() -> Iterator[logging.Handler]:
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    for logger in loggers:
+        if isinstance(logger, logging.Logger):
+            yield from logger.handlers
+    if logging.lastResort is not None:
+        yield logging.lastResort
+
+
+class RedactedStream:
+    """A text stream that removes secrets from each line before it writes it.
+
+    A line is written when it has ended, or when the stream is flushed.
+
+    Args:
+        stream: Where to write.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._begun = ""
+        self._lock = threading.RLock()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write a text as far as its lines have ended.
+
+        Args:
+            text: The text.
+
+        Returns:
+            Its length.
+        """
+        with self._lock:
+            lines, newline, self._begun = (self._begun + text).rpartition("\n")
+            if newline:
+                self._stream.write(redact_text(lines) + newline)
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write several texts.
+
+        Args:
+            lines: The texts.
+        """
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Write what there is of the last line."""
+        with self._lock:
+            begun, self._begun = self._begun, ""
+            if begun:
+                self._stream.write(redact_text(begun))
+            self._stream.flush()

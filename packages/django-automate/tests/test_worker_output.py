@@ -1,0 +1,118 @@
+"""What a worker process prints and logs, whoever's code does it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+SECRET = "correct-horse-battery"
+
+PRELUDE = """
+import asyncio, logging, sys, threading, warnings
+from automate_core.redaction import remember
+
+before = logging.StreamHandler()  # a project's own, from before; it writes to the real stream
+logging.getLogger("project").addHandler(before)
+silent = logging.getLogger("silent")
+silent.propagate = False
+
+from automate.worker.output import guard
+
+guard()
+guard()
+secret = "-".join(("correct", "horse", "battery"))
+remember(secret)
+"""
+
+
+def printed(code: str) -> str:
+    """Return what a process prints that is guarded and knows the secret."""
+    done = subprocess.run(
+        [sys.executable, "-c", PRELUDE + textwrap.dedent(code)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    return done.stdout
+
+
+WAYS = {
+    "print": 'print("sent", secret)',
+    "print in pieces": 'sys.stdout.write("sent "); sys.stdout.write(secret[:9]); print(secret[9:])',
+    "no line end": "sys.stderr.write(secret)",
+    "writelines": 'sys.stderr.writelines(["sent ", secret, " there"])',
+    "a handler of the project": 'logging.getLogger("project").error("sent %s", secret, exc_info=ValueError(secret))',
+    "a new handler": 'logging.basicConfig(); logging.error("sent %s", secret)',
+    "the last resort": 'silent.error("sent %s", secret, stack_info=True)',
+    "a warning": 'warnings.warn(f"sent {secret}")',
+    "wrong arguments": 'logging.getLogger("project").error("sent %d", secret)',
+    "a thread": """
+        def fail():
+            raise ExceptionGroup(secret, [ValueError(secret)]) from KeyError(secret)
+        thread = threading.Thread(target=fail, name=secret)
+        thread.start()
+        thread.join()
+    """,
+    "the process": """
+        error = RuntimeError({"sent": [secret]})
+        error.add_note(secret)
+        raise error from ConnectionError(secret)
+    """,
+    "the end of the process": "raise SystemExit(secret)",
+    "a finaliser": """
+        class Broken:
+            def __del__(self):
+                raise ValueError(secret)
+        broken = Broken()
+        del broken
+    """,
+    "a task": """
+        async def fail():
+            raise ValueError(secret)
+        async def main():
+            task = asyncio.ensure_future(fail())
+            await asyncio.sleep(0)
+            del task
+        asyncio.run(main())
+    """,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_no_secret_is_printed(way: str) -> None:
+    text = printed(WAYS[way])
+    assert SECRET not in text
+    assert "[REDACTED]" in text
+
+
+def test_a_traceback_says_all_the_rest() -> None:
+    text = printed(WAYS["the process"])
+    assert "ConnectionError: [REDACTED]" in text
+    assert "The above exception was the direct cause of the following exception:" in text
+    assert text.endswith("RuntimeError: {'sent': ['[REDACTED]']}\n[REDACTED]\n")
+
+
+def test_a_stream_stays_what_it_was() -> None:
+    code = 'print(sys.stdout.isatty(), sys.stdout.encoding.lower(), sys.stdout.fileno(), sys.stderr.write("abc"))'
+    assert printed(code).replace("abc", "") == "False utf-8 1 3\n"
+
+
+def test_a_worker_is_guarded() -> None:
+    code = """
+        import django
+        from django.conf import settings
+        settings.configure(INSTALLED_APPS=["automate_outbox", "automate"], USE_TZ=True,
+            DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}})
+        django.setup()
+        from django.core.management import call_command
+        call_command("migrate", verbosity=0)
+        call_command("automate_worker", once=True, verbosity=0)
+        from automate.worker.output import RedactedStream
+        assert isinstance(sys.stdout, RedactedStream)
+        remember("another-secret-of-mine")
+        print("it is another-secret-of-mine")
+    """
+    alone = "import sys\nfrom automate_core.redaction import remember\n" + textwrap.dedent(code)
+    done = subprocess.run([sys.executable, "-c", alone], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "it is [REDACTED]\n"), done.stderr

@@ -1,0 +1,1 @@
+"""A project whose code does with secrets what it should not."""
