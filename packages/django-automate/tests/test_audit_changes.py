@@ -14,7 +14,6 @@ from automate.audit import note_settings, verify
 from automate.commands.people import actor
 from automate.models import AuditLogEntry, WorkflowVersion
 from automate.publish import disable, drop_shadow, enable, promote, publish
-from automate_core.testing.databases import chosen_database
 from django.core.management import call_command
 
 pytestmark = pytest.mark.usefixtures("db")
@@ -67,13 +66,6 @@ def test_pruning_by_hand() -> None:
     call_command("automate", "retention", stdout=io.StringIO())
     assert trail() == [("retention.forced", "database:default", actor("automate retention"), "")]
     assert AuditLogEntry.objects.get().details["events_days"] == 90
-
-
-@pytest.mark.skipif(chosen_database() != "postgres", reason="PostgreSQL alone has partitions")
-def test_partitioning(configured: Any) -> None:
-    configured(EVENTS={"partition": True})
-    call_command("automate", "partition", "events", "--check", stdout=io.StringIO())
-    assert trail() == []
 
 
 class TestSettings:

@@ -19,7 +19,7 @@ import pytest
 from automate import partitions, retention
 from automate.errors import AutomateError, ConfigurationError
 from automate.events import emit_event
-from automate.models import Decision, Event
+from automate.models import AuditLogEntry, Decision, Event
 from automate.partitions import conversion, locks, upkeep
 from automate.partitions.catalog import BOUND, DEFAULT, LEGACY, SHADOW, Catalog, time_of
 from automate.partitions.months import bounds, month_of, months, name_of, next_month
@@ -469,7 +469,10 @@ class TestUpkeep:
 
         with pytest.raises(CommandError):
             run("--check")
+        assert not AuditLogEntry.objects.exists()
         assert "swapped the tables" in run()
+        entry = AuditLogEntry.objects.get()
+        assert (entry.action, entry.details["steps"][-1]) == ("events.partitioned", "analyzed")
         checked = json.loads(run("--check", "--json"))
         assert checked["partitioned"]
         assert checked["problems"] == []

@@ -14,7 +14,10 @@ __all__ = ["install", "is_installed", "is_test_database", "remove"]
 _LOG, _HEAD = "automate_auditlogentry", "automate_audithead"
 _REFUSAL = "The audit log of Automate is append-only."
 _BACK = "The head of the audit log of Automate moves forward only."
-_MOVED_BACK = "NEW.position < OLD.position OR NEW.id <> OLD.id OR (NEW.position = OLD.position AND NEW.mac <> OLD.mac)"
+_MOVED_BACK = (
+    "NEW.position < OLD.position OR NEW.id <> OLD.id "
+    "OR (NEW.position = OLD.position AND (NEW.mac <> OLD.mac OR NEW.seal <> OLD.seal))"
+)
 
 _POSTGRESQL = (
     f"""
