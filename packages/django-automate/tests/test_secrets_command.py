@@ -169,7 +169,7 @@ def test_rewrap_and_check_step_by_step(configured: Any) -> None:
         "k2                    old       0 rows",
     ]
     configured(SECRETS={"backend": "db", "keys": KEYS})  # the last one is the active one
-    assert "problem: 3 rows are on the old key 'k1'. Run: automate secrets rewrap" in secrets("check", status=1)
+    assert "problem: The old key 'k1' still wraps 3 rows. Run: automate secrets rewrap" in secrets("check", status=1)
     assert secrets("rewrap", "--dry-run") == "3 rows on the key k1 to rewrap\n"
     assert json.loads(secrets("rewrap", "--dry-run", "--json"))["left"] == {"k1": 3}
     assert set(Secret.objects.values_list("key_id", flat=True)) == {"k1"}
@@ -195,7 +195,7 @@ def test_an_old_key_that_was_removed_too_early_and_a_row_that_was_changed(config
     fill(2)
     configured(SECRETS={"backend": "db", "keys": {"k2": KEYS["k2"]}})
     said = secrets("check", status=1)
-    assert "2 rows are on the key 'k1', which SECRETS.keys does not hold" in said
+    assert "The key 'k1', which SECRETS.keys does not hold, wraps 2 rows" in said
     assert "Put the key back" in said
     said = secrets("rewrap", status=1)
     assert "0 rows given to the key k2." in said
