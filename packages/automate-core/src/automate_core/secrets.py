@@ -8,19 +8,18 @@ then on.
 
 from __future__ import annotations
 
-import asyncio
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import unquote, urlsplit
 from weakref import WeakSet
 
 from automate_core import settings as settings_module
 from automate_core._references import SCHEMES
+from automate_core._secret_backend import SecretBackend
 from automate_core._secret_cache import Question, SecretCache
 from automate_core._secret_ref import SecretRef, is_reference
 from automate_core.errors import (
@@ -34,7 +33,7 @@ from automate_core.errors import (
     SecretNotFoundError,
 )
 from automate_core.plugins import load_target
-from automate_core.redaction import is_secret_key, remember
+from automate_core.redaction import remember
 from automate_core.registry import Registry, registry
 from automate_core.settings import SecretSettings
 
@@ -49,98 +48,6 @@ __all__ = [
     "resolve",
     "resolver",
 ]
-
-
-class SecretBackend:
-    """Where secrets are kept. Subclass it, and register the class with ``automate_register_secret_backends``.
-
-    Args:
-        config: The settings of secrets; left out, those in force.
-
-    An instance is shared by threads and lives as long as the settings do. It keeps no answers: the resolver does, as
-    ``SECRETS.cache_seconds`` and its like say. Whoever changes a secret in this process calls :func:`invalidate`.
-    """
-
-    key: ClassVar[str] = ""
-    """Under which it is registered."""
-
-    supports_tenants: ClassVar[bool] = False
-    """Whether each tenant has secrets of its own. Otherwise all share the installation's."""
-
-    supports_fields: ClassVar[bool] = False
-    """Whether one secret holds several values, chosen by ``#field``."""
-
-    supports_versions: ClassVar[bool] = False
-    """Whether older values can be asked for by ``@version``."""
-
-    def __init__(self, config: SecretSettings | None = None) -> None:
-        self.config = settings_module.current().secrets if config is None else config
-
-    def get(self, path: str, *, field: str | None = None, version: str | None = None, tenant: str | None = None) -> str:
-        """Return the value of a secret.
-
-        Args:
-            path: What stands between ``:`` and ``#``.
-            field: What stands after ``#``. Never given where the backend does not support fields.
-            version: What stands after ``@``. Never given where the backend does not support versions.
-            tenant: Whose secret it is; None is the installation's own.
-
-        Returns:
-            The value, never empty.
-
-        Raises:
-            SecretNotFoundError: If there is no such secret; the message says where it was looked for, and how to put
-                it there.
-            SecretBackendUnavailable: If the backend cannot be asked now.
-            SecretError: If the path cannot name a secret of this backend.
-        """
-        raise SecretError(f"The secret backend {self.key or type(self).__name__!r} does not define get().")
-
-    async def aget(
-        self, path: str, *, field: str | None = None, version: str | None = None, tenant: str | None = None
-    ) -> str:
-        """Like :meth:`get`, without blocking the event loop: in a thread, unless the backend has a better way.
-
-        Args:
-            path: What stands between ``:`` and ``#``.
-            field: What stands after ``#``.
-            version: What stands after ``@``.
-            tenant: Whose secret it is.
-
-        Returns:
-            The value.
-
-        Raises:
-            SecretError: As :meth:`get` does.
-        """
-        return await asyncio.to_thread(self.get, path, field=field, version=version, tenant=tenant)
-
-    def locate(self, path: str) -> str:
-        """Return where this backend keeps what ``$secret:`` names, for instance behind a prefix.
-
-        Args:
-            path: What stands between ``$secret:`` and ``#``. References of other schemes name the place themselves.
-
-        Returns:
-            The path that :meth:`get` takes.
-        """
-        return path
-
-    def cacheable(self) -> bool:
-        """Whether the answer to a question that is put now may be kept, and one that was kept may be given.
-
-        Returns:
-            False where asking costs nothing, or where the asker may see what others do not see yet.
-        """
-        return True
-
-    def check(self) -> list[str]:
-        """Look for what is wrong, for ``automate_doctor``.
-
-        Returns:
-            One sentence per problem, each with its remedy; none of them shows a secret.
-        """
-        return []
 
 
 class Resolver:
@@ -191,14 +98,7 @@ class Resolver:
             SecretNotFoundError: If there is no such secret.
             SecretBackendUnavailable: If its backend is not installed, or cannot be asked now.
         """
-        ref = self._authorized(ref)
-        backend, path, cache = self._find(ref)
-
-        def ask() -> str:
-            with _explained(ref):
-                return _checked(backend.get(path, field=ref.field, version=ref.version, tenant=tenant))
-
-        return _accept(ask() if cache is None else cache.get(Question(ref, path, tenant), ask))
+        return self._value(self._authorized(ref), tenant)
 
     async def aresolve(self, ref: str | SecretRef, *, tenant: str | None = None) -> str:
         """Like :meth:`resolve`, without blocking the event loop.
@@ -260,6 +160,15 @@ class Resolver:
         if made is not None:
             made.cache.invalidate(which)
 
+    def _value(self, ref: SecretRef, tenant: str | None) -> str:
+        backend, path, cache = self._find(ref)
+
+        def ask() -> str:
+            with _explained(ref):
+                return _checked(backend.get(path, field=ref.field, version=ref.version, tenant=tenant))
+
+        return _accept(ask() if cache is None else cache.get(Question(ref, path, tenant), ask))
+
     def _authorized(self, ref: str | SecretRef) -> SecretRef:
         ref = SecretRef(ref)
         unpinned = str(ref).partition("@")[0]
@@ -305,7 +214,7 @@ class Resolver:
             found = self._registered(name)
         if not (isinstance(found, type) and issubclass(found, SecretBackend)):
             raise ConfigurationError(
-                f"The secret backend {name!r} is not a subclass of {SecretBackend.__module__}.SecretBackend."
+                f"The secret backend {name!r} is not a subclass of automate_core.secrets.SecretBackend."
             )
         return found
 
@@ -367,19 +276,20 @@ def _checked(value: object) -> str:
 def _accept(value: str) -> str:
     """Hide a value from now on; one from the cache may have been pushed out by others meanwhile."""
     remember(value)
-    for part in _secrets_in(value):
-        remember(part)
+    if password := _password_in(value):
+        remember(password)
+        remember(unquote(password))
     return value
 
 
-def _secrets_in(value: str) -> Iterator[str]:
-    """Yield what may well appear without the rest: the password of a URL, what a JSON object has under secret names."""
-    with suppress(ValueError, RecursionError):
-        if "://" in value and (password := urlsplit(value.strip()).password):
-            yield from (password, unquote(password))
-        if value.lstrip().startswith("{"):
-            fields = json.loads(value)
-            yield from (part for name, part in fields.items() if isinstance(part, str) and is_secret_key(name))
+def _password_in(value: str) -> str | None:
+    """Return the password of a secret that is a URL; it may well appear without the rest."""
+    if "://" not in value:
+        return None
+    try:
+        return urlsplit(value.strip()).password
+    except ValueError:
+        return None
 
 
 resolver = Resolver()
