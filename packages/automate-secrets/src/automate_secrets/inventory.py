@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from automate_secrets.models import Secret
 
-__all__ = ["BATCH", "Inventory", "KeyUse", "Refused", "StoredVersion", "batches", "examine", "stored", "use_of_keys"]
+__all__ = ["Inventory", "KeyUse", "Refused", "StoredVersion", "examine", "stored", "use_of_keys"]
 
 BATCH = 200
 """Rows that are read at once."""
