@@ -62,10 +62,17 @@ def test_a_credential_in_clear_text_is_hidden_when_it_is_refused(name: str) -> N
     assert redact_text("it was correct-horse-battery") == f"it was {REDACTED}"
 
 
-def test_an_address_is_kept_without_its_last_slash() -> None:
-    vault = {"address": f"{ADDRESS}/", "auth": "approle", "role_id": "app", "secret_id_file": "/run/secret-id"}
+def test_addresses_and_mounts_are_kept_without_their_last_slash() -> None:
+    vault: dict[str, Any] = {
+        "address": f"{ADDRESS}/",
+        "auth": "approle",
+        "role_id": "app",
+        "secret_id_file": "/run/secret-id",
+    }
+    vault["mounts"] = {"team/kv/": 2}
     parsed = settings.parse({"SECRETS": {"vault": vault, "aws": {"endpoint": "http://127.0.0.1:5000/"}}}).secrets
     assert (parsed.vault.address, parsed.aws.endpoint) == (ADDRESS, "http://127.0.0.1:5000")
+    assert parsed.vault.mounts == {"team/kv": 2}
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,9 @@ def test_settings_of_odd_types_and_sizes_are_refused(raw: Any) -> None:
 
 def test_a_key_encryption_key_in_the_settings_is_hidden_from_then_on() -> None:
     key = "bm90IGEgcmVhbCBrZXksIGJ1dCAzMiBieXRlcyBsb25nLg=="
-    section = settings.parse({"SECRETS": {"keys": {"k1": key, "k2": "$env:KEK"}}}).secrets
-    assert redact(section)["keys"] == {"k1": REDACTED, "k2": "$env:KEK"}
+    elsewhere = {"k2": "$env:KEK", "k3": "file:/run/kek", "k4": "vault-transit:transit/kek", "k5": "aws-kms:alias/kek"}
+    section = settings.parse({"SECRETS": {"keys": {"k1": key, **elsewhere}}}).secrets
+    assert redact(section)["keys"] == {"k1": REDACTED, **elsewhere}
     assert key not in repr(section)
 
 

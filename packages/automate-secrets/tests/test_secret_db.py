@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -21,7 +22,7 @@ from automate_core.settings import SecretSettings
 from automate_core.testing.secrets import SecretBackendContract
 from automate_secrets.changes import SecretVersion, secret_changed
 from automate_secrets.db import DbBackend
-from automate_secrets.inventory import stored
+from automate_secrets.inventory import examine, stored
 from automate_secrets.models import Secret
 from django.core.management import call_command
 from django.db import IntegrityError, connection
@@ -72,22 +73,35 @@ def test_no_row_holds_the_value(backend: DbBackend) -> None:
     assert "visible" not in f"{row} {row!r}"
 
 
+def test_no_row_can_stand_in_for_another(backend: DbBackend) -> None:
+    """Every row's ciphertext in every other row's place: other names, tenants and versions, alone and together."""
+    for tenant, name in itertools.product(("", "acme", "ACME"), ("API_KEY", "api_key")):
+        for number in (1, 2):
+            backend.set(name, f"value {number} of {name} of {tenant}", tenant=tenant)
+    rows = {row.pk: bytes(row.ciphertext) for row in Secret.objects.all()}
+    for here, there in itertools.permutations(rows, 2):
+        Secret.objects.filter(pk=here).update(ciphertext=rows[there])
+        row = Secret.objects.get(pk=here)
+        with pytest.raises(SecretDecryptionError, match="changed or moved"):
+            backend.get(row.name, version=str(row.version), tenant=row.tenant)
+        Secret.objects.filter(pk=here).update(ciphertext=rows[here])
+    assert examine(backend.ring).problems == []
+
+
 @pytest.mark.parametrize(
-    "other", [("", "OTHER", 1), ("acme", "API_KEY", 1), ("", "API_KEY", 2)], ids=("name", "tenant", "version")
+    ("moved", "asked"),
+    [
+        ({"name": "MOVED"}, {"path": "MOVED"}),
+        ({"tenant": "acme"}, {"path": "API_KEY", "tenant": "acme"}),
+        ({"version": 7}, {"path": "API_KEY", "version": "7"}),
+    ],
+    ids=["name", "tenant", "version"],
 )
-def test_a_row_cannot_stand_in_for_another(backend: DbBackend, other: tuple[str, str, int]) -> None:
-    tenant, name, version = other
-    backend.set("API_KEY", "the first secret")
-    backend.set(name, "the other secret", tenant=tenant)
-    first = Secret.objects.get(tenant="", name="API_KEY", version=1)
-    second = Secret.objects.get(tenant=tenant, name=name, version=version)
-    first.ciphertext, second.ciphertext = second.ciphertext, first.ciphertext
-    first.save()
-    second.save()
+def test_a_row_that_was_moved_is_refused(backend: DbBackend, moved: dict[str, Any], asked: dict[str, Any]) -> None:
+    backend.set("API_KEY", "a value")
+    Secret.objects.update(**moved)
     with pytest.raises(SecretDecryptionError, match="changed or moved"):
-        backend.get("API_KEY", version="1")
-    with pytest.raises(SecretDecryptionError, match="changed or moved"):
-        backend.get(name, version=str(version), tenant=tenant)
+        backend.get(**asked)
 
 
 def test_keys_are_rotated_without_losing_what_they_encrypted(backend: DbBackend, config: SecretSettings) -> None:

@@ -10,7 +10,7 @@ from automate_core import redaction
 from automate_core.errors import SecretDecryptionError, SecretError
 from automate_secrets.envelope import decrypt, encrypt, key_id_of, rewrap
 from automate_secrets.keys import Binding, KeyRing
-from automate_secrets.keys.local import LocalKey, aes_gcm
+from automate_secrets.keys._local import LocalKey, aes_gcm
 from hypothesis import assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st

@@ -16,7 +16,7 @@ from automate_core.settings import SecretSettings
 from automate_secrets.db import DbBackend
 from automate_secrets.envelope import decrypt, encrypt
 from automate_secrets.keys import Binding, KeyRing
-from automate_secrets.keys.local import LocalKey
+from automate_secrets.keys._local import LocalKey
 from django.test import override_settings
 
 PLACE = Binding("acme", "API_KEY", 1)

@@ -26,9 +26,9 @@ from automate_secrets.db import DbBackend
 from automate_secrets.envelope import decrypt, encrypt
 from automate_secrets.inventory import examine
 from automate_secrets.keys import Binding, KeyRing
-from automate_secrets.keys.aws_kms import KmsKey
-from automate_secrets.keys.unwrapped import Unwrapped
-from automate_secrets.keys.vault_transit import TransitKey
+from automate_secrets.keys._aws_kms import KmsKey
+from automate_secrets.keys._unwrapped import Unwrapped
+from automate_secrets.keys._vault_transit import TransitKey
 from automate_secrets.models import Secret
 from automate_secrets.rewrap import rewrap_rows
 from botocore.exceptions import ClientError

@@ -168,8 +168,8 @@ def test_the_inventory_counts_rows_on_each_key() -> None:
     assert uses(backend("k2", "k1", "k2").ring) == [("k1", 4, "old"), ("k2", 0, "active"), ("k3", 2, "missing")]
     found = examine(backend("k2", "k1", "k2").ring)
     assert len(found.problems) == 2  # the rows on a missing key are one problem, not one each
-    assert "4 rows are on the old key 'k1'. Run: automate secrets rewrap" in found.problems
-    assert "the key 'k3', which SECRETS.keys does not hold" in found.problems[1]
+    assert "The old key 'k1' still wraps 4 rows. Run: automate secrets rewrap" in found.problems
+    assert "The key 'k3', which SECRETS.keys does not hold, wraps 2 rows" in found.problems[1]
     rewrap_rows(backend("k2").ring)
     assert examine(backend("k2", "k1", "k2").ring).problems == []
 

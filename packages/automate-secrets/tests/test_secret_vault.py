@@ -227,6 +227,7 @@ STATES: dict[str, Any] = {
     "a page not found": (lambda vault: vault.garble(status=404, times=None), "JSON .404", True, None),
     "a page forbidden": (lambda vault: vault.garble(status=403, times=None), "JSON .403", True, None),
     "a list": (lambda vault: vault.garble(b"[]", times=None), "does not speak Vault's JSON", True, None),
+    "half an answer": (lambda vault: vault.garble(b'{"data": {}}', times=None), "is no (secret|login)", True, None),
     "no secret": (lambda vault: vault.garble(b'{"data": {"data": 5}}', times=None), "is no (secret|login)", True, None),
 }
 

@@ -11,6 +11,8 @@ import pty
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from automate_core.errors import SecretNotFoundError
 from automate_secrets.db import DbBackend
 from automate_secrets.models import Secret
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 KEYS = {f"k{fill}": base64.b64encode(bytes([fill] * 32)).decode() for fill in (1, 2)}
 VALUES = [f"correct-horse-battery-{number}" for number in range(5)]
@@ -82,7 +85,9 @@ def test_set_list_rotate_and_delete(enter: Any) -> None:
     with pytest.raises(SecretNotFoundError):
         value("API_KEY", tenant="acme", version="1")
 
-    assert secrets("list").split() == ["API_KEY", "@1", "k1", secrets("list").split()[-1]]
+    for age, shown in (({"days": 90, "hours": 1}, "90d"), ({"hours": 5, "minutes": 1}, "5h"), ({"minutes": 7}, "7m")):
+        Secret.objects.filter(tenant="").update(created_at=timezone.now() - timedelta(**age))
+        assert secrets("list").split() == ["API_KEY", "@1", "k1", shown]
     rows = json.loads(secrets("list", "--all-tenants", "--json"))
     places = [(row["tenant"], row["name"], row["version"], row["key_id"]) for row in rows]
     assert places == [("", "API_KEY", 1, "k1"), ("acme", "API_KEY", 3, "k1"), ("acme", "API_KEY", 2, "k1")]
@@ -164,7 +169,7 @@ def test_rewrap_and_check_step_by_step(configured: Any) -> None:
         "k2                    old       0 rows",
     ]
     configured(SECRETS={"backend": "db", "keys": KEYS})  # the last one is the active one
-    assert "problem: 3 rows are on the old key 'k1'. Run: automate secrets rewrap" in secrets("check", status=1)
+    assert "problem: The old key 'k1' still wraps 3 rows. Run: automate secrets rewrap" in secrets("check", status=1)
     assert secrets("rewrap", "--dry-run") == "3 rows on the key k1 to rewrap\n"
     assert json.loads(secrets("rewrap", "--dry-run", "--json"))["left"] == {"k1": 3}
     assert set(Secret.objects.values_list("key_id", flat=True)) == {"k1"}
@@ -190,7 +195,7 @@ def test_an_old_key_that_was_removed_too_early_and_a_row_that_was_changed(config
     fill(2)
     configured(SECRETS={"backend": "db", "keys": {"k2": KEYS["k2"]}})
     said = secrets("check", status=1)
-    assert "2 rows are on the key 'k1', which SECRETS.keys does not hold" in said
+    assert "The key 'k1', which SECRETS.keys does not hold, wraps 2 rows" in said
     assert "Put the key back" in said
     said = secrets("rewrap", status=1)
     assert "0 rows given to the key k2." in said
@@ -241,7 +246,8 @@ SECRET_KEY = "x"
 USE_TZ = True
 INSTALLED_APPS = ["django.contrib.contenttypes", "automate_outbox", "automate_secrets", "automate"]
 DATABASES = {{"default": {{"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"}}}}
-DJANGO_AUTOMATE = {{"SECRETS": {{"backend": "db", "keys": {{"k1": "{KEYS["k1"]}"}}}}}}
+import os
+DJANGO_AUTOMATE = {{"SECRETS": {{"backend": "db", "keys": {KEYS}, "active_key": os.environ.get("ACTIVE", "k1")}}}}
 """
 MANAGE = """
 import os, sys
@@ -251,35 +257,54 @@ execute_from_command_line(sys.argv)
 """
 
 
-def test_the_prompt_does_not_echo(tmp_path: Path) -> None:
+def test_on_a_terminal_the_prompt_does_not_echo_and_progress_shows(tmp_path: Path) -> None:
     (tmp_path / "mysite_settings.py").write_text(PROJECT)
     (tmp_path / "manage.py").write_text(MANAGE)
     environment = {name: text for name, text in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
     given: dict[str, Any] = {"cwd": tmp_path, "env": environment, "timeout": 120, "text": True}
     subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity", "0"], check=True, **given)
 
-    terminal, end = pty.openpty()
-    child = subprocess.Popen(
-        [sys.executable, "-m", "automate_core", "secrets", "set", "API_KEY"],
-        cwd=tmp_path,
-        env=environment,
-        stdin=end,
-        stdout=end,
-        stderr=end,
-        start_new_session=True,
-    )
-    os.close(end)
-    shown = b""
-    while b"Value of API_KEY: " not in shown:  # getpass has switched the echo off before it asks
-        shown += os.read(terminal, 1024)
-    os.write(terminal, f"{VALUES[0]}\n".encode())
-    while b"with the key k1." not in shown:
-        shown += os.read(terminal, 1024)
-    assert child.wait(120) == 0
-    os.close(terminal)
+    automate = [sys.executable, "-m", "automate_core", "secrets"]
+    with on_a_terminal([*automate, "set", "API_KEY"], tmp_path, environment) as (terminal, child):
+        shown = read_until(terminal, b"Value of API_KEY: ")  # getpass has switched the echo off before it asks
+        os.write(terminal, f"{VALUES[0]}\n".encode())
+        shown += read_until(terminal, b"with the key k1.")
+        assert child.wait(120) == 0
     assert VALUES[0].encode() not in shown
+    assert VALUES[0].encode() not in (tmp_path / "db.sqlite3").read_bytes()
+
+    with on_a_terminal([*automate, "rewrap"], tmp_path, {**environment, "ACTIVE": "k2"}) as (terminal, child):
+        assert b"rewrap: 1 of 1\r\n1 row given to the key k2." in read_until(terminal, b"key k2.")
+        assert child.wait(120) == 0
 
     check = [sys.executable, "manage.py", "automate", "secrets", "check"]
+    given["env"] = {**environment, "ACTIVE": "k2"}
     done = subprocess.run(check, check=False, capture_output=True, **given)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "k1                    active    1 row\n", "")
-    assert VALUES[0].encode() not in (tmp_path / "db.sqlite3").read_bytes()
+    assert (done.returncode, done.stdout.splitlines()[1:]) == (0, ["k2                    active    1 row"])
+    assert done.stderr == ""
+
+
+@contextmanager
+def on_a_terminal(
+    command: list[str], folder: Path, environment: dict[str, str]
+) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """Start a command on a terminal of its own, and give the other end."""
+    terminal, end = pty.openpty()
+    child = subprocess.Popen(
+        command, cwd=folder, env=environment, stdin=end, stdout=end, stderr=end, start_new_session=True
+    )
+    os.close(end)
+    try:
+        yield terminal, child
+    finally:
+        child.kill()
+        child.wait()
+        os.close(terminal)
+
+
+def read_until(terminal: int, text: bytes) -> bytes:
+    """Read what is shown up to a text."""
+    shown = b""
+    while text not in shown:
+        shown += os.read(terminal, 1024)  # raises where the command has ended without it
+    return shown

@@ -47,6 +47,11 @@ class VaultSettings(Section):
     def _address_is_of_an_api(cls, address: str) -> str:
         return _origin(address)
 
+    @field_validator("mounts")
+    @classmethod
+    def _mounts_are_without_slashes_around(cls, mounts: dict[str, Literal[1, 2]]) -> dict[str, Literal[1, 2]]:
+        return {mount.strip("/"): version for mount, version in mounts.items()}
+
     @field_validator("token", "secret_id")
     @classmethod
     def _credentials_are_references(cls, text: str) -> str:

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 
 from automate_core.errors import SecretDecryptionError, SecretError
 
-from automate_secrets.keys.encryption import DATA_KEY_BYTES, Binding, KeyEncryption, refusal
-from automate_secrets.keys.local import LocalKey, aes_gcm
-from automate_secrets.keys.ring import KEY_ID, KeyRing
+from automate_secrets.keys._encryption import DATA_KEY_BYTES, Binding, KeyEncryption, refusal
+from automate_secrets.keys._local import LocalKey, aes_gcm
+from automate_secrets.keys._ring import KEY_ID, KeyRing
 
 __all__ = ["decrypt", "encrypt", "key_id_of", "rewrap"]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from automate_secrets.models import Secret
 
-__all__ = ["BATCH", "Inventory", "KeyUse", "Refused", "StoredVersion", "batches", "examine", "stored", "use_of_keys"]
+__all__ = ["Inventory", "KeyUse", "Refused", "StoredVersion", "examine", "stored", "use_of_keys"]
 
 BATCH = 200
 """Rows that are read at once."""
@@ -85,13 +85,13 @@ class Inventory:
     def problems(self) -> list[str]:
         """One sentence for each, with its remedy."""
         said = [
-            f"{use.rows} rows are on the old key {use.key_id!r}. Run: automate secrets rewrap"
+            f"The old key {use.key_id!r} still wraps {_rows(use.rows)}. Run: automate secrets rewrap"
             for use in self.keys
             if use.state == "old" and use.rows
         ]
         said += [
-            f"{use.rows} rows are on the key {use.key_id!r}, which SECRETS.keys does not hold: they cannot be read. "
-            "Put the key back, and remove it only after 'automate secrets rewrap'."
+            f"The key {use.key_id!r}, which SECRETS.keys does not hold, wraps {_rows(use.rows)} that cannot be read "
+            "without it. Put the key back, and remove it only after 'automate secrets rewrap'."
             for use in self.keys
             if use.state == "missing"
         ]
@@ -172,6 +172,10 @@ def batches(rows: QuerySet[Secret], size: int) -> Iterator[list[Secret]]:
     while batch := list(rows.filter(pk__gt=last)[:size]):
         yield batch
         last = batch[-1].pk
+
+
+def _rows(number: int) -> str:
+    return f"{number:,} row{'' if number == 1 else 's'}"
 
 
 def _uses(ring: KeyRing, counted: dict[str, int]) -> list[KeyUse]:

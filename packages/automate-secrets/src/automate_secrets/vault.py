@@ -151,11 +151,11 @@ class VaultBackend(SecretBackend):
             )
 
         url = f"/v1/sys/internal/ui/mounts/{path}"
-        about = self.client.call(lambda client: client.adapter.get(url=url), explain=explain).get("data") or {}
+        about = _part(self.client.call(lambda client: client.adapter.get(url=url), explain=explain), "data")
         mount, kind = str(about.get("path", "")).strip("/"), about.get("type")
         if kind not in ("kv", "generic") or not path.startswith(f"{mount}/"):
             raise SecretError(f"The engine at {mount!r} is of the type {kind!r}, not kv: it keeps no secrets to read.")
-        self._told[mount] = 2 if (about.get("options") or {}).get("version") == "2" else 1
+        self._told[mount] = 2 if _part(about, "options").get("version") == "2" else 1
         return mount
 
     # -- what -------------------------------------------------------------------------------------------------------
@@ -167,9 +167,10 @@ class VaultBackend(SecretBackend):
         def ask(client: Any) -> Any:
             kv, where = client.secrets.kv, {"path": place.path, "mount_point": place.mount}
             if place.kv == 1:
-                return kv.v1.read_secret(**where)["data"]
+                return kv.v1.read_secret(**where).get("data")
             number = None if version is None else int(version)
-            return kv.v2.read_secret_version(version=number, raise_on_deleted_version=True, **where)["data"]["data"]
+            answer = kv.v2.read_secret_version(version=number, raise_on_deleted_version=True, **where)
+            return _part(answer, "data").get("data")
 
         def explain(refusal: VaultRefusal) -> SecretError | None:
             if refusal.status != 404:
@@ -185,7 +186,7 @@ class VaultBackend(SecretBackend):
 
 def _missing(place: _Place, version: str | None, refusal: VaultRefusal) -> SecretNotFoundError:
     name = f"{place.mount}/{place.path}"
-    metadata = (refusal.body.get("data") or {}).get("metadata") or {}
+    metadata = _part(_part(refusal.body, "data"), "metadata")
     number = metadata.get("version", version)
     if metadata.get("destroyed"):
         message = f"Version {number} of the secret {name!r} was destroyed. Put a new one there: {place.put}"
@@ -196,6 +197,12 @@ def _missing(place: _Place, version: str | None, refusal: VaultRefusal) -> Secre
         what = "no secret" if version is None else f"no version {version} of a secret"
         message = f"Vault has {what} {name!r}. Put it there: {place.put}"
     return SecretNotFoundError(message, context=refusal.context)
+
+
+def _part(answer: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return an object within an answer; an empty one where Vault left it out, as it may."""
+    part = answer.get(name)
+    return part if isinstance(part, dict) else {}
 
 
 def _only(fields: Mapping[str, Any], path: str) -> str:

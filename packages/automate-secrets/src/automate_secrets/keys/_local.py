@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, NoReturn
 from automate_core.errors import ConfigurationError
 from automate_core.redaction import remember
 
-from automate_secrets.keys.encryption import DATA_KEY_BYTES, Binding, refusal
+from automate_secrets.keys._encryption import DATA_KEY_BYTES, Binding, refusal
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from automate_core.errors import ConfigurationError, SecretBackendUnavailable, SecretDecryptionError, SecretError
 from automate_core.settings import AwsSettings
 
-from automate_secrets.keys.encryption import Binding, refusal
+from automate_secrets.keys._encryption import Binding, refusal
 
 if TYPE_CHECKING:
     from automate_secrets._aws_client import AwsClient, AwsRefusal

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from automate_core.errors import ConfigurationError, SecretBackendUnavailable, SecretError
 from automate_core.settings import VaultSettings
 
-from automate_secrets.keys.encryption import DATA_KEY_BYTES, Binding, refusal
+from automate_secrets.keys._encryption import DATA_KEY_BYTES, Binding, refusal
 
 if TYPE_CHECKING:
     from automate_secrets._vault_answers import VaultRefusal

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from automate_core.single_flight import SingleFlight
 
-from automate_secrets.keys.encryption import Binding, KeyEncryption
+from automate_secrets.keys._encryption import Binding, KeyEncryption
 
 __all__ = ["Unwrapped"]
 
