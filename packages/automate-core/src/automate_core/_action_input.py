@@ -39,18 +39,14 @@ def read(schema: Schema, data: Mapping[str, Any], *, what: str) -> dict[str, Any
     Raises:
         InvalidInputError: If it does not fit; the message shows no secret.
     """
-    secrets: list[SecretValue] = []
-    replaced(plain := dict(data), secrets.append)
-    if not secrets:
+    plain = dict(data)
+    if not _holds_secret(plain):
         found: dict[str, Any] = validate(schema, plain, what=what)
         return found
     try:
         checked: dict[str, Any] = _as_text(validate(schema, revealed(plain), what=what))
     except InvalidInputError as error:
-        text = error.message
-        for secret in secrets:  # the redactor does not know the short ones
-            text = text.replace(secret.reveal(), REDACTED)
-        raise InvalidInputError(text, context=error.context) from None
+        raise InvalidInputError(_without_secrets(error.message, plain), context=error.context) from None
     return checked
 
 
@@ -123,11 +119,19 @@ def _is_certain(problem: ErrorDetails, data: Mapping[str, Any]) -> bool:
 
 
 def _holds_secret(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return any(_holds_secret(child) for child in value.values())
-    if isinstance(value, (list, tuple)):
-        return any(_holds_secret(child) for child in value)
-    return isinstance(value, SecretValue)
+    kind = type(value)
+    if kind is dict:
+        return any(map(_holds_secret, value.values()))
+    return any(map(_holds_secret, value)) if kind is list else kind is SecretValue
+
+
+def _without_secrets(text: str, data: Any) -> str:
+    """Hide the secrets of an input in a message about it; the redactor does not know the short ones."""
+    secrets: list[SecretValue] = []
+    replaced(data, secrets.append)
+    for secret in secrets:
+        text = text.replace(secret.reveal(), REDACTED)
+    return text
 
 
 def _as_text(data: Any) -> Any:
