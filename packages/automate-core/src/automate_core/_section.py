@@ -1,19 +1,23 @@
-"""What every section of the settings has in common."""
+"""What the sections of the settings have in common."""
 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator
 
-__all__ = ["Section"]
+__all__ = ["Money", "Section"]
+
+Money = Annotated[Decimal, BeforeValidator(lambda value: Decimal(str(value)) if isinstance(value, float) else value)]
+"""US dollars. A float is read through its text, so that 10.1 means 10.1."""
+
 
 _LARGEST = 1_000_000_000
 
 
 class Section(BaseModel):
-    """A section: nothing that is unknown, nothing that clocks and databases cannot hold, and no change afterwards."""
+    """A section: unknown names and numbers that no clock or column holds are refused."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, validate_default=True, populate_by_name=True, allow_inf_nan=False

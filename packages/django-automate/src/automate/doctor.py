@@ -237,7 +237,7 @@ def _switch(using: str) -> Iterator[Finding]:
     from automate.policy.switch import current_pause
 
     if (paused := current_pause()) is not None:
-        yield Finding("switch", "warning", f"nothing runs: {paused}", "automate policy resume")
+        yield Finding("switch", "warning", str(paused), "automate policy resume")
 
 
 def _artifacts(using: str) -> Iterator[Finding]:

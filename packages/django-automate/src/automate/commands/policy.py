@@ -84,7 +84,7 @@ def _pause(args: argparse.Namespace) -> int:
     if changed:
         _say("Automation is paused. Running workers notice within seconds; 'automate policy resume' lets it go on.")
     else:
-        _say(f"Nothing was changed. {switch.current_pause() or ''}")
+        _say(f"Nothing was changed. {switch.current_pause() or 'Somebody resumed it this moment.'}")
     return 0
 
 
@@ -122,7 +122,7 @@ def _show(args: argparse.Namespace) -> int:
         print_json(found)
         return 0
     state = "runs" if current.enabled else "is switched off: ENABLED is False"
-    _say(printable(str(paused)) if paused is not None else f"Automation {state}.")
+    _say(str(paused) if paused is not None else f"Automation {state}.")
     for where, values in layers.items():
         _say(where)
         for name, value in values.items():

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from automate_core import settings
 from automate_core.errors import ConfigurationError
@@ -42,10 +42,8 @@ class Pause:
     since: datetime
 
     def __str__(self) -> str:
-        return (
-            f"Automation is paused by {self.actor} since {self.since:%Y-%m-%d %H:%M:%SZ}: {self.reason}. "
-            "'automate policy resume' lets it go on."
-        )
+        since = self.since.astimezone(UTC)
+        return f"Automation is paused by {self.actor} since {since:%Y-%m-%d %H:%M:%SZ}: {self.reason}"
 
 
 def current_pause() -> Pause | None:
@@ -130,7 +128,7 @@ class Watch:
         """Why nothing runs, as of the last look; empty where it does."""
         if not settings.current().enabled:
             return "Automation is switched off: DJANGO_AUTOMATE['ENABLED'] is False."
-        return "" if self._pause is None else str(self._pause)
+        return "" if self._pause is None else f"{self._pause}. 'automate policy resume' lets it go on."
 
     def is_on(self) -> bool:
         """Whether anything may run: ``ENABLED`` is set, and automation is not paused."""
@@ -141,7 +139,7 @@ class Watch:
             before, self._pause = self._pause, current_pause()
             self._due = now + LOOK_SECONDS
             if self._pause is not None and before is None:
-                logger.warning("%s", self._pause)
+                logger.warning("%s", self.why)
             elif self._pause is None and before is not None:
                 logger.warning("Automation goes on.")
         return self._pause is None
