@@ -464,3 +464,50 @@ def test_a_deadline_does_not_outlive_its_call(server: Any, client: EgressClient)
         client.request("GET", server.url, timeout=1e-9)
     time.sleep(0.01)
     assert client.request("GET", server.url).content == b"ok"
+
+
+# -- the lists of the policy ------------------------------------------------------------------------------------------
+
+
+def test_what_is_denied_by_name_is_not_even_looked_up(internet: Any) -> None:
+    internet.names["evil.example"] = ["93.184.216.34"]
+    for policy in (EgressPolicy(deny=("evil.example",)), EgressPolicy(only=("good.example",))):
+        with pytest.raises(SSRFBlocked, match=r"evil\.example"):
+            internet.client(policy).request("GET", "http://evil.example/")
+    assert (internet.resolved, internet.connected) == ([], [])
+
+
+@pytest.mark.parametrize("policy", [EgressPolicy(deny=("*.evil.example",)), EgressPolicy(only=("good.example",))])
+def test_every_hop_of_a_redirect_is_judged_by_the_lists(policy: EgressPolicy, internet: Any) -> None:
+    internet.names.update({"good.example": ["93.184.216.34"], "a.evil.example": ["93.184.216.35"]})
+    there = b"HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    internet.answers.update({"/": there % b"/again", "/again": there % b"http://a.evil.example/"})
+    with pytest.raises(SSRFBlocked, match=r"a\.evil\.example"):
+        internet.client(policy).request("GET", "http://good.example/")
+    assert internet.connected == [("93.184.216.34", 80)] * 2
+
+
+def test_each_tenant_has_the_client_of_its_policy() -> None:
+    tenants = {"acme": {"egress_deny": ["evil.example"]}, "*": {"egress_only": ["good.example"]}}
+    try:
+        settings.configure(settings.parse({"POLICY": {"tenants": tenants}}))
+        acme, globex, nobody = egress_client("acme"), egress_client("globex"), egress_client()
+        assert len({id(one) for one in (acme, globex, nobody)}) == 3
+        assert egress_client("acme") is acme
+        assert egress_client("initech") is globex
+        with pytest.raises(SSRFBlocked, match=r"POLICY\.tenants\.acme\.egress_deny"):
+            acme.request("GET", "http://evil.example/")
+        with pytest.raises(SSRFBlocked, match=r"POLICY\.tenants\.\*\.egress_only"):
+            globex.request("GET", "http://evil.example/")
+    finally:
+        settings.configure(None)
+
+
+def test_the_settings_bound_the_size_of_an_answer(server: Any) -> None:
+    server.routes["/"] = server.answer(body=b"x" * 11)
+    assert egress_client().request("GET", server.url).content == b"x" * 11
+    allow = [f"127.0.0.1:{server.port}"]
+    settings.configure(settings.parse({"POLICY": {"egress_allow": allow, "egress_max_bytes": 10}}))
+    with pytest.raises(PermanentError, match=r"more than 10 bytes.*POLICY\.egress_max_bytes"):
+        egress_client().request("GET", server.url)
+    assert egress_client().request("GET", server.url, max_bytes=11).content == b"x" * 11

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network
 import pytest
 from automate_core.egress import EgressPolicy, Target, join_url, judge_address, parse_url
 from automate_core.errors import ConfigurationError, SSRFBlocked
+from automate_core.policy import effective_policy
 from automate_core.settings import PolicySettings, parse
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,6 +73,17 @@ def test_neither_a_zone_nor_a_tunnel_hides_cloud_metadata(address: str) -> None:
     for policy in (EgressPolicy(allow=("name.example:80",)), EgressPolicy(allow=("::/0", "0.0.0.0/0"))):
         with pytest.raises(SSRFBlocked, match="cloud metadata"):
             check(policy, "http://name.example/", address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["fd00:ec2::254%eth0", "64:ff9b:1::a9fe:a9fe", "2001:0:a9fe:a9fe::1", "2a00:1450::5efe:a9fe:a9fe",
+     "::ffff:169.254.169.254", "2002:a9fe:a9fe::"],
+)  # fmt: skip
+def test_neither_a_zone_nor_a_tunnel_hides_what_is_denied(address: str) -> None:
+    policy = EgressPolicy(allow_private=True, deny=("169.254.169.254", "fd00:ec2::254"))
+    with pytest.raises(SSRFBlocked, match="it is denied"):
+        check(policy, "http://name.example/", address)
 
 
 @given(st.ip_addresses(v=6))
@@ -214,6 +226,98 @@ def test_a_malformed_entry_is_a_configuration_error(entry: str) -> None:
         parse({"POLICY": {"egress_allow": [entry]}})
 
 
+PUBLIC_ADDRESS = "93.184.216.34"
+
+
+@pytest.mark.parametrize(
+    ("entry", "url", "address"),
+    [
+        ("evil.example", "http://evil.example/", PUBLIC_ADDRESS),
+        ("EVIL.example", "https://evil.EXAMPLE.:8443/", PUBLIC_ADDRESS),
+        ("evil.example:8443", "https://evil.example:8443/", PUBLIC_ADDRESS),
+        ("*.evil.example", "http://a.b.evil.example/", PUBLIC_ADDRESS),
+        ("*.evil.example:80", "http://a.evil.example/", PUBLIC_ADDRESS),
+        ("*", "http://93.184.216.34/", PUBLIC_ADDRESS),
+        ("*:8080", "http://good.example:8080/", PUBLIC_ADDRESS),
+        (PUBLIC_ADDRESS, "http://good.example/", PUBLIC_ADDRESS),
+        ("93.184.216.34:80", "http://good.example/", "::ffff:93.184.216.34"),
+        ("::ffff:93.184.216.34", "http://good.example/", PUBLIC_ADDRESS),
+        ("93.184.0.0/16", "http://good.example/", "64:ff9b::5db8:d822"),
+        ("93.184.0.0/16", "http://good.example/", "2002:5db8:d822::1"),
+        ("2606:4700::/32", "http://good.example/", "2606:4700::1111"),
+        ("[2606:4700::1111]:443", "https://good.example/", "2606:4700::1111"),
+    ],
+)
+def test_what_is_denied_is_refused_whatever_else_is_said(entry: str, url: str, address: str) -> None:
+    target = parse_url(url)
+    open_to_all = EgressPolicy(
+        allow_private=True, allow=(f"{address}:{target.port}" if ":" not in address else f"[{address}]:{target.port}",)
+    )
+    open_to_all.check(target, [address])
+    denying = EgressPolicy(open_to_all.allow_private, open_to_all.allow, deny=(entry,), only=("*",))
+    with pytest.raises(SSRFBlocked, match=r"denied.*POLICY\.egress_deny") as caught:
+        denying.check(target, ["1.1.1.1", address])
+    assert caught.value.context["host"] == target.host
+    assert caught.value.context["setting"] == "POLICY.egress_deny"
+
+
+@pytest.mark.parametrize(
+    ("entry", "url"),
+    [
+        ("evil.example", "http://a.evil.example/"),
+        ("evil.example", "http://notevil.example/"),
+        ("evil.example:81", "http://evil.example/"),
+        ("*.evil.example", "http://evil.example/"),
+        ("*.evil.example", "http://notevil.example/"),
+        ("93.185.0.0/16", "http://good.example/"),
+    ],
+)
+def test_nothing_else_is_denied(entry: str, url: str) -> None:
+    check(EgressPolicy(deny=(entry,)), url, PUBLIC_ADDRESS)
+
+
+def test_where_some_hosts_are_listed_no_other_is_called() -> None:
+    policy = EgressPolicy(only=("api.example", "*.partner.example:443", "93.184.0.0/16"))
+    check(policy, "http://api.example:8080/", "1.1.1.1")
+    check(policy, "https://eu.partner.example/", "1.1.1.1")
+    check(policy, "http://any.example/", "93.184.1.1", "::ffff:93.184.1.2")
+    for url, address in [
+        ("http://x.api.example/", "1.1.1.1"),
+        ("http://eu.partner.example/", "1.1.1.1"),
+        ("https://partner.example/", "1.1.1.1"),
+        ("http://any.example/", "93.185.1.1"),
+        ("http://any.example/", "64:ff9b::5db8:101"),  # another way to it: only what is listed, as it is listed
+    ]:
+        with pytest.raises(SSRFBlocked, match=r"not among what may be called.*POLICY\.egress_only"):
+            check(policy, url, address)
+    with pytest.raises(SSRFBlocked, match="loopback"):
+        check(policy, "http://api.example:8080/", "127.0.0.1")
+
+
+def test_a_name_is_judged_before_it_is_looked_up_where_it_can_be() -> None:
+    EgressPolicy().check_name(parse_url("http://a.example/"))
+    EgressPolicy(only=("a.example",)).check_name(parse_url("http://a.example/"))
+    EgressPolicy(only=("a.example", "10.0.0.0/8")).check_name(parse_url("http://b.example/"))  # its address decides
+    for policy in (EgressPolicy(deny=("b.example",)), EgressPolicy(only=("a.example",))):
+        with pytest.raises(SSRFBlocked):
+            policy.check_name(parse_url("http://b.example/"))
+        with pytest.raises(SSRFBlocked):
+            EgressPolicy(also=policy).check_name(parse_url("http://b.example/"))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["", "a.*", "*a.example", "**.example", "*.", "*.127.0.0.1", "*.0x7f", "host:0", "host:http", "10.0.0.1/16",
+     "host/24", "http://host", "user@host", "127.1", "2130706433", "ho st", "bücher.example"],
+)  # fmt: skip
+@pytest.mark.parametrize("setting", ["egress_deny", "egress_only"])
+def test_a_malformed_host_is_a_configuration_error(setting: str, entry: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"POLICY\.{setting}"):
+        EgressPolicy(deny=(entry,)) if setting == "egress_deny" else EgressPolicy(only=(entry,))
+    with pytest.raises(ConfigurationError, match=rf"POLICY\.{setting}"):
+        parse({"POLICY": {setting: [entry]}})
+
+
 def test_the_policy_comes_from_the_settings() -> None:
     settings = PolicySettings(allow_ssrf=True, egress_allow=("localhost:80",))
-    assert EgressPolicy.from_settings(settings) == EgressPolicy(allow_private=True, allow=("localhost:80",))
+    assert effective_policy(settings).egress == EgressPolicy(allow_private=True, allow=("localhost:80",))

@@ -244,9 +244,9 @@ class TestEffects:
             return len(queries)
 
         configured(METRICS_EXPORT=True, OUTBOX={"metrics_cache_seconds": 0})
-        assert [statements(), statements()] == [2, 2]
+        assert [statements(), statements()] == [3, 3]
         configured(METRICS_EXPORT=True, OUTBOX={"metrics_cache_seconds": 60})
-        assert [statements(), statements()] == [2, 0]
+        assert [statements(), statements()] == [3, 0]
 
     def test_redact_keys(self, configured: Any, actions: Any) -> None:
         @actions("echo")

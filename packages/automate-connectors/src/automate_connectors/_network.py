@@ -130,10 +130,11 @@ class CheckedBackend(httpcore2.NetworkBackend):
             socket_options: Not supported; the pool is made without.
 
         Raises:
-            SSRFBlocked: If one answer is not allowed; no socket was opened.
+            SSRFBlocked: If the name or one answer is not allowed; no socket was opened.
             TransientError: If the name does not resolve or nothing accepts the connection.
         """
         target = Target("http", host, port)
+        self._policy.check_name(target)  # what is denied by name is not even looked up
         allowed = time.monotonic() + (remaining(timeout) or 60.0)
         addresses = [host] if target.literal else self._resolve(target, allowed)
         self._policy.check(target, addresses)

@@ -21,10 +21,10 @@ class HTTPConnector(Connector):
     """Base of a connector that calls an HTTP API through the one egress client."""
 
     def egress(self) -> EgressClient:
-        """Return the client to call with; tests override it to bring a resolver of their own."""
+        """Return the client to call with, under the policy of the run's tenant; tests override it."""
         from automate_connectors.egress import egress_client  # httpx2 costs 0.2 s to import
 
-        return egress_client()
+        return egress_client(self.ctx.tenant)
 
     def timeout(self, seconds: float | None = None) -> float:
         """Return the seconds that a call may take: no more than the step has left.

@@ -22,6 +22,7 @@ import httpx2
 from automate_core import settings
 from automate_core.egress import EgressPolicy, Target, parse_url
 from automate_core.errors import PermanentError, SSRFBlocked, TransientError
+from automate_core.policy import EffectivePolicy, current_policy
 
 from automate_connectors._network import CheckedBackend, Connect, Resolver, connect_tcp, deadline_at, resolve_host
 from automate_connectors._requests import Hop, encode_body, first_hop, follow_redirect
@@ -30,8 +31,9 @@ from automate_connectors._responses import EgressResponse, parse_retry_after
 if TYPE_CHECKING:
     import ssl
 
+    from automate_core.settings import PolicySettings
+
 __all__ = [
-    "MAX_BYTES",
     "Connect",
     "EgressClient",
     "EgressResponse",
@@ -40,9 +42,6 @@ __all__ = [
     "egress_client",
     "parse_retry_after",
 ]
-
-MAX_BYTES = 10 * 1024 * 1024
-"""Bytes of an answer, decompressed, when a call names no other cap."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _DECODABLE = frozenset({"", "identity", "gzip", "deflate"})
@@ -58,7 +57,7 @@ class EgressTransport(httpx2.BaseTransport):
     allowed; another policy takes another transport.
 
     Args:
-        policy: What may be called; None takes the settings' policy of now.
+        policy: What may be called; None takes the installation's policy of now.
         resolver: Finds the addresses of a host; None asks the system.
         connect: Connects to an address; None opens a TCP socket.
         ssl_context: What certificates are trusted; None trusts the system's.
@@ -72,7 +71,7 @@ class EgressTransport(httpx2.BaseTransport):
         connect: Connect | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        self.policy = EgressPolicy.from_settings(settings.current().policy) if policy is None else policy
+        self.policy = current_policy().egress if policy is None else policy
         self._pool = httpcore2.ConnectionPool(
             ssl_context=ssl_context or _system_trust(),
             max_connections=100,
@@ -167,9 +166,9 @@ class EgressClient:
     """Calls URLs under the egress policy. Safe to share between threads.
 
     Args:
-        policy: What may be called; None takes the settings' policy of now.
+        policy: What may be called; None takes the installation's policy of now.
         timeout: Seconds for a whole call: resolving, redirects and reading included.
-        max_bytes: Bytes of an answer, decompressed.
+        max_bytes: Bytes of an answer, decompressed; None takes ``POLICY.egress_max_bytes`` of now.
         max_redirects: Redirects that are followed.
         resolver: Finds the addresses of a host; for tests.
         connect: Connects to an address; for tests.
@@ -181,7 +180,7 @@ class EgressClient:
         policy: EgressPolicy | None = None,
         *,
         timeout: float = 30.0,
-        max_bytes: int = MAX_BYTES,
+        max_bytes: int | None = None,
         max_redirects: int = 5,
         resolver: Resolver | None = None,
         connect: Connect | None = None,
@@ -189,7 +188,7 @@ class EgressClient:
     ) -> None:
         self._transport = EgressTransport(policy, resolver=resolver, connect=connect, ssl_context=ssl_context)
         self._timeout = timeout
-        self._max_bytes = max_bytes
+        self._max_bytes = current_policy().max_bytes if max_bytes is None else max_bytes
         self._max_redirects = max_redirects
         weakref.finalize(self, self._transport.close)
 
@@ -299,24 +298,35 @@ def _read(response: httpx2.Response, target: Target, cap: int) -> bytes:
 
 
 def _too_large(target: Target, cap: int) -> PermanentError:
-    return PermanentError(f"{target.origin} answered with more than {cap} bytes.", context={"max_bytes": cap})
+    return PermanentError(
+        f"{target.origin} answered with more than {cap} bytes. POLICY.egress_max_bytes is the limit of calls that name "
+        "none.",
+        context={"max_bytes": cap},
+    )
 
 
 # -- the shared client ------------------------------------------------------------------------------------------------
 
 _lock = threading.Lock()
-_shared: tuple[int, EgressClient] | None = None
+_shared: tuple[int, PolicySettings | None, dict[EffectivePolicy, EgressClient]] = (0, None, {})
 
 
-def egress_client() -> EgressClient:
+def egress_client(tenant: str = "") -> EgressClient:
     """Return the client that the connectors of this process share.
 
     It is made anew when the settings' policy has changed, and in a forked child, whose parent owns the sockets.
+
+    Args:
+        tenant: The tenant whose policy holds; :meth:`~automate_connectors.base.HTTPConnector.egress` passes that of
+            the run. Empty is the installation's policy.
     """
     global _shared
-    policy = EgressPolicy.from_settings(settings.current().policy)
+    settled, policy = settings.current().policy, current_policy(tenant)
     with _lock:
-        if _shared is None or _shared[0] != os.getpid() or _shared[1].policy != policy:
-            # The last one closes itself when the calls that other threads make with it have ended.
-            _shared = (os.getpid(), EgressClient(policy))
-        return _shared[1]
+        if _shared[:2] != (os.getpid(), settled):
+            # The last ones close themselves when the calls that other threads make with them have ended.
+            _shared = (os.getpid(), settled, {})
+        clients = _shared[2]
+        if policy not in clients:
+            clients[policy] = EgressClient(policy.egress, max_bytes=policy.max_bytes)
+        return clients[policy]

@@ -530,12 +530,12 @@ class PolicyError(AutomateError):
 
 
 class SSRFBlocked(PolicyError):
-    """The address of an outgoing call is private, special or otherwise not allowed."""
+    """The host of an outgoing call is denied, not listed, or has a private or special address."""
 
     default_code = ErrorCodes.SSRF_BLOCKED
 
 
 class ConnectorNotAllowed(PolicyError):
-    """The connector or action is not on the allow-list."""
+    """The connector or action is on a denylist, or not on the allowlist."""
 
     default_code = ErrorCodes.CONNECTOR_NOT_ALLOWED

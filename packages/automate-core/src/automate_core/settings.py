@@ -7,9 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from automate_core._secret_ref import is_reference
 from automate_core.errors import ConfigurationError, nearby
@@ -30,6 +39,7 @@ __all__ = [
     "RulesSettings",
     "SecretSettings",
     "Settings",
+    "TenantPolicySettings",
     "WorkerSettings",
     "configure",
     "current",
@@ -179,28 +189,77 @@ class ArtifactSettings(_Section):
     grace_hours: float = Field(24.0, ge=0, description="Age below which an artifact that nothing uses is left alone.")
 
 
-class PolicySettings(_Section):
+class _PolicyLists(_Section):
+    """The lists that an installation and each of its tenants may have."""
+
+    connector_denylist: tuple[str, ...] = Field(
+        (), description="Connectors and actions that must not be used, in the same forms; counts before the allowlist."
+    )
+    egress_deny: tuple[str, ...] = Field(
+        (), description='Hosts that must not be called: "host", "*.domain", an address, each with ":port" or without; '
+        "networks. Counts before every other list."
+    )  # fmt: skip
+    egress_only: tuple[str, ...] = Field(
+        (), description="Where it is not empty, no other hosts may be called; in the same forms. It opens no private "
+        "address: that is for egress_allow."
+    )  # fmt: skip
+
+    @field_validator("connector_allowlist", "connector_denylist", check_fields=False)
+    @classmethod
+    def _patterns_are_well_formed(cls, patterns: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        from automate_core.policy import ensure_pattern
+
+        for pattern in patterns or ():
+            try:
+                ensure_pattern(pattern)
+            except ConfigurationError as error:
+                raise ValueError(error.message) from None
+        return patterns
+
+    @field_validator("egress_allow", "egress_deny", "egress_only", check_fields=False)
+    @classmethod
+    def _egress_entries_are_well_formed(
+        cls, entries: tuple[str, ...] | None, info: ValidationInfo
+    ) -> tuple[str, ...] | None:
+        from automate_core.egress.rules import parse_hosts
+
+        try:
+            parse_hosts(entries or (), "", vouches=info.field_name == "egress_allow")
+        except ConfigurationError as error:
+            raise ValueError(error.message.removeprefix(": ")) from None
+        return entries
+
+
+class TenantPolicySettings(_PolicyLists):
+    """What one tenant's automations may do: it narrows what the installation allows, and never widens it."""
+
+    connector_allowlist: tuple[str, ...] | None = Field(
+        None, description="Of the connectors and actions that the installation allows, these alone."
+    )
+    egress_allow: tuple[str, ...] | None = Field(
+        None, description="Of the exceptions that the installation makes to the SSRF protection, these alone."
+    )
+
+
+class PolicySettings(_PolicyLists):
     """What automations may do."""
 
     allow_ssrf: bool = Field(False, description="Allow HTTP calls to private and special addresses.")
     egress_allow: tuple[str, ...] = Field(
         (), description='Exceptions to that: "host:port", "address:port" or networks such as "10.1.0.0/16".'
     )
+    egress_max_bytes: int = Field(
+        10_485_760, gt=0, description="Largest answer to an HTTP call of a connector, decompressed, in bytes."
+    )
     connector_allowlist: tuple[str, ...] = Field(
         ("*",), description='Connectors and actions that may be used: "*", "slack", "http.*", "slack.post_message".'
     )
+    tenants: dict[str, TenantPolicySettings] = Field(
+        default_factory=dict,
+        description='Narrower policies by tenant; "*" is for every tenant that is not named. Runs of no tenant have '
+        "the installation's.",
+    )
     llm_budget_daily: Money = Field(Decimal("10.00"), ge=0, description="Hard cap on LLM spend per day, in USD.")
-
-    @field_validator("egress_allow")
-    @classmethod
-    def _egress_entries_are_well_formed(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
-        from automate_core.egress import EgressPolicy
-
-        try:
-            EgressPolicy(allow=entries)
-        except ConfigurationError as error:
-            raise ValueError(error.message.removeprefix("POLICY.egress_allow: ")) from None
-        return entries
 
 
 class SecretSettings(_Section):
@@ -280,7 +339,9 @@ class Settings(_Section):
     """Every setting of ``DJANGO_AUTOMATE``."""
 
     enabled: bool = Field(
-        True, alias="ENABLED", description="The kill switch: while False, events are kept and nothing runs."
+        True,
+        alias="ENABLED",
+        description="While False, events are kept and nothing runs; 'automate policy pause' stops what runs already.",
     )
     worker_mode: Literal["thread", "process", "synchronous"] = Field(
         "thread", alias="WORKER_MODE", description="How a worker runs items: threads, child processes, or one by one."
@@ -360,7 +421,11 @@ def _explain(problem: Any) -> str:
         return f"{name}: unknown setting. Write it nested: {{{section!r}: {{{key!r}: …}}}}."
     model: Any = Settings
     for part in path[:-1]:
-        model = next((f.annotation for n, f in model.model_fields.items() if part in (n, f.alias)), model)
+        fields = getattr(model, "model_fields", None)
+        if fields is None:  # a mapping of names to sections
+            model = get_args(model)[-1]
+        else:
+            model = next((f.annotation for n, f in fields.items() if part in (n, f.alias)), model)
     known = [field.alias or key for key, field in getattr(model, "model_fields", {}).items()]
     return f"{name}: unknown setting.{nearby(path[-1], known)}"
 

@@ -8,7 +8,14 @@ from automate_core.errors import AutomateError, ConfigurationError
 from django.apps import apps
 from django.core.checks import CheckMessage, Error, Warning, register
 
-__all__ = ["check_apps", "check_artifacts", "check_artifacts_for_deployment", "check_plugins", "check_settings"]
+__all__ = [
+    "check_apps",
+    "check_artifacts",
+    "check_artifacts_for_deployment",
+    "check_plugins",
+    "check_policy",
+    "check_settings",
+]
 
 
 @register()
@@ -154,6 +161,42 @@ def check_plugins(**kwargs: Any) -> list[CheckMessage]:
                 )
             )
     return problems
+
+
+@register()
+def check_policy(**kwargs: Any) -> list[CheckMessage]:
+    """Warn of patterns that mean nothing installed: a denial that misspells an action denies nothing.
+
+    Args:
+        **kwargs: What Django passes to a check.
+    """
+    from automate_core import settings
+    from automate_core.policy import matches
+    from automate_core.registry import registry
+
+    try:
+        policy = settings.current().policy
+        connectors = registry.list_connectors()
+    except AutomateError:
+        return []  # check_settings and check_plugins tell
+    lists = {"POLICY": policy, **{f"POLICY.tenants.{name}": own for name, own in policy.tenants.items()}}
+    named = [
+        (f"{where}.{name}", pattern)
+        for where, section in lists.items()
+        for name in ("connector_allowlist", "connector_denylist")
+        for pattern in getattr(section, name) or ()
+    ]
+    # What a connector offers is known once it is imported, which takes its time: only where a pattern asks for it.
+    actions = list(registry.list_actions()) if any("." in pattern for _, pattern in named) else []
+    return [
+        Warning(
+            f"DJANGO_AUTOMATE: {setting} has {pattern!r}, which means nothing that is installed.",
+            hint=f"Installed: {', '.join(sorted(actions) if '.' in pattern else connectors)}.",
+            id="automate.W004",
+        )
+        for setting, pattern in named
+        if not any(matches(pattern, name) for name in (actions if "." in pattern else connectors))
+    ]
 
 
 def _importable(module: str) -> bool:

@@ -48,7 +48,7 @@ def examine(using: str = "default") -> list[Finding]:
     """
     findings: list[Finding] = []
     project = (_settings, _database, _migrations, _plugins, _secrets, _workflows)
-    for look in (*project, _artifacts, _retention, _outbox, _waking):
+    for look in (*project, _switch, _artifacts, _retention, _outbox, _waking):
         try:
             findings.extend(look(using))
         except Exception as error:  # noqa: BLE001 - the doctor reports what is broken, it does not break
@@ -169,11 +169,11 @@ def _workflows(using: str) -> Iterator[Finding]:
         yield Finding("workflows", "warning", f"not published: {', '.join(stale)}", "python manage.py automate_sync")
     for version in versions:
         for step in version.steps:
-            yield from _step(f"{version} step {step['id']!r}", step)
+            yield from _step(f"{version} step {step['id']!r}", step, version.workflow.tenant)
     yield Finding("workflows", "ok", f"{len(versions)} live, {len(listening) - len(versions)} in shadow")
 
 
-def _step(where: str, step: dict[str, Any]) -> Iterator[Finding]:
+def _step(where: str, step: dict[str, Any], tenant: str) -> Iterator[Finding]:
     from automate_core.secrets import resolve
     from automate_core.workflow.templates import find_secret_refs
 
@@ -181,7 +181,7 @@ def _step(where: str, step: dict[str, Any]) -> Iterator[Finding]:
 
     looks: list[Callable[[], Any]] = [
         lambda: registry.get_action(step["action"]),
-        lambda: ensure_allowed(step["action"]),
+        lambda: ensure_allowed(step["action"], tenant),
         *(lambda ref=ref: resolve(ref) for _, ref in find_secret_refs(step.get("params", {}))),
     ]
     for look in looks:
@@ -189,6 +189,13 @@ def _step(where: str, step: dict[str, Any]) -> Iterator[Finding]:
             look()
         except AutomateError as error:
             yield Finding("workflows", "error", f"{where}: {error}", "Mend it before the workflow runs.")
+
+
+def _switch(using: str) -> Iterator[Finding]:
+    from automate.policy.switch import current_pause
+
+    if (paused := current_pause()) is not None:
+        yield Finding("switch", "warning", f"nothing runs: {paused}", "automate policy resume")
 
 
 def _artifacts(using: str) -> Iterator[Finding]:

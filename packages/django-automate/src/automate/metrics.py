@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -73,8 +74,26 @@ class _OutboxCollector:
         for mode in sorted(workers) or ["thread"]:
             alive.add_metric([mode], workers[mode])
         yield alive
+        yield GaugeMetricFamily(
+            "automate_enabled", "1 where anything may run; 0 where automation is switched off or paused.", _is_on()
+        )
         for name, meaning in COUNTERS.items():
             yield CounterMetricFamily(f"automate_outbox_{name}", meaning, value=read.totals[name])
+
+
+_kept = (0.0, False)
+"""Until when it counts, by ``time.monotonic()``, whether automation is paused."""
+
+
+def _is_on() -> bool:
+    from automate.policy.switch import current_pause
+
+    global _kept
+    now, current = time.monotonic(), settings.current()
+    seconds = current.outbox.metrics_cache_seconds
+    if now >= _kept[0] or not seconds:
+        _kept = (now + seconds, current_pause() is not None)
+    return current.enabled and not _kept[1]
 
 
 urlpatterns = [path("metrics", metrics, name="automate-metrics")]

@@ -22,6 +22,7 @@ def automate_register_commands() -> list[Spec]:
         Spec("dlq", "automate.commands.dlq:DeadLettersCommand", "List, requeue or discard dead letters"),
         Spec("rules", "automate.commands.rules:RulesCommand", "Look at rules, and at what they would do"),
         Spec("workflows", "automate.commands.workflows:WorkflowsCommand", "Make a shadow live, or end it"),
+        Spec("policy", "automate.commands.policy:PolicyCommand", "Show and try the policy; pause everything"),
         Spec("events", "automate.commands.events:EventsCommand", "Show the event types that are declared"),
         Spec("retention", "automate.commands.retention:RetentionCommand", "Delete history that is old enough"),
         Spec("size", "automate.commands.size:SizeCommand", "How large the tables are and will be"),

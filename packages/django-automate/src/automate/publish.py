@@ -5,6 +5,7 @@ A workflow that is published can be disabled, and enabled again.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,15 @@ from django.db import router, transaction
 
 from automate.emitting import check_text
 from automate.payloads import ensure_storable
+from automate.policy import refusals
 from automate.rules import current_engine
 
 if TYPE_CHECKING:
     from automate.models import Workflow, WorkflowVersion
 
 __all__ = ["disable", "drop_shadow", "enable", "promote", "publish"]
+
+logger = logging.getLogger("automate.publish")
 
 
 def publish(
@@ -40,6 +44,8 @@ def publish(
     A shadow is asked about every event that it listens to, and its decisions are stored; it never runs. There is one
     of them at most, beside the live version if there is one; the next takes its place. Publishing the definition of
     the shadow without ``shadow`` makes that version live.
+
+    An action that the policy refuses is a warning in the log: whether it may be called is decided when it is.
 
     Args:
         definition: The definition, or its JSON form.
@@ -90,6 +96,8 @@ def publish(
             **{place: True},
         )
         _note(version, "workflow.shadow_published" if shadow else "workflow.published", actor)
+    if not shadow:
+        _warn_of_refusals(version, definition)
     return version, True
 
 
@@ -240,7 +248,15 @@ def _go_live(
     # Nothing has run it yet, so what its actions are is taken down now.
     _place(version, live=True, shadow=None, lock=_lock(definition, registry))
     _note(version, "workflow.shadow_promoted", actor)
+    _warn_of_refusals(version, definition)
     return version
+
+
+def _warn_of_refusals(version: WorkflowVersion, definition: WorkflowDefinition) -> None:
+    """Say what the policy would refuse. It may change before anything runs, so publishing is not refused."""
+    workflow = version.workflow
+    for message in refusals([step.action for step in definition.steps], workflow.tenant):
+        logger.warning("A step of %s will fail: %s", workflow.slug, message)
 
 
 def _place(version: WorkflowVersion, **values: Any) -> None:

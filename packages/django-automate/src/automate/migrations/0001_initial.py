@@ -83,6 +83,19 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='Switch',
+            fields=[
+                ('id', models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False)),
+                ('paused', models.BooleanField(default=False, help_text='While it is set, events are kept and nothing runs.')),
+                ('reason', models.CharField(blank=True, default='', max_length=500)),
+                ('actor', models.CharField(blank=True, default='', max_length=200)),
+                ('changed_at', models.DateTimeField(auto_now=True)),
+            ],
+            options={
+                'verbose_name_plural': 'switch',
+            },
+        ),
+        migrations.CreateModel(
             name='Workflow',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),

@@ -6,6 +6,7 @@ from automate.models.concurrency import ConcurrencyKey
 from automate.models.events import Decision, DedupeKey, Event
 from automate.models.executions import Execution, ExecutionRun, RunStatus, StepRun
 from automate.models.listening import ListeningStamp
+from automate.models.switch import Switch
 from automate.models.workflows import Workflow, WorkflowVersion
 
 Automation = Workflow
@@ -25,6 +26,7 @@ __all__ = [
     "ListeningStamp",
     "RunStatus",
     "StepRun",
+    "Switch",
     "Workflow",
     "WorkflowVersion",
 ]

@@ -14,6 +14,7 @@ from automate_core.errors import PolicyError
 from automate_core.registry import Registry, registry
 
 from automate.events import aemit_event, arun_workflow, emit_event, run_workflow
+from automate.policy.switch import Watch
 
 if TYPE_CHECKING:
     from automate_core.outbox import OutboxItem
@@ -51,20 +52,21 @@ class Runtime:
 
         Raises:
             Execution.DoesNotExist: If there is none.
-            PolicyError: If automation is switched off (``ENABLED``).
+            PolicyError: If automation is switched off (``ENABLED``) or paused, or is so meanwhile: the execution is put
+                down after the step that it is in.
         """
         from automate_outbox.reaper import OutboxReaper
         from automate_outbox.store import get_store
 
-        if not settings.current().enabled:
-            raise PolicyError("Automation is switched off: DJANGO_AUTOMATE['ENABLED'] is False.")
+        watch = Watch()
         worker_id = f"direct-{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}"
         store = get_store()
         looks, next_reap = 0, 0.0
         while (execution := _live_execution(execution_id)) is not None:
+            _ensure_on(watch)
             job_id = execution.runs.order_by("-number").values_list("job_id", flat=True).first()
             if (claimed := self._claim(execution, job_id, store, worker_id)) is not None:
-                self._carry_on(claimed, store, worker_id)
+                self._carry_on(claimed, store, worker_id, watch)
                 looks = 0
                 continue
             if time.monotonic() >= next_reap:  # whoever has it may have died over it
@@ -87,15 +89,17 @@ class Runtime:
         except IntegrityError:  # somebody else began it this moment; the next turn finds their run
             return None
 
-    def _carry_on(self, item: OutboxItem, store: DatabaseOutboxStore, worker_id: str) -> None:
+    def _carry_on(self, item: OutboxItem, store: DatabaseOutboxStore, worker_id: str, watch: Watch) -> None:
         from django.db import connection
 
         from automate.runtime.connections import AWAY, tidy_connections
         from automate.worker.engine import Engine
         from automate.worker.launch import InlineLauncher
         from automate.worker.leases import LeaseKeeper
+        from automate.worker.stopping import Holding
 
-        engine = Engine(store, worker_id, InlineLauncher(), threading.Event(), registry=self._registry)
+        holding = Holding()
+        engine = Engine(store, worker_id, InlineLauncher(), holding, registry=self._registry)
         keeper = LeaseKeeper(store, worker_id, engine.in_hand, engine.lose)
         # Within the caller's transaction the item is locked, or not to be seen, until that ends: nobody can take it,
         # and the keeper, on its own connection, could not renew it.
@@ -105,6 +109,7 @@ class Runtime:
         try:
             while items or engine.in_hand:
                 try:
+                    holding.is_off = not watch.is_on()
                     engine.accept(items)
                     items = []
                     engine.flush()
@@ -120,6 +125,11 @@ class Runtime:
                 engine.pump(0.0)
         finally:
             keeper.close()
+
+
+def _ensure_on(watch: Watch) -> None:
+    if not watch.is_on():
+        raise PolicyError(watch.why)
 
 
 def _pause(job_id: int | None, looks: int) -> float:

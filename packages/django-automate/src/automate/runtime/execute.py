@@ -218,7 +218,7 @@ def _render(attempt: Attempt) -> _Rendered:
 
 
 def _call(attempt: Attempt, rendered: dict[str, Any]) -> Any:
-    ensure_allowed(attempt.step.action)
+    ensure_allowed(attempt.step.action, attempt.tenant)
     connector_class, spec = attempt.registry.get_action(attempt.step.action)
     params = rendered
     if attempt.template.has_secrets:

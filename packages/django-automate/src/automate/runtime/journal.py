@@ -26,6 +26,7 @@ from automate.models.bulk import insert_rows
 from automate.runtime.admission import admit, exclusive_keys, lock_keys
 from automate.runtime.changes import RunChange, keep_outputs, write_changes
 from automate.runtime.connections import AWAY, pipelined, tidy_connections
+from automate.runtime.denials import record_denials
 from automate.runtime.refusals import Refusals, Trouble
 
 __all__ = ["Births", "ClaimRequest", "End", "Entry", "Journal"]
@@ -249,6 +250,7 @@ class Journal:
                 insert_rows(steps)
                 # Before the births: what has ended keeps no run of its key from starting, and is not cancelled by it.
                 write_changes(changes)
+            record_denials(steps)
             self._give_birth(births)
             return lost - self._written_before(entries, lost), self._claim(claim)
 

@@ -24,6 +24,7 @@ from automate_outbox.wake import waker_for
 from django.db import DatabaseError, InterfaceError
 
 from automate import signals
+from automate.policy.switch import LOOK_SECONDS, Watch
 from automate.runtime.connections import AWAY, RECONNECT, tidy_connections
 from automate.runtime.journal import ClaimRequest
 from automate.worker.announcer import Announcer
@@ -32,7 +33,7 @@ from automate.worker.housekeeping import Housekeeper
 from automate.worker.launch import InlineLauncher, ThreadLauncher
 from automate.worker.leases import LeaseKeeper
 from automate.worker.pace import Pace
-from automate.worker.stopping import Stopping
+from automate.worker.stopping import Holding, Stopping
 from automate.worker.suspects import Suspects
 
 __all__ = ["Worker", "WorkerOptions", "default_worker_id"]
@@ -120,6 +121,7 @@ class Worker:
         self._reaper = OutboxReaper(max_crashes=current.outbox.max_crashes)
         self._suspects = Suspects(options.concurrency, current.outbox.max_crashes)
         self._draining = Stopping()
+        self._holding, self._switch = Holding(self._draining), Watch()
         self._signal = 0
         self._launcher = InlineLauncher() if options.inline else ThreadLauncher(options.concurrency)
         self._announcer = Announcer()
@@ -130,7 +132,7 @@ class Worker:
             self._store,
             options.worker_id,
             self._launcher,
-            self._draining,
+            self._holding,
             announce=signals.send if options.inline else self._announcer,
             counters=self.counters,
         )
@@ -214,6 +216,7 @@ class Worker:
             How many items were claimed; -1 where there was no look at the outbox, as it was too early.
         """
         self._reap()
+        self._look_at_switch()
         if self._stays:
             self._heartbeat.beat(in_hand=len(self._engine.in_hand), wake=self._waker.mode)
         request = self._request()
@@ -231,8 +234,14 @@ class Worker:
             self._engine.accept(())
         self._engine.pump(self._patience())
         if request is None:
-            return -1 if settings.current().enabled else 0
+            return 0 if self._holding.is_off else -1
         return len(claimed or ())
+
+    def _look_at_switch(self) -> None:
+        """Switched off, nothing is claimed, and what is in hand is put down at its next checkpoint."""
+        was_off, self._holding.is_off = self._holding.is_off, not self._switch.is_on()
+        if self._holding.is_off and not was_off:
+            self._engine.put_down_waiting()
 
     def _request(self) -> ClaimRequest | None:
         """Return what to claim now: no more than there are free slots, and only where something may have come."""
@@ -243,7 +252,7 @@ class Worker:
             self._pace.slow_down()
             self._engine.put_down_waiting()
         limit = self._room()
-        if not limit or not settings.current().enabled:
+        if not limit or self._holding.is_off:
             return None
         if not self._rung and time.monotonic() < self._next_look:
             return None
@@ -268,11 +277,11 @@ class Worker:
         now = time.monotonic()
         if self._engine.in_hand and not self._room():
             return min(self.options.poll, max(self._next_reap - now, 0.0))
-        enabled = settings.current().enabled
-        if self._rung and enabled:
+        if self._holding.is_off:
+            return min(self.options.poll, LOOK_SECONDS)
+        if self._rung:
             return 0.0
-        next_look = self._next_look - now if enabled else self.options.poll
-        return max(0.0, min(next_look, self._next_reap - now))
+        return max(0.0, min(self._next_look - now, self._next_reap - now))
 
     def _without_refused(self, items: list[OutboxItem]) -> list[OutboxItem]:
         """Hand back what should not be in hand beside other items, as one of them may kill this process too."""
@@ -291,7 +300,7 @@ class Worker:
     def _claim_alone(self, item_id: int) -> list[OutboxItem]:
         """Claim the one that was handed back, unless another worker has it by now."""
         item = None
-        if settings.current().enabled:
+        if not self._holding.is_off:
             item = self._store.claim_job(self.options.worker_id, item_id, due_only=True)
         self._suspects.took(item)
         self.counters.claimed += item is not None
@@ -330,7 +339,7 @@ class Worker:
 
     def _is_due(self) -> bool:
         """Whether there is something to do now; asked once nothing is in hand that could add to it."""
-        if not settings.current().enabled:
+        if self._holding.is_off:
             return False
         answer = self._guarded(
             lambda: (self._store.seconds_until_due(kinds=registered_kinds(), queues=self.options.queues),)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-__all__ = ["Stopping"]
+__all__ = ["Holding", "Stopping"]
 
 _SLICE_SECONDS = 0.1
 
@@ -42,3 +42,23 @@ class Stopping(threading.Event):
         while not self._told and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, _SLICE_SECONDS))
         return self._told
+
+
+class Holding(threading.Event):
+    """Set while no further step shall be started: the worker stops, or automation is switched off.
+
+    Args:
+        stopping: Set when the worker stops.
+
+    Attributes:
+        is_off: Whether automation is switched off.
+    """
+
+    def __init__(self, stopping: threading.Event | None = None) -> None:
+        super().__init__()
+        self._stopping = stopping
+        self.is_off = False
+
+    def is_set(self) -> bool:
+        """Whether it is set."""
+        return self.is_off or (self._stopping is not None and self._stopping.is_set())

@@ -1,24 +1,29 @@
-"""The policy of outgoing HTTP: which URLs and which addresses may be called.
-
-Plain functions without I/O. A URL's text is parsed once and only for its parts; what decides is every address that its
-host resolved to. The client that resolves, checks and connects is ``automate_connectors.egress``.
-"""
+"""URLs and addresses: where a request goes, and which addresses are special."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
-from automate_core.errors import ConfigurationError, SSRFBlocked
+from automate_core.errors import SSRFBlocked
 
-if TYPE_CHECKING:
-    from automate_core.settings import PolicySettings
-
-__all__ = ["EgressPolicy", "Target", "join_url", "judge_address", "parse_url"]
+__all__ = [
+    "DEFAULT_PORTS",
+    "METADATA",
+    "Address",
+    "Network",
+    "Target",
+    "embedded_address",
+    "join_url",
+    "judge_address",
+    "parse_address",
+    "parse_endpoint",
+    "parse_url",
+    "tunnelled_addresses",
+    "unmapped",
+]
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -26,7 +31,8 @@ Network = IPv4Network | IPv6Network
 MAX_URL_LENGTH = 8192
 """Characters; longer URLs are refused by most servers anyway."""
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+DEFAULT_PORTS = {"http": 80, "https": 443}
+"""By scheme."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(\?[^#]*)?(?:#.*)?", re.DOTALL)
@@ -60,7 +66,7 @@ class Target:
     @property
     def origin(self) -> str:
         """Scheme, host and port, without the port where it is the scheme's own."""
-        default = f":{_DEFAULT_PORTS.get(self.scheme)}"
+        default = f":{DEFAULT_PORTS.get(self.scheme)}"
         return f"{self.scheme}://{self.endpoint.removesuffix(default)}"
 
     @property
@@ -71,7 +77,7 @@ class Target:
     @property
     def literal(self) -> str | None:
         """The host where it is an IP address, None where it is a name that must be resolved."""
-        return self.host if _address(self.host) is not None else None
+        return self.host if parse_address(self.host) is not None else None
 
 
 def parse_url(text: str) -> Target:
@@ -95,7 +101,7 @@ def parse_url(text: str) -> Target:
     if match is None:
         raise _refused("it is not absolute; write http://host/… or https://host/…")
     scheme, authority, path, query = match[1].lower(), match[2], match[3], match[4] or ""
-    if scheme not in _DEFAULT_PORTS:
+    if scheme not in DEFAULT_PORTS:
         raise _refused(f"its scheme is {scheme!r}; only http and https may be called")
     if "@" in authority:
         raise _refused("it holds user information; send credentials in a header")
@@ -143,7 +149,7 @@ def _encodable(text: str) -> bool:
 
 def _host(text: str) -> str:
     if text.startswith("["):
-        address = _address(text[1:-1])
+        address = parse_address(text[1:-1])
         if not isinstance(address, IPv6Address):
             raise _refused("its IPv6 address is malformed")
         return str(address)
@@ -153,13 +159,48 @@ def _host(text: str) -> str:
 
 
 def _port(text: str | None, scheme: str) -> int:
-    port = _DEFAULT_PORTS[scheme] if text is None else int(text)
+    port = DEFAULT_PORTS[scheme] if text is None else int(text)
     if not 0 < port < 65536:
         raise _refused("its port is not between 1 and 65535")
     return port
 
 
-def _address(text: str) -> Address | None:
+def parse_endpoint(text: str) -> tuple[str, int | None]:
+    """Take a host apart from its port, as settings write them.
+
+    Args:
+        text: A host or an address, a port or none: ``"example.com:443"``, ``"10.0.0.1"``, ``"[::1]:8080"``, ``"::1"``.
+
+    Returns:
+        The host in lower case, without a dot at its end, and the port.
+
+    Raises:
+        ValueError: If it is neither, with why. An address must have its usual form: who means ``0x7f.1`` means
+            ``127.0.0.1``.
+    """
+    if (bare := parse_address(text)) is not None:
+        return str(bare), None
+    parts = _AUTHORITY.fullmatch(text.lower())
+    if parts is None:
+        raise ValueError("it must be a host or an address, with a port or without")
+    try:
+        host, port = _host(parts[1]), None if parts[2] is None else _port(parts[2], "http")
+    except SSRFBlocked as error:
+        raise ValueError(error.context["reason"]) from None
+    if _NUMERIC_HOST.fullmatch(host) and parse_address(host) is None:
+        raise ValueError("write the address with four decimal numbers")
+    return host.rstrip("."), port
+
+
+def parse_address(text: str) -> Address | None:
+    """Read an IP address.
+
+    Args:
+        text: Its text.
+
+    Returns:
+        The address; None where the text is none.
+    """
     try:
         return ip_address(text)
     except ValueError:
@@ -178,7 +219,8 @@ _METADATA = tuple(
     )
 )  # fmt: skip
 """Services that hand a machine its credentials. Not opened by a host or a network, only by the address itself."""
-_METADATA_REASON = "cloud metadata"
+METADATA = "cloud metadata"
+"""Why those are refused."""
 
 _REFUSED: tuple[tuple[Network, str], ...] = tuple(
     (ip_network(text), reason)
@@ -241,7 +283,7 @@ def judge_address(address: str | Address) -> str | None:
         The reason, for instance ``"loopback"``; None where the address is an ordinary public one. What is no address
         at all has a reason too.
     """
-    parsed = _address(address) if isinstance(address, str) else address
+    parsed = parse_address(address) if isinstance(address, str) else address
     if parsed is None:
         return "not an IP address"
     return _judge_v6(parsed) if isinstance(parsed, IPv6Address) else _judge(parsed)
@@ -249,10 +291,10 @@ def judge_address(address: str | Address) -> str | None:
 
 def _judge_v6(address: IPv6Address) -> str | None:
     plain = IPv6Address(int(address))  # without its zone
-    embedded = _embedded(plain)
-    reasons = [_judge(one) for one in (embedded or plain, *_tunnelled(plain))]
-    if _METADATA_REASON in reasons:
-        return _METADATA_REASON
+    embedded = embedded_address(plain)
+    reasons = [_judge(one) for one in (embedded or plain, *tunnelled_addresses(plain))]
+    if METADATA in reasons:
+        return METADATA
     if address.scope_id is not None:
         return "bound to a network interface"
     if embedded is None and plain not in _GLOBAL_UNICAST:
@@ -260,7 +302,12 @@ def _judge_v6(address: IPv6Address) -> str | None:
     return next((reason for reason in reasons if reason), None)
 
 
-def _embedded(address: IPv6Address) -> IPv4Address | None:
+def embedded_address(address: IPv6Address) -> IPv4Address | None:
+    """Return the IPv4 address that an IPv6 address leads to; None where it is one of its own.
+
+    Args:
+        address: The address.
+    """
     if int(address) <= 1:  # unspecified and loopback would pass as IPv4-compatible
         return None
     for network, shift in _EMBEDDING:
@@ -269,8 +316,12 @@ def _embedded(address: IPv6Address) -> IPv4Address | None:
     return None
 
 
-def _tunnelled(address: IPv6Address) -> list[IPv4Address]:
-    """Return the IPv4 addresses at which packets to an address may end, besides that of :func:`_embedded`."""
+def tunnelled_addresses(address: IPv6Address) -> list[IPv4Address]:
+    """Return the IPv4 addresses at which packets to an address may end, besides :func:`embedded_address`.
+
+    Args:
+        address: The address, without a zone.
+    """
     number = int(address)
     found: list[int] = []
     if number >> 32 & 0xFDFFFFFF == _ISATAP:  # the bit left out says whether the address inside is unique
@@ -283,146 +334,19 @@ def _tunnelled(address: IPv6Address) -> list[IPv4Address]:
     return [IPv4Address(one & 0xFFFFFFFF) for one in found]
 
 
+def unmapped(address: Address) -> Address:
+    """Return the IPv4 address of an IPv4-mapped one, which is another way to write it; any other as it is.
+
+    Args:
+        address: The address.
+    """
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+
+
 def _judge(address: Address) -> str | None:
     if any(address in network for network in _METADATA):
-        return _METADATA_REASON
+        return METADATA
     for network, reason in _REFUSED:
         if address in network:
             return reason
     return None if address.is_global and not address.is_multicast else "not globally reachable"
-
-
-# -- policy ------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Rules:
-    names: frozenset[tuple[str, int]]
-    addresses: frozenset[tuple[Address, int]]
-    networks: tuple[Network, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class EgressPolicy:
-    """Which targets may be called.
-
-    Without exceptions: public addresses only, and of the ports below 1024 only 80 and 443, so that nothing can be made
-    to speak to a mail server.
-
-    Args:
-        allow_private: Whether everything may be called (``POLICY.allow_ssrf``).
-        allow: Exceptions (``POLICY.egress_allow``). ``"host:port"`` vouches for a name and whatever it resolves to,
-            except cloud metadata; a network (``"10.1.0.0/16"``, every port) for its addresses, except cloud metadata
-            too; ``"address:port"`` (``"[::1]:8080"``) for this address, whatever name led there.
-
-    Raises:
-        ConfigurationError: If an entry has none of these forms.
-    """
-
-    allow_private: bool = False
-    allow: tuple[str, ...] = ()
-    _rules: _Rules = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_rules", _parse_rules(self.allow))
-
-    @classmethod
-    def from_settings(cls, policy: PolicySettings) -> EgressPolicy:
-        """Read the policy from the settings.
-
-        Args:
-            policy: The section ``POLICY``.
-
-        Raises:
-            ConfigurationError: If an entry of ``POLICY.egress_allow`` is malformed.
-        """
-        return cls(policy.allow_ssrf, policy.egress_allow)
-
-    def check(self, target: Target, addresses: Iterable[str | Address]) -> None:
-        """Refuse a target unless every address that it resolved to may be called.
-
-        Args:
-            target: Where the request goes.
-            addresses: All of its addresses; whoever connects must take one of these.
-
-        Raises:
-            SSRFBlocked: If there is no address, or one of them is not allowed; the message names it and the setting.
-        """
-        judged = list(addresses)
-        if not judged:
-            raise _blocked(target, "", "it has no address")
-        for address in judged:
-            reason = self._judge(target, address)
-            if reason is not None:
-                raise _blocked(target, str(address), reason)
-
-    def _judge(self, target: Target, address: str | Address) -> str | None:
-        parsed = _address(str(address))
-        if parsed is None:
-            return "not an IP address"
-        if self.allow_private or self._is_listed(target, parsed):
-            return None
-        if target.port < 1024 and target.port not in _DEFAULT_PORTS.values():
-            return f"port {target.port} is below 1024"
-        return judge_address(parsed)
-
-    def _is_listed(self, target: Target, address: Address) -> bool:
-        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        if (address, target.port) in self._rules.addresses:
-            return True
-        listed = any(address in network for network in self._rules.networks)
-        named = (target.host.rstrip("."), target.port) in self._rules.names
-        return (listed or named) and judge_address(address) != _METADATA_REASON
-
-
-def _blocked(target: Target, address: str, reason: str) -> SSRFBlocked:
-    resolved = f" ({address})" if address and address != target.host else ""
-    remedy = f"If it is meant to be, list '{target.endpoint}' in POLICY.egress_allow."
-    if reason == _METADATA_REASON:
-        remedy = "POLICY.egress_allow opens it for an entry with the address itself only."
-    elif not address:
-        remedy = "Check the name."
-    return SSRFBlocked(
-        f"{target.origin}{resolved} must not be called: {reason}. {remedy}",
-        context={"host": target.host, "port": target.port, "address": address, "reason": reason},
-    )
-
-
-def _parse_rules(entries: Iterable[str]) -> _Rules:
-    names: set[tuple[str, int]] = set()
-    addresses: set[tuple[Address, int]] = set()
-    networks: list[Network] = []
-    for entry in entries:
-        if "/" in entry:
-            networks.append(_network(entry))
-            continue
-        host, port = _endpoint(entry)
-        address = _address(host)
-        if address is None:
-            names.add((host, port))
-        else:
-            addresses.add((address, port))
-    return _Rules(frozenset(names), frozenset(addresses), tuple(networks))
-
-
-def _network(entry: str) -> Network:
-    try:
-        return ip_network(entry)
-    except ValueError as error:
-        raise ConfigurationError(f"POLICY.egress_allow: {entry!r} is not a network: {error}.") from None
-
-
-def _endpoint(entry: str) -> tuple[str, int]:
-    parts = _AUTHORITY.fullmatch(entry.lower())
-    if parts is None or parts[2] is None:
-        raise ConfigurationError(
-            f"POLICY.egress_allow: {entry!r} must be 'host:port', 'address:port' or a network such as '10.1.0.0/16'."
-        )
-    try:
-        host, port = _host(parts[1]), _port(parts[2], "http")
-    except SSRFBlocked as error:
-        raise ConfigurationError(f"POLICY.egress_allow: {entry!r}: {error.context['reason']}.") from None
-    if _NUMERIC_HOST.fullmatch(host) and _address(host) is None:
-        raise ConfigurationError(f"POLICY.egress_allow: {entry!r}: write the address with four decimal numbers.")
-    return host.rstrip("."), port

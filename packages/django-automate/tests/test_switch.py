@@ -1,0 +1,175 @@
+"""The kill switch: paused, nothing is claimed, what runs is put down, nothing is lost or done twice."""
+
+# The fixture that decorates is Any.
+# mypy: disable-error-code="untyped-decorator"
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from automate.events import emit_event, run_workflow
+from automate.models import AuditLogEntry, Event, ExecutionRun, StepRun, Switch
+from automate.policy.switch import LOOK_SECONDS, Watch, current_pause, pause, resume
+from automate.publish import publish
+from automate.runtime import Runtime
+from automate.worker.loop import Worker, WorkerOptions
+from automate_core import cli
+from automate_core.errors import PolicyError
+from automate_outbox.models import OutboxJob
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+pytestmark = pytest.mark.usefixtures("db")
+
+
+def steps(*names: str) -> list[dict[str, Any]]:
+    return [{"id": name, "action": "test.step", "params": {"name": name}} for name in names]
+
+
+@pytest.fixture
+def three_steps(actions: Any) -> list[str]:
+    """A workflow of three steps on ``a.b``; what they did, and what the second does beside."""
+    done: list[str] = []
+
+    @actions("step")
+    def step(name: str) -> None:
+        done.append(name)
+        if name == "two" and done.count("two") == 1:
+            pause("a bad deploy", actor="ann")
+
+    trigger = {"type": "event", "event": "a.b"}
+    publish({"slug": "three", "trigger": trigger, "steps": steps("one", "two", "three")})
+    return done
+
+
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the switch be looked at in every turn."""
+    monkeypatch.setattr("automate.policy.switch.LOOK_SECONDS", 0.0)
+
+
+def test_it_is_turned_once_with_a_reason_and_a_trail() -> None:
+    assert current_pause() is None
+    assert pause("a bad\ndeploy", actor="ann")
+    assert not pause("another", actor="bob")
+    found = current_pause()
+    assert found is not None
+    assert (found.reason, found.actor) == ("a bad deploy", "ann")
+    assert "paused by ann" in str(found)
+    assert resume(actor="cid")
+    assert not resume(actor="cid")
+    assert current_pause() is None
+    trail = AuditLogEntry.objects.filter(resource="automation:switch").order_by("pk")
+    assert [(entry.actor, entry.action, entry.details) for entry in trail] == [
+        ("ann", "automation.paused", {"reason": "a bad deploy"}),
+        ("cid", "automation.resumed", {"was": "a bad deploy", "paused_by": "ann"}),
+    ]
+
+
+def test_what_runs_is_put_down_after_its_step_and_goes_on_from_there(
+    three_steps: list[str], work: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once(monkeypatch)
+    emit_event("a.b", {})
+    work(settle=False)
+    run = ExecutionRun.objects.get()
+    assert (three_steps, run.status) == (["one", "two"], "RUNNING")
+    assert [(step.step_id, step.status) for step in run.steps.all()] == [("one", "SUCCESS"), ("two", "SUCCESS")]
+    job = OutboxJob.objects.get(kind="automate.run")
+    assert (job.status, job.attempts, job.lease_owner) == ("PENDING", 0, "")
+    emit_event("a.b", {})  # accepted, and kept
+    assert work(settle=False) == 0
+    assert Event.objects.count() == 2
+    resume(actor="ann")
+    work()
+    assert sorted(three_steps) == sorted(["one", "two", "three"] * 2)
+    assert set(ExecutionRun.objects.values_list("status", flat=True)) == {"SUCCESS"}
+    assert StepRun.objects.count() == 6
+
+
+def test_a_run_in_the_calling_process_is_put_down_too(three_steps: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once(monkeypatch)
+    execution_id = run_workflow("three", {})
+    with pytest.raises(PolicyError, match=r"paused by ann.*a bad deploy.*automate policy resume"):
+        Runtime().run_execution(execution_id)
+    assert three_steps == ["one", "two"]
+    with pytest.raises(PolicyError):
+        Runtime().run_execution(execution_id)
+    resume(actor="ann")
+    Runtime().run_execution(execution_id)
+    assert three_steps == ["one", "two", "three"]
+    assert ExecutionRun.objects.get().status == "SUCCESS"
+
+
+def test_either_switch_stops_everything(configured: Any, work: Any) -> None:
+    configured(ENABLED=False)
+    assert not Watch().is_on()
+    assert "ENABLED" in Watch().why
+    resume(actor="ann")
+    assert not Watch().is_on()
+    configured(ENABLED=True)
+    assert Watch().is_on()
+    pause("x", actor="ann")
+    assert not Watch().is_on()
+
+
+def test_the_database_is_asked_now_and_then_and_not_for_every_claim() -> None:
+    now = [100.0]
+    watch = Watch(lambda: now[0])
+    with CaptureQueriesContext(connection) as captured:
+        for _ in range(100):
+            assert watch.is_on()
+    assert len(captured) == 1
+    pause("x", actor="ann")
+    now[0] += LOOK_SECONDS - 0.01
+    assert watch.is_on()
+    now[0] += 0.02
+    with CaptureQueriesContext(connection) as captured:
+        assert not watch.is_on()
+        assert not watch.is_on()
+    assert len(captured) == 1
+
+
+def test_claims_cost_no_statement_more() -> None:
+    publish({"slug": "log", "trigger": {"type": "event", "event": "a.b"}, "steps": [
+        {"id": "f", "action": "flow.log", "params": {"message": "x"}}]})  # fmt: skip
+    for _ in range(20):
+        emit_event("a.b", {})
+    with CaptureQueriesContext(connection) as captured:
+        Worker(WorkerOptions.from_settings(inline=True)).run(drain=True)
+    asked = [query["sql"] for query in captured if Switch._meta.db_table in query["sql"]]
+    assert ExecutionRun.objects.filter(status="SUCCESS").count() == 20
+    assert len(asked) <= 2, asked  # one at the beginning, and one more where this takes longer than two seconds
+
+
+def test_the_doctor_the_metrics_and_the_command_say_so(configured: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    from automate.doctor import examine
+
+    pytest.importorskip("prometheus_client")
+    configured(METRICS_EXPORT=True, OUTBOX={"metrics_cache_seconds": 0})
+
+    def metric() -> str:
+        lines = Client().get("/automate/metrics").content.decode().splitlines()
+        return next(line for line in lines if line.startswith("automate_enabled"))
+
+    assert metric() == "automate_enabled 1.0"
+    assert not [finding for finding in examine() if finding.name == "switch"]
+    assert cli.main(["policy", "pause", "--reason", "a bad deploy"]) == 0
+    assert "paused" in capsys.readouterr().out
+    assert cli.main(["policy", "pause", "--reason", "again"]) == 0
+    assert "Nothing was changed. Automation is paused by" in capsys.readouterr().out
+    (finding,) = [finding for finding in examine() if finding.name == "switch"]
+    assert (finding.level, finding.remedy) == ("warning", "automate policy resume")
+    assert "a bad deploy" in finding.message
+    assert metric() == "automate_enabled 0.0"
+    assert cli.main(["policy", "show", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["paused"]["reason"] == "a bad deploy"
+    assert cli.main(["policy", "show"]) == 0
+    assert "Automation is paused by" in capsys.readouterr().out
+    assert cli.main(["policy", "resume"]) == 0
+    assert metric() == "automate_enabled 1.0"
+    assert cli.main(["policy", "resume"]) == 0
+    assert capsys.readouterr().out == "Automation goes on.\nAutomation was not paused.\n"
