@@ -54,6 +54,38 @@ def test_an_embedded_address_is_judged_like_the_one_inside(inner: IPv4Address) -
         assert judge_address(IPv6Address(form)) == reason
 
 
+@given(st.ip_addresses(v=4), st.ip_addresses(v=6, network="2a00::/12"), st.sampled_from([0x5EFE, 0x0200_5EFE]))
+def test_an_isatap_address_is_judged_by_the_one_inside_too(inner: IPv4Address, outer: IPv6Address, mark: int) -> None:
+    prefix = int(outer) >> 64 << 64
+    assert judge_address(IPv6Address(prefix | mark << 32 | int(inner))) == judge_address(inner)
+    link_local = judge_address(IPv6Address(0xFE80 << 112 | mark << 32 | int(inner)))
+    assert link_local == ("cloud metadata" if judge_address(inner) == "cloud metadata" else "link-local")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["fd00:ec2::254", "fd00:ec2::254%eth0", "fe80::a9fe:a9fe%2", "::ffff:168.63.129.16", "64:ff9b:1::a9fe:a9fe",
+     "64:ff9b:1:0:a9:fea9:fe00:0", "64:ff9b:1:a9:fe:a9fe::", "64:ff9b:1:a9fe:a9:fe00::", "2001:0:a9fe:a9fe::1",
+     "2001::5601:5601", "2a00:1450::5efe:a9fe:a9fe"],
+)  # fmt: skip
+def test_neither_a_zone_nor_a_tunnel_hides_cloud_metadata(address: str) -> None:
+    assert judge_address(address) == "cloud metadata"
+    for policy in (EgressPolicy(allow=("name.example:80",)), EgressPolicy(allow=("::/0", "0.0.0.0/0"))):
+        with pytest.raises(SSRFBlocked, match="cloud metadata"):
+            check(policy, "http://name.example/", address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["fd00:ec2::254%eth0", "64:ff9b:1::a9fe:a9fe", "2001:0:a9fe:a9fe::1", "2a00:1450::5efe:a9fe:a9fe",
+     "::ffff:169.254.169.254", "2002:a9fe:a9fe::"],
+)  # fmt: skip
+def test_neither_a_zone_nor_a_tunnel_hides_what_is_denied(address: str) -> None:
+    policy = EgressPolicy(allow_private=True, deny=("169.254.169.254", "fd00:ec2::254"))
+    with pytest.raises(SSRFBlocked, match="it is denied"):
+        check(policy, "http://name.example/", address)
+
+
 @given(st.ip_addresses(v=6))
 def test_of_ipv6_only_global_unicast_and_embedded_addresses_can_pass(address: IPv6Address) -> None:
     embeds = any(address in IPv6Network(text) for text in ("::/80", "64:ff9b::/96"))

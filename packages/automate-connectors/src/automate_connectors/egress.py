@@ -106,9 +106,8 @@ class EgressTransport(httpx2.BaseTransport):
                     extensions=request.extensions,
                 )
             )
-        return httpx2.Response(
-            answer.status, headers=answer.headers, stream=_Body(answer, request, target), request=request
-        )
+        body = _Body(answer, target, request.extensions.get("max_bytes"))
+        return httpx2.Response(answer.status, headers=answer.headers, stream=body, request=request)
 
     def close(self) -> None:
         """Close every kept connection."""
@@ -121,10 +120,10 @@ def _system_trust() -> ssl.SSLContext:
 
 
 class _Body(httpx2.SyncByteStream):
-    def __init__(self, answer: httpcore2.Response, request: httpx2.Request, target: Target) -> None:
+    def __init__(self, answer: httpcore2.Response, target: Target, cap: int | None) -> None:
         self._answer = answer
         self._target = target
-        self._cap: int | None = request.extensions.get("max_bytes")
+        self._cap = cap
 
     def __iter__(self) -> Iterator[bytes]:
         received = 0

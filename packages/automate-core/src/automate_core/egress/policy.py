@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from automate_core.egress.rules import HostRules, parse_hosts
@@ -134,9 +134,9 @@ class EgressPolicy:
         return _Refusal(reason, f"If it is meant to be, list '{target.endpoint}' in {setting}.", setting)
 
     def _is_excepted(self, target: Target, address: Address) -> bool:
-        if (address, target.port) in self._allow.addresses:
+        if self._allow.lists_single(address, target.port):
             return True
-        listed = self._allow.lists_address(address, target.port) or self._allow.lists_name(target)
+        listed = self._allow.lists_name(target) or self._allow.lists_address(address, target.port)
         return listed and judge_address(address) != METADATA
 
     def _denied(self) -> _Refusal:
@@ -154,10 +154,11 @@ class EgressPolicy:
 
 def _forms(address: Address) -> tuple[Address, ...]:
     """Return an address and those that it leads to: who denies a network denies every way into it."""
-    if not isinstance(address, IPv6Address):
+    if isinstance(address, IPv4Address):
         return (address,)
-    inner = embedded_address(address)
-    return (address, *([] if inner is None else [inner]), *tunnelled_addresses(address))
+    plain = IPv6Address(int(address))  # without its zone
+    inner = embedded_address(plain)
+    return (plain, *(() if inner is None else (inner,)), *tunnelled_addresses(plain))
 
 
 def _blocked(target: Target, address: str, refusal: _Refusal) -> SSRFBlocked:

@@ -55,9 +55,16 @@ class HostRules:
             address: The address.
             port: The port that is called.
         """
-        if any((address, one) in self.addresses for one in (port, None)):
-            return True
-        return any(address in network for network in self.networks)
+        return self.lists_single(address, port) or any(address in network for network in self.networks)
+
+    def lists_single(self, address: Address, port: int) -> bool:
+        """Whether an address is listed by itself.
+
+        Args:
+            address: The address.
+            port: The port that is called.
+        """
+        return any((address, one) in self.addresses for one in (port, None))
 
 
 def parse_hosts(entries: Iterable[str], setting: str, *, vouches: bool = False) -> HostRules:

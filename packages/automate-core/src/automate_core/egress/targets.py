@@ -21,6 +21,7 @@ __all__ = [
     "parse_address",
     "parse_endpoint",
     "parse_url",
+    "tunnelled_addresses",
     "unmapped",
 ]
 
@@ -315,20 +316,11 @@ def embedded_address(address: IPv6Address) -> IPv4Address | None:
     return None
 
 
-def unmapped(address: Address) -> Address:
-    """Return the IPv4 address of an IPv4-mapped one, which is another way to write it; any other as it is.
-
-    Args:
-        address: The address.
-    """
-    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
-
-
 def tunnelled_addresses(address: IPv6Address) -> list[IPv4Address]:
-    """Return the IPv4 addresses at which packets to an address may end, besides that of :func:`embedded_address`.
+    """Return the IPv4 addresses at which packets to an address may end, besides :func:`embedded_address`.
 
     Args:
-        address: The address.
+        address: The address, without a zone.
     """
     number = int(address)
     found: list[int] = []
@@ -340,6 +332,15 @@ def tunnelled_addresses(address: IPv6Address) -> list[IPv4Address]:
         found += [number, number >> 24]
         found += [number >> 64 << 24 | number >> 32 & 0xFFFFFF, number >> 64 << 16 | number >> 40 & 0xFFFF]
     return [IPv4Address(one & 0xFFFFFFFF) for one in found]
+
+
+def unmapped(address: Address) -> Address:
+    """Return the IPv4 address of an IPv4-mapped one, which is another way to write it; any other as it is.
+
+    Args:
+        address: The address.
+    """
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
 
 
 def _judge(address: Address) -> str | None:
