@@ -213,3 +213,15 @@ def test_every_public_class_and_function_is_documented(root: str, pages: Path) -
     ours = {home(value) for value in public if inspect.isclass(value) or isinstance(value, FunctionType)} - {""}
     assert ours
     assert sorted(name for name in ours if not documented.get(name)) == []
+
+
+def test_every_test_that_the_hardening_review_names_exists() -> None:
+    page = (ROOT / "docs" / "explanation" / "hardening.md").read_text()
+    named = re.findall(r"`((?:packages|tests)/[\w/.-]+)(?:::(\w+))?`", page)
+    assert len(named) > 40
+    missing = []
+    for path, name in named:
+        file = ROOT / path
+        if not file.exists() or (name and f"def {name}(" not in file.read_text()):
+            missing.append(f"{path}::{name}")
+    assert not missing, f"the hardening review names tests that are not there: {', '.join(missing)}"
