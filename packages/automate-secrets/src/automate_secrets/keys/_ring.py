@@ -52,8 +52,8 @@ class KeyRing:
             raise ConfigurationError(
                 "SECRETS.keys is empty, so no secret can be encrypted. Make a key with\n"
                 f"  {GENERATE_KEY}\n"
-                "put it into an environment variable such as AUTOMATE_KEK_1, and set "
-                '"SECRETS": {"keys": {"k1": "$env:AUTOMATE_KEK_1"}}.'
+                "put it into an environment variable such as AUTOMATE_KEK_1, and name that in DJANGO_AUTOMATE: "
+                'SECRETS.keys is {"k1": "$env:AUTOMATE_KEK_1"}.'
             )
         if len({key_id.lower() for key_id in config.keys}) < len(config.keys):
             raise ConfigurationError("SECRETS.keys: two key ids differ by case alone, which not every database tells.")

@@ -46,7 +46,7 @@ class SecretsCommand(ProjectCommand):
             storing.add_argument(
                 "value",
                 nargs="*",
-                metavar="",
+                metavar="(value)",
                 help="refused: what is in the command line is in the shell's history and the list of processes",
             )
             storing.add_argument("--tenant", default="", help=_OF_WHOM)
