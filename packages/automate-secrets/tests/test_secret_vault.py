@@ -322,6 +322,14 @@ def test_equal_reads_are_one_request(vault: VaultServer) -> None:
         assert set(pool.map(resolver.resolve, ["$vault:secret/billing#api_key"] * 8)) == {VALUE}
     assert vault.count("secret/data/billing") == 1
 
+    async def many() -> list[str]:
+        return await asyncio.gather(*[resolver.aresolve("$vault:secret/billing#api_key") for _ in range(8)])
+
+    resolver.invalidate()
+    vault.slow(0.2, path="secret/data")
+    assert set(asyncio.run(many())) == {VALUE}
+    assert vault.count("secret/data/billing") == 2
+
 
 # -- the check --------------------------------------------------------------------------------------------------------
 

@@ -157,7 +157,8 @@ class AwsClient:
             SecretError: As :meth:`call`.
         """
         try:
-            credentials = self._client("secretsmanager") and self._session.get_credentials()
+            self._client("secretsmanager")  # which needs a region
+            credentials = self._session.get_credentials()
             if credentials is None:
                 raise exceptions.NoCredentialsError
             credentials.get_frozen_credentials()
