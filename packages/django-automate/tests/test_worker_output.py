@@ -86,6 +86,26 @@ def test_no_secret_is_printed(way: str) -> None:
     assert "[REDACTED]" in text
 
 
+@pytest.mark.parametrize("where", ["thread", "process"])
+def test_a_traceback_is_read_as_a_whole(where: str) -> None:
+    """Line by line, base64 in lines could not be recognised."""
+    text = printed(f"""
+        import base64
+        wrapped = base64.encodebytes(b"Dear all, " * 8 + secret.encode() + b" and so on" * 9).decode()
+        def fail():
+            raise ExceptionGroup("several", [ValueError(wrapped)])
+        if "{where}" == "thread":
+            thread = threading.Thread(target=fail)
+            thread.start()
+            thread.join()
+        else:
+            fail()
+    """)
+    assert "ExceptionGroup: several (1 sub-exception)" in text
+    assert "| ValueError: [REDACTED]" in text
+    assert "IGFuZCBzbyBvbiBhbmQg" not in text
+
+
 def test_a_traceback_says_all_the_rest() -> None:
     text = printed(WAYS["the process"])
     assert "ConnectionError: [REDACTED]" in text

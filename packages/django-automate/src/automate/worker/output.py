@@ -21,9 +21,9 @@ __all__ = ["RedactedStream", "guard"]
 def guard() -> None:
     """Remove secrets from what this process prints or logs from now on; to call it again does nothing more.
 
-    Every handler of a log that exists gets a :class:`~automate_core.redaction.RedactingFilter`, whoever it belongs to,
-    and so does what logging falls back on. Standard output and standard error are read line by line before they are
-    written, which covers ``print`` and warnings. Tracebacks of threads and of the process itself are read as a whole.
+    Every handler of a log that exists gets a :class:`~automate_core.redaction.RedactingFilter`, whoever it belongs to.
+    Standard output and standard error are read line by line before they are written, which covers ``print``, warnings,
+    and what logging falls back on. Tracebacks of threads and of the process itself are read as a whole.
     """
     for handler in _handlers():
         if not any(isinstance(one, RedactingFilter) for one in handler.filters):
@@ -51,8 +51,6 @@ def _handlers() -> Iterator[logging.Handler]:
     for logger in loggers:
         if isinstance(logger, logging.Logger):
             yield from logger.handlers
-    if logging.lastResort is not None:
-        yield logging.lastResort
 
 
 class RedactedStream:
