@@ -111,6 +111,20 @@ def configured() -> Iterator[Any]:
 
 
 @pytest.fixture
+def logging_as_it_was() -> Iterator[None]:
+    """Take back what a worker that runs in this process does to its logger and to its streams."""
+    import logging
+    import sys
+
+    logger, streams = logging.getLogger("automate"), (sys.stdout, sys.stderr, sys.excepthook)
+    before = logger.level, logger.propagate, list(logger.handlers)
+    yield
+    logger.level, logger.propagate, logger.handlers = before
+    sys.stdout, sys.stderr, sys.excepthook = streams
+    logging.captureWarnings(False)
+
+
+@pytest.fixture
 def actions() -> Iterator[Any]:
     """Register functions as actions of the prefix ``test`` for one test: ``@actions("name")``."""
     from automate import action

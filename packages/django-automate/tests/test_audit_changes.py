@@ -92,6 +92,7 @@ class TestSettings:
         configured(WORKER={"concurrency": 3})
         assert not note_settings(actor="a")
 
+    @pytest.mark.usefixtures("logging_as_it_was")
     def test_the_worker_command_does_so_at_its_start(self, configured: Any) -> None:
         for _ in range(2):
             call_command("automate_worker", drain=True, verbosity=0)

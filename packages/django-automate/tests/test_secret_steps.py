@@ -156,7 +156,7 @@ def test_an_action_that_returns_the_object_is_told_so(actions: Any) -> None:
 def unresolved(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing is resolved in this test."""
     asked: list[Any] = []
-    monkeypatch.setattr(resolver, "_backend_for", asked.append)
+    monkeypatch.setattr(resolver, "_find", asked.append)
     yield
     assert asked == []
     assert trail() == []
@@ -212,7 +212,9 @@ def test_a_step_pays_one_insert_for_each_secret_and_nothing_without(
     assert isinstance(result, Result)
     assert result.error is None
     insert = f"INSERT INTO {connection.ops.quote_name('automate_auditlogentry')}"
-    assert [query["sql"][: len(insert)] for query in queries] == [insert for _ in references]
+    assert sum(query["sql"].startswith(insert) for query in queries) == len(references)
+    writes = [query["sql"] for query in queries if query["sql"].startswith(("INSERT", "UPDATE", "DELETE", "SELECT"))]
+    assert len(writes) == 3 * len(references)  # what an append to the audit log takes
     actor = "run:00000000-0000-0000-0000-000000000001"
     assert trail() == [("secret.read", f"secret:{ref}", actor) for ref in references]
 
