@@ -50,7 +50,7 @@ class Hunt:
         """Make the tables, publish the workflow, and store the secrets that the database keeps."""
         self.manage("migrate", "--verbosity", "0")
         for name in DB:
-            self.manage("automate_secret", "set", name, text=self.secrets[name])
+            self.manage("automate", "secrets", "set", name, text=self.secrets[name])
         self.manage("automate_sync")
         self.script("leaks.emit")
 
@@ -75,7 +75,9 @@ class Hunt:
             ("automate", "dlq", "list"), ("automate", "dlq", "list", "--flat", "--json"),
             ("automate", "dlq", "show", *self._dead()), ("automate", "dlq", "show", "--json", *self._dead()),
             ("automate", "rules", "explain", self._event()), ("automate", "rules", "explain", "--json", self._event()),
-            ("automate", "size"), ("automate", "events"), ("automate_doctor",), ("automate_secret", "list"),
+            ("automate", "size"), ("automate", "events"), ("automate_doctor",), ("automate", "secrets", "list"),
+            ("automate", "secrets", "check"), ("automate", "audit", "list"), ("automate", "audit", "export"),
+            ("automate", "audit", "verify"), ("automate", "policy", "show"), ("automate", "policy", "check"),
         )  # fmt: skip
         for command in commands:
             self.places[" ".join(command[:4])] = self.manage(*command, check=False)
