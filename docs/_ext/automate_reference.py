@@ -267,7 +267,9 @@ def public_names(package: str) -> dict[str, str]:
     for name in [*list(public_modules(package))[1:], package]:
         for member in importlib.import_module(name).__all__:
             value = getattr(importlib.import_module(name), member)
-            if hasattr(value, "__qualname__"):
+            if hasattr(value, "__qualname__") and hasattr(
+                value, "__module__"
+            ):  # a method of Python's own has no module
                 found.setdefault(f"{value.__module__}.{value.__qualname__}", f"{name}.{member}")
     return found
 
