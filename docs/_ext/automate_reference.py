@@ -271,7 +271,8 @@ def public_names(package: str) -> dict[str, str]:
     for name in [*list(public_modules(package))[1:], package]:
         for member in importlib.import_module(name).__all__:
             value = getattr(importlib.import_module(name), member)
-            if hasattr(value, "__qualname__"):
+            # A method of Python's own, which a name of ours may stand for, has no module.
+            if hasattr(value, "__qualname__") and hasattr(value, "__module__"):
                 found.setdefault(f"{value.__module__}.{value.__qualname__}", f"{name}.{member}")
     return found
 
