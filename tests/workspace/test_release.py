@@ -76,5 +76,6 @@ def test_siblings_are_required_by_a_range_that_holds_their_version(package: Path
 @each_package
 def test_the_gate_knows_the_package(package: Path) -> None:
     module = next(path.parent.name for path in package.glob("src/*/__about__.py"))
-    assert f'"{package.name}": Suite("{module}"' in (ROOT / "noxfile.py").read_text()
+    gate = "".join((ROOT / "noxfile.py").read_text().split())  # an entry may take several lines
+    assert f'"{package.name}":Suite("{module}"' in gate
     assert f"    {module}\n" in (ROOT / ".importlinter").read_text()
