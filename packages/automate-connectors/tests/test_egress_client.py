@@ -8,6 +8,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -141,13 +142,10 @@ def test_an_endless_drip_ends_at_the_deadline(start: bytes, internet: Any, monke
     stopped = threading.Event()
 
     def drip(sock: Any) -> None:
-        with sock:
+        with sock, suppress(OSError):  # the client has given up, at once on a machine that is busy
             sock.sendall(start)
             while not stopped.wait(0.02):
-                try:
-                    sock.sendall(b"H" if not start else b"x")
-                except OSError:
-                    return
+                sock.sendall(b"H" if not start else b"x")
 
     monkeypatch.setattr(internet, "_answer", drip)
     with internet.client() as client, pytest.raises(AutomateError) as caught:
