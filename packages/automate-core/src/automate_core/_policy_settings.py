@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Annotated
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from automate_core._section import Money, Section
+from automate_core._section import Section
 from automate_core.errors import ConfigurationError
 
-__all__ = ["PolicySettings", "TenantPolicySettings"]
+__all__ = ["Money", "PolicySettings", "TenantPolicySettings"]
+
+Money = Annotated[Decimal, BeforeValidator(lambda value: Decimal(str(value)) if isinstance(value, float) else value)]
+"""US dollars. A float is read through its text, so that 10.1 means 10.1."""
 
 
 class _PolicyLists(Section):

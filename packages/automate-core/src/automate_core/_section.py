@@ -1,23 +1,19 @@
-"""What the sections of the settings have in common."""
+"""What every section of the settings has in common."""
 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, field_validator
 
-__all__ = ["Money", "Section"]
-
-Money = Annotated[Decimal, BeforeValidator(lambda value: Decimal(str(value)) if isinstance(value, float) else value)]
-"""US dollars. A float is read through its text, so that 10.1 means 10.1."""
-
+__all__ = ["Section"]
 
 _LARGEST = 1_000_000_000
 
 
 class Section(BaseModel):
-    """A section: unknown names and numbers that no clock or column holds are refused."""
+    """A section: nothing that is unknown, nothing that clocks and databases cannot hold, and no change afterwards."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, validate_default=True, populate_by_name=True, allow_inf_nan=False

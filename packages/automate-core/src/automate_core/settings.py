@@ -11,10 +11,9 @@ from typing import Any, Literal, get_args
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from automate_core._backend_settings import AwsSettings, VaultSettings
-from automate_core._policy_settings import PolicySettings, TenantPolicySettings
+from automate_core._policy_settings import Money, PolicySettings, TenantPolicySettings
 from automate_core._secret_access import SecretRule
 from automate_core._secret_ref import is_reference
-from automate_core._section import Money
 from automate_core._section import Section as _Section
 from automate_core.errors import ConfigurationError, nearby
 from automate_core.redaction import remember
