@@ -362,6 +362,18 @@ def test_a_secret_across_the_cut_of_a_quoted_body_is_not_halved() -> None:
         forget(secret)
 
 
+def test_a_secret_across_the_end_of_what_is_examined_of_a_body_is_not_halved() -> None:
+    secret = "S" + "ecret" * 600
+    remember(secret)
+    try:
+        with pytest.raises(PermanentError) as caught:
+            EgressResponse(400, "https://api.example/", {}, f"{secret} ".encode() * 40).raise_for_status()
+    finally:
+        forget(secret)
+    assert "[REDACTED]" in caught.value.context["body"]
+    assert "ecret" not in caught.value.context["body"]
+
+
 @pytest.mark.parametrize("name", ["punycode", "idna", "undefined", "unicode_escape", "utf-7", "rot13", "nonsense"])
 def test_a_character_set_that_no_text_is_sent_in_is_not_used(name: str) -> None:
     # Of these, punycode takes quadratic time: 10 MB of it would take hours.

@@ -100,10 +100,10 @@ def test_dedupe_keys(pages: Client) -> None:
 
 
 def test_an_execution_and_its_steps(pages: Client, actions: Any, work: Any) -> None:
-    @actions("echo")
     def echo(text: str) -> dict[str, Any]:
         return {"text": text, **BENIGN}
 
+    actions("echo")(echo)
     step = {"id": "s1", "action": "test.echo", "params": {"text": "{{ event.payload.note }}"}}
     publish({"slug": "echo", "trigger": {"type": "event", "event": "shop.opened"}, "steps": [step]})
     emitted()

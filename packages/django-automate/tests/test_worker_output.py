@@ -88,7 +88,7 @@ def test_no_secret_is_printed(way: str) -> None:
 
 @pytest.mark.parametrize("where", ["thread", "process"])
 def test_a_traceback_is_read_as_a_whole(where: str) -> None:
-    """Line by line, base64 in lines could not be recognised."""
+    """Line by line, base64 in lines could not be recognised; interpreters write the text of an exception at once."""
     text = printed(f"""
         import base64
         wrapped = base64.encodebytes(b"Dear all, " * 8 + secret.encode() + b" and so on" * 9).decode()

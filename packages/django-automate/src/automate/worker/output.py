@@ -8,9 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-import traceback
 from collections.abc import Iterable, Iterator
-from types import TracebackType
 from typing import Any, TextIO, cast
 
 from automate_core.redaction import RedactingFilter, redact_text
@@ -22,8 +20,8 @@ def guard() -> None:
     """Remove secrets from what this process prints or logs from now on; to call it again does nothing more.
 
     Every handler of a log that exists gets a :class:`~automate_core.redaction.RedactingFilter`, whoever it belongs to.
-    Standard output and standard error are read line by line before they are written, which covers ``print``, warnings,
-    and what logging falls back on. Tracebacks of threads and of the process itself are read as a whole.
+    Standard output and standard error are redacted before they are written, which covers ``print``, warnings,
+    tracebacks of threads and of the process itself, and what logging falls back on.
     """
     for handler in _handlers():
         if not any(isinstance(one, RedactingFilter) for one in handler.filters):
@@ -32,18 +30,6 @@ def guard() -> None:
         sys.stdout = cast("TextIO", RedactedStream(sys.stdout))
     if not isinstance(sys.stderr, RedactedStream):
         sys.stderr = cast("TextIO", RedactedStream(sys.stderr))
-    sys.excepthook, threading.excepthook = _print, _print_of_thread
-
-
-def _print(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    sys.stderr.write(redact_text("".join(traceback.format_exception(kind, error, trace))))
-
-
-def _print_of_thread(args: threading.ExceptHookArgs) -> None:
-    if args.exc_type is not SystemExit and args.exc_value is not None:
-        name = args.thread.name if args.thread is not None else "?"
-        sys.stderr.write(f"Exception in thread {redact_text(name)}:\n")
-        _print(args.exc_type, args.exc_value, args.exc_traceback)
 
 
 def _handlers() -> Iterator[logging.Handler]:
@@ -54,9 +40,9 @@ def _handlers() -> Iterator[logging.Handler]:
 
 
 class RedactedStream:
-    """A text stream that removes secrets from each line before it writes it.
+    """A text stream that removes secrets before it writes.
 
-    A line is written when it has ended, or when the stream is flushed.
+    What is written is held until its line has ended, or the stream is flushed; then it is redacted as one text.
 
     Args:
         stream: Where to write.
