@@ -231,7 +231,7 @@ class TestSecrets:
         from automate.secrets import SecretRef, resolve
 
         assert SecretRef("$vault:secret/api").scheme == "vault"
-        with pytest.raises(SecretBackendUnavailable, match="SECRETS.vault.address") as caught:
+        with pytest.raises(SecretBackendUnavailable, match=r"SECRETS\.vault\.address") as caught:
             resolve("$vault:secret/api")
         assert not caught.value.retryable
 

@@ -239,7 +239,8 @@ def texts(draw: st.DrawFn, known: list[str]) -> str:
     pieces = draw(st.lists(st.sampled_from(known) | st.text(ALPHABET + "xyz", max_size=6), max_size=6))
     encoders: list[Callable[[str], str]] = [str, json.dumps, repr, quote, html.escape]
     encoders.append(lambda text: base64.b64encode(text.encode()).decode())
-    return "-".join(draw(st.sampled_from(encoders))(piece) for piece in pieces)
+    chosen: list[Callable[[str], str]] = [draw(st.sampled_from(encoders)) for _ in pieces]
+    return "-".join(encode(piece) for encode, piece in zip(chosen, pieces, strict=True))
 
 
 @given(st.lists(values, min_size=1, max_size=3), st.data())

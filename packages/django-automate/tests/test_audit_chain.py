@@ -498,7 +498,7 @@ def test_the_check_for_deployment_warns_of_a_log_without_a_key(configured: Any) 
     from django.core.checks import run_checks
 
     def warned() -> bool:
-        return "automate.W004" in {message.id for message in run_checks(include_deployment_checks=True)}
+        return "automate.W005" in {message.id for message in run_checks(include_deployment_checks=True)}
 
     assert warned()
     configured(AUDIT={"keys": {"k1": KEYS["k1"]}})

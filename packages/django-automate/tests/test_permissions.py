@@ -201,7 +201,7 @@ def test_a_function_that_returns_something_else_opens_nothing(
 @pytest.mark.parametrize(("target", "wrong"), [("no.such.function", True), ("builtins.copyright_", True), ("", False)])
 def test_a_function_that_is_not_there_is_told_at_the_start(target: str, wrong: bool, configured: Any) -> None:
     configured(TENANTS_OF_USER=target)
-    assert any(message.id == "automate.E007" for message in run_checks()) is wrong
+    assert any(message.id == "automate.E008" for message in run_checks()) is wrong
 
 
 def test_revealing_a_payload_takes_a_permission_and_a_reason_and_is_on_record(work: Any) -> None:

@@ -90,10 +90,10 @@ def check_tenants(**kwargs: Any) -> list[CheckMessage]:
     try:
         find = finder(target)
     except AutomateError as error:
-        return [Error(f"DJANGO_AUTOMATE: {error.message}", id="automate.E007")]
+        return [Error(f"DJANGO_AUTOMATE: {error.message}", id="automate.E008")]
     if find is None or callable(find):
         return []
-    return [Error("DJANGO_AUTOMATE: TENANTS_OF_USER names what is no function.", id="automate.E007")]
+    return [Error("DJANGO_AUTOMATE: TENANTS_OF_USER names what is no function.", id="automate.E008")]
 
 
 @register()
@@ -198,7 +198,7 @@ def check_audit_for_deployment(**kwargs: Any) -> list[CheckMessage]:
         Warning(
             "The audit log has no key: whoever can write its table can also write what fits it.",
             hint=f"Make a key with {GENERATE_KEY}, and set AUDIT.keys.",
-            id="automate.W004",
+            id="automate.W005",
         )
     ]
 

@@ -137,7 +137,7 @@ def _made_of(text: str) -> tuple[bytes, ...]:
 def _is_secret_key(where: str) -> ConfigurationError:
     return ConfigurationError(
         f"{where}: this is Django's SECRET_KEY, or made of it. That key is changed for other reasons and known to "
-        f"other parts of the project, so it encrypts no secret. Make a key with {GENERATE_KEY}"
+        f"other parts of the project, so it is no key here. Make one with {GENERATE_KEY}"
     )
 
 
