@@ -250,8 +250,8 @@ class Journal:
                 insert_rows(steps)
                 # Before the births: what has ended keeps no run of its key from starting, and is not cancelled by it.
                 write_changes(changes)
-            record_denials(steps)
             self._give_birth(births)
+            record_denials(steps)  # last: nobody waits for a lock while he holds that of the audit log
             return lost - self._written_before(entries, lost), self._claim(claim)
 
     def _complete(self, entries: list[Entry], claim: ClaimRequest | None) -> tuple[set[int], list[OutboxItem]]:
