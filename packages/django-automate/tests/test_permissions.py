@@ -238,7 +238,7 @@ def test_what_cannot_be_put_on_record_is_not_revealed(work: Any, monkeypatch: py
     def fail(*args: Any, **kwargs: Any) -> None:
         raise RuntimeError("the audit log is away")
 
-    monkeypatch.setattr("automate.admin.record", fail)
+    monkeypatch.setattr("automate.admin.events.record", fail)
     auditor.raise_request_exception = False
     answer = auditor.post(reverse("admin:automate_event_raw", args=[Event.objects.get().pk]), {"reason": "why not"})
     assert answer.status_code == 500

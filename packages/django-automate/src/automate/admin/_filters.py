@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
 
-from automate._read_only import RedactedChoices
+from automate.admin._read_only import RedactedChoices
 
 __all__ = ["OwnTenantsFilter", "OwnWorkflowsFilter"]
 
