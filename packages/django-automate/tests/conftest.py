@@ -88,7 +88,7 @@ def db(databases: None) -> Iterator[None]:
     kept = ("contenttypes", "auth")
     tables = [m._meta.db_table for m in apps.get_models() if m._meta.app_label not in kept]
     with connection.constraint_checks_disabled(), transaction.atomic(), connection.cursor() as cursor:
-        for table in [*tables, "auth_user"]:
+        for table in [*tables, "auth_user_user_permissions", "auth_user"]:
             cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)}")
 
 
