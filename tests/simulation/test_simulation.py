@@ -33,7 +33,7 @@ def test_every_promise_is_kept(first: int) -> None:
 
 
 def test_the_faults_are_as_many_as_they_should_be() -> None:
-    text = "\n".join(line for seed in range(40) for line in simulate(seed).trace)
+    text = "\n".join(line for seed in range(100) for line in simulate(seed).trace)
     happened = ("dies", "cuts the connection before a commit", "loses the answer", "refuses", "is away", "freezes")
     meant = ("twin", "told to stop", "jumps", "reaps between", "turns between", "renews between", "-> FAILED 3/3")
     assert [what for what in (*happened, *meant) if what not in text] == []
