@@ -18,12 +18,12 @@ from automate_core.rules.limits import MAX_DEPTH, MAX_NODES, Where
 from automate_core.rules.operators import CLASSIC, Operator
 from automate_core.rules.syntax import check, read_comparison
 
-__all__ = ["Part", "Spine"]
+__all__ = ["Stretch", "Spine"]
 
 _COMPARISONS = frozenset(PAIRS)
 _NAMES = frozenset({*PAIRS, "and", "or", "var"})
 
-Part = tuple[Any, int, bool, Condition, bool]
+Stretch = tuple[Any, int, bool, Condition, bool]
 """A copy of a part of a rule, the number of its nodes, whether it needs a budget, what is compiled of it, and whether
 that gives true or false whatever the data."""
 
@@ -47,7 +47,7 @@ class Spine:
         """Tell whether what it knows of operators is true of these: another dialect has its own."""
         return all(operators.get(name) is CLASSIC[name] for name in _NAMES)
 
-    def part(self, rule: Any, where: Where = None, room: int = MAX_DEPTH, most: int = MAX_NODES) -> Part | None:
+    def part(self, rule: Any, where: Where = None, room: int = MAX_DEPTH, most: int = MAX_NODES) -> Stretch | None:
         """Check, copy and compile a part of a rule.
 
         Args:
@@ -71,7 +71,7 @@ class Spine:
                     return self._junction(name, given, where, room - 1, most)
         return self._other(rule, where, room, most)
 
-    def _junction(self, name: str, given: list[Any], where: Where, room: int, most: int) -> Part | None:
+    def _junction(self, name: str, given: list[Any], where: Where, room: int, most: int) -> Stretch | None:
         copy: list[Any] = []
         conditions: list[Condition] = []
         nodes, budgeted, decided = 1, False, True
@@ -86,7 +86,7 @@ class Spine:
             decided = decided and part[4]
         return {name: copy}, nodes, budgeted, join(conditions, name == "or", decided), decided
 
-    def _other(self, rule: Any, where: Where, room: int, most: int) -> Part | None:
+    def _other(self, rule: Any, where: Where, room: int, most: int) -> Stretch | None:
         try:
             copy, nodes, budgeted = check(rule, self._operators, MAX_DEPTH - room)
             if nodes > most:
