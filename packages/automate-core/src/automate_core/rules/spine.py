@@ -18,7 +18,7 @@ from automate_core.rules.limits import MAX_DEPTH, MAX_NODES, Where
 from automate_core.rules.operators import CLASSIC, Operator
 from automate_core.rules.syntax import check, read_comparison
 
-__all__ = ["Stretch", "Spine"]
+__all__ = ["Spine", "Stretch"]
 
 _COMPARISONS = frozenset(PAIRS)
 _NAMES = frozenset({*PAIRS, "and", "or", "var"})
