@@ -178,8 +178,20 @@ def _ensure_intact(head: AuditHead, ring: KeyRing, using: str) -> None:
         )
     if not head.is_sealed_by(ring):
         raise AuditChainBroken(f"The head of the audit log was changed. {_REMEDY}")
-    if ring.active and head.position and not head.key_id:
-        # A log that had no key gets one now. One that had a key, and a head that anybody can seal, was tampered with.
-        last = AuditLogEntry.objects.using(using).filter(position=head.position)
-        if last.values_list("key_id", flat=True).first() != "":
-            raise AuditChainBroken(f"The head of the audit log is sealed without a key. {_REMEDY}")
+    if not head.position or head.key_id == ring.active:
+        return
+    # The first entry of a new key, or what somebody made who has an old one, or none.
+    sealed = f"with the key {head.key_id!r}" if head.key_id else "without a key"
+    if head.key_id in ring.retired:
+        raise AuditChainBroken(
+            f"The head of the audit log is sealed {sealed}, which AUDIT.retired says writes no more. Where the active "
+            f"key has written nothing yet, take {head.key_id!r} out of AUDIT.retired until it has. {_REMEDY}"
+        )
+    entries = AuditLogEntry.objects.using(using)
+    if entries.filter(position=head.position).values_list("key_id", flat=True).first() != head.key_id:
+        raise AuditChainBroken(f"The head of the audit log is sealed {sealed}, and its last entry is not. {_REMEDY}")
+    if entries.filter(key_id=ring.active).exists():
+        raise AuditChainBroken(
+            f"The head of the audit log is sealed {sealed}, behind entries of the active key {ring.active!r}. A key "
+            f"writes no more after another one did: restart what still has the settings of before. {_REMEDY}"
+        )

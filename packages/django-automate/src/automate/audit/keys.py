@@ -45,7 +45,7 @@ def read_ring(config: AuditSettings) -> KeyRing:
         SecretNotFoundError: If the environment variable that one names is not set.
     """
     keys = {key_id: _read_key(key_id, text) for key_id, text in config.keys.items()}
-    return KeyRing(keys, config.active_key or next(reversed(keys), ""))
+    return KeyRing(keys, config.active_key or next(reversed(keys), ""), config.retired)
 
 
 def _read_key(key_id: str, text: str) -> bytes:
