@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from audit_log import HEAD, LOG, execute, head, kinds, rows, write
+from audit_log import COLUMNS, HEAD, LOG, execute, head, kinds, rows, write
 from automate.audit import guard, verify
 from automate.models import AuditHead, AuditLogEntry
 from automate_core.errors import AutomateError
@@ -38,18 +38,25 @@ STATEMENTS = {
     "another head": f"UPDATE {HEAD} SET id = 2, position = 9",
     "delete the head": f"DELETE FROM {HEAD}",
 }
+REPLACING = {
+    "replace one": f"INSERT OR REPLACE INTO {LOG} ({COLUMNS}) SELECT {COLUMNS} FROM {LOG} WHERE position = 2",
+    "replace in another way": f"REPLACE INTO {LOG} ({COLUMNS}) SELECT {COLUMNS} FROM {LOG}",
+    "replace the head": f"INSERT OR REPLACE INTO {HEAD} (id, position, mac, key_id, seal) VALUES (1, 0, '', '', '')",
+}
 TRUNCATING = {"truncate": f"TRUNCATE {LOG}", "truncate the head": f"TRUNCATE {HEAD} CASCADE"}
 
 
-@pytest.mark.parametrize("name", [*STATEMENTS, *TRUNCATING])
+@pytest.mark.parametrize("name", [*STATEMENTS, *REPLACING, *TRUNCATING])
 @pytest.mark.usefixtures("guarded")
 def test_sql_past_the_application_is_refused(name: str) -> None:
     if name in TRUNCATING and connection.vendor != "postgresql":
         pytest.skip("SQLite has no TRUNCATE, and that of MariaDB knows no triggers")
+    if name in REPLACING and connection.vendor != "sqlite":
+        pytest.skip("REPLACE of MariaDB is told as a DELETE, and PostgreSQL has none")
     write(3)
     before = rows(), head()
     with pytest.raises(DatabaseError, match=r"append-only|forward only"), transaction.atomic():
-        execute({**STATEMENTS, **TRUNCATING}[name])
+        execute({**STATEMENTS, **REPLACING, **TRUNCATING}[name])
     assert (rows(), head()) == before
     write(2)
     report = verify()

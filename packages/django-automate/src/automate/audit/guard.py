@@ -44,6 +44,15 @@ _POSTGRESQL = (
     f"CREATE TRIGGER automate_audit_forward BEFORE UPDATE ON {_HEAD} FOR EACH ROW "
     "EXECUTE FUNCTION automate_audit_forward_v1()",
 )
+_SQLITE_REPLACE = (
+    # REPLACE deletes the row that is there without a trigger of DELETE, unless recursive_triggers is on.
+    f"CREATE TRIGGER automate_audit_insert BEFORE INSERT ON {_LOG} "
+    f"WHEN EXISTS (SELECT 1 FROM {_LOG} WHERE position = NEW.position) "
+    f"BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END",
+    f"CREATE TRIGGER automate_audit_head_insert BEFORE INSERT ON {_HEAD} "
+    f"WHEN EXISTS (SELECT 1 FROM {_HEAD} WHERE id = NEW.id) "
+    f"BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END",
+)
 
 
 def _plain(refuse: str, moved_back: str) -> tuple[str, ...]:
@@ -58,9 +67,12 @@ def _plain(refuse: str, moved_back: str) -> tuple[str, ...]:
 
 _BY_VENDOR = {
     "postgresql": _POSTGRESQL,
-    "sqlite": _plain(
-        "BEGIN SELECT RAISE(ABORT, '{}'); END",
-        f"WHEN {_MOVED_BACK} BEGIN SELECT RAISE(ABORT, '{{}}'); END",
+    "sqlite": (
+        *_plain(
+            "BEGIN SELECT RAISE(ABORT, '{}'); END",
+            f"WHEN {_MOVED_BACK} BEGIN SELECT RAISE(ABORT, '{{}}'); END",
+        ),
+        *_SQLITE_REPLACE,
     ),
     "mysql": _plain(
         "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{}'",
@@ -81,7 +93,7 @@ _NAMES = {
         "automate_audit_head_all": _HEAD,
         "automate_audit_forward": _HEAD,
     },
-    "sqlite": _PLAIN_NAMES,
+    "sqlite": {**_PLAIN_NAMES, "automate_audit_insert": _LOG, "automate_audit_head_insert": _HEAD},
     "mysql": _PLAIN_NAMES,
 }
 _FUNCTIONS = ("automate_audit_refuse_v1", "automate_audit_forward_v1")
