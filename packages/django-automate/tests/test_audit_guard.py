@@ -13,6 +13,7 @@ from audit_log import COLUMNS, HEAD, LOG, execute, head, kinds, rows, write
 from automate.audit import guard, verify
 from automate.models import AuditHead, AuditLogEntry
 from automate_core.errors import AutomateError
+from automate_core.testing.databases import chosen_database
 from django.core import mail
 from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
@@ -113,6 +114,79 @@ def test_a_trigger_that_is_missing_is_told() -> None:
     assert "triggers" in verify().notices[1]
     execute(f"UPDATE {LOG} SET actor = 'mallory'")
     assert kinds() == {"edited"}
+
+
+IMPOSTORS: dict[str, dict[str, list[str]]] = {
+    "sqlite": {
+        "on another table": [
+            "DROP TRIGGER automate_audit_update",
+            "CREATE TRIGGER automate_audit_update BEFORE INSERT ON automate_switch BEGIN SELECT 1; END",
+        ],
+        "does nothing": [
+            "DROP TRIGGER automate_audit_delete",
+            f"CREATE TRIGGER automate_audit_delete BEFORE DELETE ON {LOG} FOR EACH ROW BEGIN SELECT 1; END",
+        ],
+    },
+    "postgresql": {
+        "not on replicas": [f"ALTER TABLE {LOG} ENABLE TRIGGER automate_audit_rows"],
+        "switched off": [f"ALTER TABLE {HEAD} DISABLE TRIGGER automate_audit_forward"],
+        "on another table": [
+            f"DROP TRIGGER automate_audit_all ON {LOG}",
+            "CREATE TRIGGER automate_audit_all BEFORE TRUNCATE ON automate_workflow "
+            "FOR EACH STATEMENT EXECUTE FUNCTION automate_audit_refuse_v1()",
+            "ALTER TABLE automate_workflow ENABLE ALWAYS TRIGGER automate_audit_all",
+        ],
+        "on fewer events": [
+            f"DROP TRIGGER automate_audit_rows ON {LOG}",
+            f"CREATE TRIGGER automate_audit_rows BEFORE DELETE ON {LOG} "
+            "FOR EACH ROW EXECUTE FUNCTION automate_audit_refuse_v1()",
+            f"ALTER TABLE {LOG} ENABLE ALWAYS TRIGGER automate_audit_rows",
+        ],
+        "never": [
+            f"DROP TRIGGER automate_audit_rows ON {LOG}",
+            f"CREATE TRIGGER automate_audit_rows BEFORE UPDATE OR DELETE ON {LOG} "
+            "FOR EACH ROW WHEN (false) EXECUTE FUNCTION automate_audit_refuse_v1()",
+            f"ALTER TABLE {LOG} ENABLE ALWAYS TRIGGER automate_audit_rows",
+        ],
+        "does nothing": [
+            "CREATE OR REPLACE FUNCTION automate_audit_refuse_v1() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$BEGIN RETURN COALESCE(NEW, OLD); END$$",
+        ],
+    },
+    "mysql": {
+        "does nothing": [
+            "DROP TRIGGER automate_audit_delete",
+            f"CREATE TRIGGER automate_audit_delete BEFORE DELETE ON {LOG} FOR EACH ROW SET @nothing = 1",
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize("name", sorted({name for cases in IMPOSTORS.values() for name in cases}))
+@pytest.mark.usefixtures("guarded")
+def test_a_trigger_that_only_has_the_name_is_told(name: str) -> None:
+    if name not in IMPOSTORS[connection.vendor]:
+        pytest.skip("this database has no such way")
+    assert guard.is_installed(connection)
+    for statement in IMPOSTORS[connection.vendor][name]:
+        execute(statement)
+    assert not guard.is_installed(connection)
+    if connection.vendor == "postgresql":
+        execute("DROP TRIGGER IF EXISTS automate_audit_all ON automate_workflow")  # it needs the function
+    guard.install(connection)
+    assert guard.is_installed(connection)
+
+
+@pytest.mark.skipif(chosen_database() != "postgres", reason="PostgreSQL alone passes triggers over for a replica")
+@pytest.mark.usefixtures("guarded")
+def test_a_session_of_replication_is_refused_too() -> None:
+    write(2)
+    with transaction.atomic():
+        execute("SET LOCAL session_replication_role = 'replica'")
+        with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+            execute(STATEMENTS["delete all"])
+        transaction.set_rollback(True)
+    assert verify().checked == 2
 
 
 def test_an_account_of_mysql_that_may_make_no_triggers_is_left_without(monkeypatch: pytest.MonkeyPatch) -> None:
