@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from audit_log import COLUMNS, HEAD, LOG, execute, head, kinds, rows, write
 from automate.audit import guard, verify
+from automate.doctor import examine
 from automate.models import AuditHead, AuditLogEntry
 from automate_core.errors import AutomateError
 from automate_core.testing.databases import chosen_database
@@ -26,6 +27,15 @@ def guarded(db: None) -> Iterator[None]:
     guard.install(connection)
     yield
     guard.remove(connection)
+
+
+def on_table(table: str) -> str:
+    return f" ON {table}" if connection.vendor == "postgresql" else ""
+
+
+def doctored() -> str:
+    (found,) = [finding for finding in examine() if finding.name == "audit"]
+    return found.level
 
 
 STATEMENTS = {
@@ -95,6 +105,10 @@ def test_the_migration_makes_the_triggers_and_takes_them_away_again(monkeypatch:
         production.delattr(mail, "outbox")
         assert not migrate("0003")
         assert migrate("0004")
+        execute(f"DROP TRIGGER automate_audit_forward{on_table(HEAD)}")
+        assert doctored() == ("warning" if connection.vendor == "mysql" else "error")
+        assert migrate("0004")  # nothing to apply, and mended
+        assert doctored() == "ok"
         assert not migrate("0003")
     assert not migrate("0004")
     write(2)
@@ -108,7 +122,7 @@ def test_the_migration_makes_the_triggers_and_takes_them_away_again(monkeypatch:
 def test_a_trigger_that_is_missing_is_told() -> None:
     write(1)
     assert verify().notices[1:] == []
-    on = f" ON {LOG}" if connection.vendor == "postgresql" else ""
+    on = on_table(LOG)
     name = "automate_audit_rows" if on else "automate_audit_update"
     execute(f"DROP TRIGGER {name}{on}")
     assert "triggers" in verify().notices[1]

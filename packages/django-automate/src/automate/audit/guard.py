@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import DatabaseError
+from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.recorder import MigrationRecorder
 
-__all__ = ["install", "is_installed", "is_test_database", "remove"]
+__all__ = ["ensure_installed", "install", "is_installed", "is_test_database", "remove"]
 
 _LOG, _HEAD = "automate_auditlogentry", "automate_audithead"
 _REFUSAL = "The audit log of Automate is append-only."
@@ -132,6 +133,26 @@ def install(connection: BaseDatabaseWrapper) -> None:
     except DatabaseError as error:
         if not (connection.vendor == "mysql" and error.args and error.args[0] in _NOT_PERMITTED):
             raise
+
+
+def ensure_installed(*, using: str, **_: Any) -> None:
+    """Make the triggers after a migration, where they are missing or others: tables may have been made anew.
+
+    Args:
+        using: The database that was migrated.
+    """
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        tables = set(connection.introspection.table_names(cursor))
+    # A database whose router keeps the tables elsewhere has the record of the migration all the same.
+    if not {_LOG, _HEAD} <= tables or not _is_migrated(connection):
+        return
+    if connection.vendor in _CATALOGUE and not is_test_database() and not is_installed(connection):
+        install(connection)
+
+
+def _is_migrated(connection: BaseDatabaseWrapper) -> bool:
+    return ("automate", "0004_audit_guard") in MigrationRecorder(connection).applied_migrations()
 
 
 def remove(connection: BaseDatabaseWrapper) -> None:
