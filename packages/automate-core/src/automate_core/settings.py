@@ -217,7 +217,7 @@ class AuditSettings(_Section):
     keys: dict[str, str] = Field(
         default_factory=dict,
         repr=False,
-        description="Keys of the chain: key id to 32 bytes or more in base64, an $env: reference or file:/path.",
+        description="Keys of the chain: key id to 32 bytes in base64, an $env: reference or file:/path.",
     )
     active_key: str = Field("", description="The id of the key of new entries; empty takes the last one.")
     retired: dict[str, Annotated[int, Field(ge=0)]] = Field(
