@@ -22,13 +22,13 @@ from automate.audit import Anchor, Entry, record, record_many, verify
 from automate.audit.appending import reseal
 from automate.audit.chain import FIELDS, GENESIS, KeyRing, code_of, seal_of
 from automate.audit.keys import current_ring
-from automate.errors import AuditChainBroken, ConfigurationError, InvalidPayloadError, SecretError
+from automate.errors import AuditChainBroken, ConfigurationError, InvalidPayloadError
 from automate.models import AuditHead, AuditLogEntry, Workflow
 from automate.publish import publish
 from automate_core.settings import AuditSettings
 from automate_core.testing.databases import chosen_database
 from django.db import connection, connections, transaction
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, override_settings
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -576,11 +576,20 @@ def test_what_is_no_key_is_told_by_a_check_and_records_nothing(
     from django.core.checks import run_checks
 
     configured(AUDIT={"keys": {key_id: key}})
-    with pytest.raises((ConfigurationError, SecretError), match=text.replace("$", r"\$")):
+    with pytest.raises(ConfigurationError, match=text.replace("$", r"\$")):
         record("a.b", "c:d", actor="me")
     (found,) = [message for message in run_checks() if message.id == "automate.E007"]
     assert text in found.msg
     assert not AuditLogEntry.objects.exists()
+
+
+def test_a_key_that_django_had_is_no_key(configured: Any) -> None:
+    configured(AUDIT={"keys": {"k1": KEYS["k2"]}})
+    with (
+        override_settings(SECRET_KEY_FALLBACKS=[KEYS["k2"]]),
+        pytest.raises(ConfigurationError, match="SECRET_KEY"),
+    ):
+        current_ring()
 
 
 def test_the_check_for_deployment_warns_of_a_log_without_a_key(configured: Any) -> None:
