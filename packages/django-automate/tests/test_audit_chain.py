@@ -423,6 +423,20 @@ def test_nothing_is_recorded_behind_a_head_that_others_made_and_so_nothing_chang
     assert verify(since=entry.position).intact
 
 
+@pytest.mark.usefixtures("keyed")
+def test_a_log_that_was_emptied_and_begun_anew_is_younger_than_the_workflows() -> None:
+    def is_noted() -> bool:
+        return any("is older than the log" in notice for notice in verify().notices)
+
+    for slug in ("v", "w"):
+        publish({"slug": slug, "trigger": {"type": "manual"}, "steps": [LOG_STEP]})
+    assert not is_noted()
+    empty_the_log()
+    write(1)
+    assert verify().intact
+    assert is_noted()
+
+
 def test_a_log_without_a_key_is_chained_and_says_so() -> None:
     write()
     report = verify()

@@ -121,6 +121,8 @@ def verify(
     if anchor is not None:
         _hold_against(anchor, walk.report, using)
     _note_weaknesses(walk.report, using)
+    if since == 1 and walk.report.first is not None and walk.report.intact:
+        _note_older_versions(walk.report, using)
     return walk.report
 
 
@@ -297,6 +299,25 @@ def _note_weaknesses(report: Report, using: str) -> None:
         )
     if not guard.is_installed(connections[using]):
         report.notices.append("The triggers that refuse changes of the log are not in the database.")
+
+
+def _note_older_versions(report: Report, using: str) -> None:
+    """Say where workflows are older than the log: whoever emptied it, head and all, began it anew."""
+    from automate.models import AuditLogEntry, WorkflowVersion
+
+    entries = AuditLogEntry.objects.using(using)
+    begun = entries.filter(position=report.first).values_list("created_at", flat=True)[0]
+    older = WorkflowVersion.objects.using(using).filter(created_at__lt=begun)
+    # A version is made just before its entry, so those of the first transactions are older than the first entry.
+    published = entries.filter(action__in=("workflow.published", "workflow.shadow_published"))
+    recorded = set(published.values_list("resource", "details__hash").order_by("position")[:BATCH])
+    for slug, digest, number in older.values_list("workflow__slug", "hash", "version_num")[:BATCH]:
+        if (f"workflow:{slug}", digest) not in recorded:
+            report.notices.append(
+                f"Version {number} of the workflow {slug!r} is older than the log, and nothing says who published it: "
+                "the log was emptied and begun anew, or its database is another one than it was."
+            )
+            return
 
 
 def _of(key_id: str) -> str:
