@@ -22,7 +22,7 @@ from automate.audit import Anchor, Entry, record, record_many, verify
 from automate.audit.appending import reseal
 from automate.audit.chain import FIELDS, GENESIS, KeyRing, code_of, seal_of
 from automate.audit.keys import current_ring
-from automate.errors import AuditChainBroken, ConfigurationError, InvalidPayloadError
+from automate.errors import AuditChainBroken, AuditError, ConfigurationError, InvalidPayloadError
 from automate.models import AuditHead, AuditLogEntry, Workflow
 from automate.publish import publish
 from automate_core.settings import AuditSettings
@@ -400,6 +400,29 @@ def stored() -> Any:
     """What the log says: JSON in another notation says the same."""
     at = NAMES.index("details")
     return head(), [(*row[:at], json.dumps(json.loads(row[at])), *row[at + 1 :]) for row in rows()]
+
+
+@pytest.mark.skipif(chosen_database() != "postgres", reason="it alone waits for ever")
+@pytest.mark.usefixtures("db")
+def test_whoever_holds_the_end_of_the_log_does_not_hold_up_others_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    from automate.audit import appending
+
+    monkeypatch.setattr(appending, "LOCK_SECONDS", 1)
+    other = connection.copy()
+    with other.cursor() as cursor:
+        made = f"INSERT INTO {HEAD} (id, position, mac, key_id, seal) VALUES (1, 0, %s, '', '') ON CONFLICT DO NOTHING"
+        cursor.execute(made, [GENESIS])
+    try:
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
+            cursor.execute(f"SELECT 1 FROM {HEAD} FOR UPDATE")
+        with pytest.raises(AuditError, match="locked for too long") as caught, transaction.atomic():
+            record("a.b", "c:d", actor="me")
+        assert caught.value.retryable
+    finally:
+        other.rollback()
+        other.close()
+    record("a.b", "c:d", actor="me")
 
 
 # -- the head, and going on -------------------------------------------------------------------------------------------
