@@ -327,6 +327,15 @@ def test_values_of_another_type_are_found_and_break_nothing(column: str, value: 
     assert not verify().intact
 
 
+@pytest.mark.skipif(chosen_database() == "postgres", reason="its binary JSON has each key once")
+@pytest.mark.usefixtures("keyed")
+def test_a_key_that_is_there_twice_is_found() -> None:
+    record("a.b", "c:d", actor="me", details={"rows": [{"n": 2}]})
+    write(2)
+    execute(f"UPDATE {LOG} SET details = %s WHERE position = 1", '{"rows": [{"n": 999, "n": 2}]}')
+    assert [(found.position, found.kind) for found in verify().findings] == [(1, "edited")]
+
+
 EDITS = st.one_of(
     st.tuples(
         st.sampled_from(["actor", "action", "resource", "tenant", "key_id", "previous", "mac"]), st.text(max_size=9)

@@ -303,8 +303,8 @@ def test_many_are_cancelled_with_the_statements_of_one() -> None:
         execution.save()
     with CaptureQueriesContext(connection) as queries:
         assert cancel_executions([execution.pk for execution in executions], actor="me") == 5
-    inserts = [query for query in queries if query["sql"].startswith('INSERT INTO "automate_auditlogentry"')]
-    assert len(inserts) <= 1
+    written = [query["sql"] for query in queries if query["sql"].startswith("INSERT INTO")]
+    assert len([sql for sql in written if "automate_auditlogentry" in sql]) == 1
     assert AuditLogEntry.objects.filter(action="execution.cancelled", actor="me").count() == 5
 
 

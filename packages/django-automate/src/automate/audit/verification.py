@@ -7,6 +7,7 @@ heads elsewhere (``automate audit head``), and hold them against the log.
 from __future__ import annotations
 
 import hmac
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from automate.audit.chain import FIELDS, GENESIS, Anchor, KeyRing, is_code_of
 from automate.audit.keys import current_ring
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
     from automate.models import AuditHead, AuditLogEntry
 
 __all__ = ["Finding", "Report", "state_of", "verify"]
@@ -255,7 +258,7 @@ def _rows(
     while True:
         batch = entries.filter(position__gt=after)
         try:
-            rows: list[Mapping[str, Any]] = list(batch.values(*_COLUMNS)[:BATCH])
+            rows: list[Mapping[str, Any]] = [_strict(row) for row in _values(batch)[:BATCH]]
         except (ValueError, TypeError, OverflowError):  # a column was changed into what its type cannot be
             rows = [_readable(batch, position) for position in batch.values_list("position", flat=True)[:BATCH]]
         yield from rows
@@ -267,11 +270,31 @@ def _rows(
             progress(seen)
 
 
+def _values(rows: QuerySet[AuditLogEntry, AuditLogEntry]) -> QuerySet[AuditLogEntry, dict[str, Any]]:
+    from django.db.models import TextField
+    from django.db.models.functions import Cast
+
+    return rows.annotate(text=Cast("details", TextField())).values(*_COLUMNS, "text")
+
+
+def _strict(row: dict[str, Any]) -> Mapping[str, Any]:
+    """Refuse details with a key twice: who reads them past Automate may take the first one, and this takes the last."""
+    json.loads(row.pop("text"), object_pairs_hook=_unique)
+    return row
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key is there twice")
+    return found
+
+
 def _readable(rows: Any, position: int) -> Mapping[str, Any]:
     """Return a row, or what links it to others where the rest cannot be read."""
     one = rows.filter(position=position)
     try:
-        return dict(one.values(*_COLUMNS)[0])
+        return _strict(_values(one)[0])
     except (ValueError, TypeError, OverflowError):
         return dict(one.values("position", "previous", "mac")[0])
 
