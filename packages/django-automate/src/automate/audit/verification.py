@@ -125,7 +125,7 @@ def verify(
         _hold_against(anchor, walk.report, using)
     _note_weaknesses(walk.report, using)
     if since == 1 and walk.report.first is not None and walk.report.intact:
-        _note_older_versions(walk.report, using)
+        _note_older_versions(walk.report, walk.report.first, using)
     return walk.report
 
 
@@ -274,7 +274,10 @@ def _values(rows: QuerySet[AuditLogEntry, AuditLogEntry]) -> QuerySet[AuditLogEn
     from django.db.models import TextField
     from django.db.models.functions import Cast
 
-    return rows.annotate(text=Cast("details", TextField())).values(*_COLUMNS, "text")
+    found: QuerySet[AuditLogEntry, dict[str, Any]] = rows.annotate(text=Cast("details", TextField())).values(
+        *_COLUMNS, "text"
+    )
+    return found
 
 
 def _strict(row: dict[str, Any]) -> Mapping[str, Any]:
@@ -324,12 +327,12 @@ def _note_weaknesses(report: Report, using: str) -> None:
         report.notices.append("The triggers that refuse changes of the log are not in the database.")
 
 
-def _note_older_versions(report: Report, using: str) -> None:
+def _note_older_versions(report: Report, first: int, using: str) -> None:
     """Say where workflows are older than the log: whoever emptied it, head and all, began it anew."""
     from automate.models import AuditLogEntry, WorkflowVersion
 
     entries = AuditLogEntry.objects.using(using)
-    begun = entries.filter(position=report.first).values_list("created_at", flat=True)[0]
+    begun = entries.filter(position=first).values_list("created_at", flat=True)[0]
     older = WorkflowVersion.objects.using(using).filter(created_at__lt=begun)
     # A version is made just before its entry, so those of the first transactions are older than the first entry.
     published = entries.filter(action__in=("workflow.published", "workflow.shadow_published"))
