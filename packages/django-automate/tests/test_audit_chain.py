@@ -22,12 +22,13 @@ from automate.audit import Anchor, Entry, record, record_many, verify
 from automate.audit.appending import reseal
 from automate.audit.chain import FIELDS, GENESIS, KeyRing, code_of, seal_of
 from automate.audit.keys import current_ring
-from automate.errors import AuditChainBroken, ConfigurationError, InvalidPayloadError, SecretError
+from automate.errors import AuditChainBroken, AuditError, ConfigurationError, InvalidPayloadError
 from automate.models import AuditHead, AuditLogEntry, Workflow
 from automate.publish import publish
+from automate_core.settings import AuditSettings
 from automate_core.testing.databases import chosen_database
 from django.db import connection, connections, transaction
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, override_settings
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -226,14 +227,18 @@ def squeeze() -> None:
 
 
 def rewrite_without_key() -> None:
-    """What whoever knows the code, and not the key, can do: all of it, with plain hashes."""
-    ring, mac = KeyRing(), GENESIS
+    rewrite(KeyRing())
+
+
+def rewrite(ring: KeyRing) -> None:
+    """Write all of it anew, by what somebody has who has these keys."""
+    mac, position = GENESIS, 0
     for entry in AuditLogEntry.objects.order_by("position").values(*FIELDS):
-        entry |= {"actor": "mallory", "previous": mac, "key_id": ""}
-        mac = code_of(entry, ring)
-        values = (entry["actor"], entry["previous"], mac, entry["position"])
-        execute(f"UPDATE {LOG} SET actor = %s, previous = %s, key_id = '', mac = %s WHERE position = %s", *values)
-    set_head((6, mac, "", seal_of(6, mac, "", ring)))
+        entry |= {"actor": "mallory", "previous": mac, "key_id": ring.active}
+        mac, position = code_of(entry, ring), entry["position"]
+        values = (entry["actor"], entry["previous"], ring.active, mac, position)
+        execute(f"UPDATE {LOG} SET actor = %s, previous = %s, key_id = %s, mac = %s WHERE position = %s", *values)
+    set_head((position, mac, ring.active, seal_of(position, mac, ring.active, ring)))
 
 
 def cut_and_reseal_without_key() -> None:
@@ -322,6 +327,15 @@ def test_values_of_another_type_are_found_and_break_nothing(column: str, value: 
     assert not verify().intact
 
 
+@pytest.mark.skipif(chosen_database() == "postgres", reason="its binary JSON has each key once")
+@pytest.mark.usefixtures("keyed")
+def test_a_key_that_is_there_twice_is_found() -> None:
+    record("a.b", "c:d", actor="me", details={"rows": [{"n": 2}]})
+    write(2)
+    execute(f"UPDATE {LOG} SET details = %s WHERE position = 1", '{"rows": [{"n": 999, "n": 2}]}')
+    assert [(found.position, found.kind) for found in verify().findings] == [(1, "edited")]
+
+
 EDITS = st.one_of(
     st.tuples(
         st.sampled_from(["actor", "action", "resource", "tenant", "key_id", "previous", "mac"]), st.text(max_size=9)
@@ -397,6 +411,29 @@ def stored() -> Any:
     return head(), [(*row[:at], json.dumps(json.loads(row[at])), *row[at + 1 :]) for row in rows()]
 
 
+@pytest.mark.skipif(chosen_database() != "postgres", reason="it alone waits for ever")
+@pytest.mark.usefixtures("db")
+def test_whoever_holds_the_end_of_the_log_does_not_hold_up_others_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    from automate.audit import appending
+
+    monkeypatch.setattr(appending, "LOCK_SECONDS", 1)
+    other = connection.copy()
+    with other.cursor() as cursor:
+        made = f"INSERT INTO {HEAD} (id, position, mac, key_id, seal) VALUES (1, 0, %s, '', '') ON CONFLICT DO NOTHING"
+        cursor.execute(made, [GENESIS])
+    try:
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
+            cursor.execute(f"SELECT 1 FROM {HEAD} FOR UPDATE")
+        with pytest.raises(AuditError, match="locked for too long") as caught, transaction.atomic():
+            record("a.b", "c:d", actor="me")
+        assert caught.value.retryable
+    finally:
+        other.rollback()
+        other.close()
+    record("a.b", "c:d", actor="me")
+
+
 # -- the head, and going on -------------------------------------------------------------------------------------------
 
 
@@ -418,6 +455,20 @@ def test_nothing_is_recorded_behind_a_head_that_others_made_and_so_nothing_chang
     assert verify(since=entry.position).intact
 
 
+@pytest.mark.usefixtures("keyed")
+def test_a_log_that_was_emptied_and_begun_anew_is_younger_than_the_workflows() -> None:
+    def is_noted() -> bool:
+        return any("is older than the log" in notice for notice in verify().notices)
+
+    for slug in ("v", "w"):
+        publish({"slug": slug, "trigger": {"type": "manual"}, "steps": [LOG_STEP]})
+    assert not is_noted()
+    empty_the_log()
+    write(1)
+    assert verify().intact
+    assert is_noted()
+
+
 def test_a_log_without_a_key_is_chained_and_says_so() -> None:
     write()
     report = verify()
@@ -432,21 +483,101 @@ def test_a_key_is_added_and_changed(configured: Any) -> None:
     write(2)
     configured(AUDIT={"keys": {"k1": KEYS["k1"]}})
     assert kinds() == {"unkeyed"}
-    configured(AUDIT={"keys": {"k1": KEYS["k1"]}, "unkeyed_until": 2})
-    assert verify().intact
     write(2)
-    configured(AUDIT={"keys": KEYS, "unkeyed_until": 2})
-    write(1)
-    configured(AUDIT={"keys": KEYS, "active_key": "k1", "unkeyed_until": 2})
-    write(1)
+    configured(AUDIT={"keys": {"k1": KEYS["k1"]}, "retired": {"": 2}})
     assert verify().intact
-    assert [row[7] for row in rows()] == ["", "", "k1", "k1", "k2", "k1"]
-    configured(AUDIT={"keys": {"k1": KEYS["k1"]}, "unkeyed_until": 2})
-    assert kinds() == {"unknown_key"}
-    configured(AUDIT={"keys": {"k1": KEYS["k1"], "k2": KEYS["k1"]}, "unkeyed_until": 2})
-    assert kinds() == {"edited"}
-    configured(AUDIT={"keys": KEYS, "unkeyed_until": 3})
-    assert kinds() == {"unkeyed"}
+    configured(AUDIT={"keys": KEYS, "retired": {"": 2}})
+    assert kinds() == {"old_key"}  # as after the entries of k2 were taken away
+    write(1)
+    report = verify()
+    assert report.intact
+    assert any("add 'k1': 4 to AUDIT.retired" in notice for notice in report.notices)
+    configured(AUDIT={"keys": KEYS, "retired": {"": 2, "k1": 4}})
+    write(1)
+    report = verify()
+    assert report.intact
+    assert not any("retired" in notice for notice in report.notices)
+    assert verify(since=4).intact
+    assert [row[7] for row in rows()] == ["", "", "k1", "k1", "k2", "k2"]
+    configured(AUDIT={"keys": {"k1": KEYS["k1"]}, "retired": {"": 2}})
+    assert kinds() == {"unknown_key", "old_key"}
+    configured(AUDIT={"keys": {"k1": KEYS["k1"], "k2": KEYS["k1"]}, "retired": {"": 2}})
+    assert kinds() == {"edited", "head"}
+    configured(AUDIT={"keys": {"k2": KEYS["k2"], "k1": KEYS["k1"]}, "retired": {"": 2}})
+    with pytest.raises(AuditChainBroken, match="behind entries of the active key 'k1'"):
+        write(1)
+
+
+@pytest.mark.parametrize(
+    ("retired", "found"),
+    [({"": 3, "k1": 4}, "unkeyed"), ({"": 1, "k1": 4}, "unkeyed"), ({"": 2, "k1": 3}, "old_key"),
+     ({"": 2, "k1": 5}, "old_key"), ({"k1": 4}, "unkeyed"), ({"": 2, "k1": 0}, "old_key")],
+)  # fmt: skip
+def test_each_key_ends_where_it_was_retired(configured: Any, retired: dict[str, int], found: str) -> None:
+    write_with_each_key(configured)
+    configured(AUDIT={"keys": KEYS, "retired": {"": 2, "k1": 4}})
+    assert verify().intact
+    configured(AUDIT={"keys": KEYS, "retired": retired})
+    assert kinds() == {found}
+
+
+@pytest.mark.parametrize("retired", [{}, {"": 2, "k1": 4}])
+def test_who_has_an_old_key_cannot_write_the_log_anew(configured: Any, retired: dict[str, int]) -> None:
+    write_with_each_key(configured)
+    configured(AUDIT={"keys": KEYS, "retired": retired})
+    rewrite(KeyRing({"k1": b"k1" * 16}, "k1"))
+    assert "old_key" in kinds()
+    if not retired:
+        write(1)  # nothing but verification, in time, and a head that was kept elsewhere tell
+        assert any("'k1' is not retired" in notice for notice in verify().notices)
+        return
+    with pytest.raises(AuditChainBroken, match=r"AUDIT.retired says writes no more"):
+        write(1)
+    reseal(actor="me", reason="k1 leaked")
+    assert {"old_key", "resealed"} <= kinds()
+
+
+@pytest.mark.parametrize("position", [2, 4])
+def test_a_log_cannot_be_cut_back_to_where_an_older_key_or_none_was_enough(configured: Any, position: int) -> None:
+    write_with_each_key(configured)
+    configured(AUDIT={"keys": KEYS, "retired": {"": 2, "k1": 4}})
+    execute(f"DELETE FROM {LOG} WHERE position > {position}")
+    key_id, mac = rows()[-1][7], rows()[-1][9]
+    set_head((position, mac, key_id, seal_of(position, mac, key_id, KeyRing({"k1": b"k1" * 16}))))
+    assert kinds() == {"old_key" if key_id else "unkeyed"}
+    with pytest.raises(AuditChainBroken, match=r"AUDIT.retired says writes no more"):
+        write(1)
+
+
+def test_a_key_writes_one_stretch(configured: Any) -> None:
+    write_with_each_key(configured)
+    configured(AUDIT={"keys": {"k1": KEYS["k1"], "k2": KEYS["k2"]}, "active_key": "k1", "retired": {"": 2}})
+    reseal(actor="me", reason="by a process of before")
+    write(2)
+    configured(AUDIT={"keys": KEYS, "retired": {"": 2}})
+    report = verify()
+    assert [(found.position, found.kind) for found in report.findings if found.kind == "old_key"] == [
+        (7, "old_key"),
+        (None, "old_key"),
+    ]
+
+
+def test_what_writes_cannot_be_retired() -> None:
+    for config in ({"retired": {"": 4}}, {"keys": KEYS, "retired": {"k2": 4}}):
+        with pytest.raises(ValueError, match="add a key before"):
+            AuditSettings.model_validate(config)
+
+
+def write_with_each_key(configured: Any) -> None:
+    """Two entries without a key, two with the first one, two with the second one."""
+    for names in ((), ("k1",), ("k1", "k2")):
+        configured(AUDIT={"keys": {name: KEYS[name] for name in names}})
+        write(2)
+
+
+def test_the_keys_of_before_are_needed(configured: Any) -> None:
+    configured(AUDIT={"keys": {"k1": KEYS["k1"]}})
+    write(2)
     configured(AUDIT={"keys": {"k2": KEYS["k2"]}})
     with pytest.raises(AuditChainBroken, match="'k1', which AUDIT"):
         write(1)
@@ -491,11 +622,20 @@ def test_what_is_no_key_is_told_by_a_check_and_records_nothing(
     from django.core.checks import run_checks
 
     configured(AUDIT={"keys": {key_id: key}})
-    with pytest.raises((ConfigurationError, SecretError), match=text.replace("$", r"\$")):
+    with pytest.raises(ConfigurationError, match=text.replace("$", r"\$")):
         record("a.b", "c:d", actor="me")
     (found,) = [message for message in run_checks() if message.id == "automate.E007"]
     assert text in found.msg
     assert not AuditLogEntry.objects.exists()
+
+
+def test_a_key_that_django_had_is_no_key(configured: Any) -> None:
+    configured(AUDIT={"keys": {"k1": KEYS["k2"]}})
+    with (
+        override_settings(SECRET_KEY_FALLBACKS=[KEYS["k2"]]),
+        pytest.raises(ConfigurationError, match="SECRET_KEY"),
+    ):
+        current_ring()
 
 
 def test_the_check_for_deployment_warns_of_a_log_without_a_key(configured: Any) -> None:

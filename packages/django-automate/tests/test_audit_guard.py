@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from audit_log import HEAD, LOG, execute, head, kinds, rows, write
+from audit_log import COLUMNS, HEAD, LOG, execute, head, kinds, rows, write
 from automate.audit import guard, verify
+from automate.doctor import examine
 from automate.models import AuditHead, AuditLogEntry
 from automate_core.errors import AutomateError
+from automate_core.testing.databases import chosen_database
 from django.core import mail
 from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
@@ -27,6 +29,15 @@ def guarded(db: None) -> Iterator[None]:
     guard.remove(connection)
 
 
+def on_table(table: str) -> str:
+    return f" ON {table}" if connection.vendor == "postgresql" else ""
+
+
+def doctored() -> str:
+    (found,) = [finding for finding in examine() if finding.name == "audit"]
+    return found.level
+
+
 STATEMENTS = {
     "update": f"UPDATE {LOG} SET actor = 'mallory' WHERE position = 2",
     "update nothing": f"UPDATE {LOG} SET actor = actor",
@@ -38,18 +49,25 @@ STATEMENTS = {
     "another head": f"UPDATE {HEAD} SET id = 2, position = 9",
     "delete the head": f"DELETE FROM {HEAD}",
 }
+REPLACING = {
+    "replace one": f"INSERT OR REPLACE INTO {LOG} ({COLUMNS}) SELECT {COLUMNS} FROM {LOG} WHERE position = 2",
+    "replace in another way": f"REPLACE INTO {LOG} ({COLUMNS}) SELECT {COLUMNS} FROM {LOG}",
+    "replace the head": f"INSERT OR REPLACE INTO {HEAD} (id, position, mac, key_id, seal) VALUES (1, 0, '', '', '')",
+}
 TRUNCATING = {"truncate": f"TRUNCATE {LOG}", "truncate the head": f"TRUNCATE {HEAD} CASCADE"}
 
 
-@pytest.mark.parametrize("name", [*STATEMENTS, *TRUNCATING])
+@pytest.mark.parametrize("name", [*STATEMENTS, *REPLACING, *TRUNCATING])
 @pytest.mark.usefixtures("guarded")
 def test_sql_past_the_application_is_refused(name: str) -> None:
     if name in TRUNCATING and connection.vendor != "postgresql":
         pytest.skip("SQLite has no TRUNCATE, and that of MariaDB knows no triggers")
+    if name in REPLACING and connection.vendor != "sqlite":
+        pytest.skip("REPLACE of MariaDB is told as a DELETE, and PostgreSQL has none")
     write(3)
     before = rows(), head()
     with pytest.raises(DatabaseError, match=r"append-only|forward only"), transaction.atomic():
-        execute({**STATEMENTS, **TRUNCATING}[name])
+        execute({**STATEMENTS, **REPLACING, **TRUNCATING}[name])
     assert (rows(), head()) == before
     write(2)
     report = verify()
@@ -87,6 +105,10 @@ def test_the_migration_makes_the_triggers_and_takes_them_away_again(monkeypatch:
         production.delattr(mail, "outbox")
         assert not migrate("0003")
         assert migrate("0004")
+        execute(f"DROP TRIGGER automate_audit_forward{on_table(HEAD)}")
+        assert doctored() == ("warning" if connection.vendor == "mysql" else "error")
+        assert migrate("0004")  # nothing to apply, and mended
+        assert doctored() == "ok"
         assert not migrate("0003")
     assert not migrate("0004")
     write(2)
@@ -100,12 +122,85 @@ def test_the_migration_makes_the_triggers_and_takes_them_away_again(monkeypatch:
 def test_a_trigger_that_is_missing_is_told() -> None:
     write(1)
     assert verify().notices[1:] == []
-    on = f" ON {LOG}" if connection.vendor == "postgresql" else ""
+    on = on_table(LOG)
     name = "automate_audit_rows" if on else "automate_audit_update"
     execute(f"DROP TRIGGER {name}{on}")
     assert "triggers" in verify().notices[1]
     execute(f"UPDATE {LOG} SET actor = 'mallory'")
     assert kinds() == {"edited"}
+
+
+IMPOSTORS: dict[str, dict[str, list[str]]] = {
+    "sqlite": {
+        "on another table": [
+            "DROP TRIGGER automate_audit_update",
+            "CREATE TRIGGER automate_audit_update BEFORE INSERT ON automate_switch BEGIN SELECT 1; END",
+        ],
+        "does nothing": [
+            "DROP TRIGGER automate_audit_delete",
+            f"CREATE TRIGGER automate_audit_delete BEFORE DELETE ON {LOG} FOR EACH ROW BEGIN SELECT 1; END",
+        ],
+    },
+    "postgresql": {
+        "not on replicas": [f"ALTER TABLE {LOG} ENABLE TRIGGER automate_audit_rows"],
+        "switched off": [f"ALTER TABLE {HEAD} DISABLE TRIGGER automate_audit_forward"],
+        "on another table": [
+            f"DROP TRIGGER automate_audit_all ON {LOG}",
+            "CREATE TRIGGER automate_audit_all BEFORE TRUNCATE ON automate_workflow "
+            "FOR EACH STATEMENT EXECUTE FUNCTION automate_audit_refuse_v1()",
+            "ALTER TABLE automate_workflow ENABLE ALWAYS TRIGGER automate_audit_all",
+        ],
+        "on fewer events": [
+            f"DROP TRIGGER automate_audit_rows ON {LOG}",
+            f"CREATE TRIGGER automate_audit_rows BEFORE DELETE ON {LOG} "
+            "FOR EACH ROW EXECUTE FUNCTION automate_audit_refuse_v1()",
+            f"ALTER TABLE {LOG} ENABLE ALWAYS TRIGGER automate_audit_rows",
+        ],
+        "never": [
+            f"DROP TRIGGER automate_audit_rows ON {LOG}",
+            f"CREATE TRIGGER automate_audit_rows BEFORE UPDATE OR DELETE ON {LOG} "
+            "FOR EACH ROW WHEN (false) EXECUTE FUNCTION automate_audit_refuse_v1()",
+            f"ALTER TABLE {LOG} ENABLE ALWAYS TRIGGER automate_audit_rows",
+        ],
+        "does nothing": [
+            "CREATE OR REPLACE FUNCTION automate_audit_refuse_v1() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$BEGIN RETURN COALESCE(NEW, OLD); END$$",
+        ],
+    },
+    "mysql": {
+        "does nothing": [
+            "DROP TRIGGER automate_audit_delete",
+            f"CREATE TRIGGER automate_audit_delete BEFORE DELETE ON {LOG} FOR EACH ROW SET @nothing = 1",
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize("name", sorted({name for cases in IMPOSTORS.values() for name in cases}))
+@pytest.mark.usefixtures("guarded")
+def test_a_trigger_that_only_has_the_name_is_told(name: str) -> None:
+    if name not in IMPOSTORS[connection.vendor]:
+        pytest.skip("this database has no such way")
+    assert guard.is_installed(connection)
+    for statement in IMPOSTORS[connection.vendor][name]:
+        execute(statement)
+    assert not guard.is_installed(connection)
+    if connection.vendor == "postgresql":
+        execute("DROP TRIGGER IF EXISTS automate_audit_all ON automate_workflow")  # it needs the function
+    guard.install(connection)
+    assert guard.is_installed(connection)
+
+
+@pytest.mark.skipif(chosen_database() != "postgres", reason="PostgreSQL alone passes triggers over for a replica")
+@pytest.mark.usefixtures("guarded")
+def test_a_session_of_replication_is_refused_too() -> None:
+    write(2)
+    with transaction.atomic():
+        execute("SET LOCAL session_replication_role = 'replica'")
+        with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+            execute(STATEMENTS["delete all"])
+        transaction.set_rollback(True)
+    assert verify().checked == 2
 
 
 def test_an_account_of_mysql_that_may_make_no_triggers_is_left_without(monkeypatch: pytest.MonkeyPatch) -> None:

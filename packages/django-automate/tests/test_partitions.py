@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from automate import partitions, retention
-from automate.errors import AutomateError, ConfigurationError
+from automate.errors import AuditChainBroken, AutomateError, ConfigurationError
 from automate.events import emit_event
 from automate.models import AuditLogEntry, Decision, Event
 from automate.partitions import conversion, locks, upkeep
@@ -471,13 +471,23 @@ class TestUpkeep:
             run("--check")
         assert not AuditLogEntry.objects.exists()
         assert "swapped the tables" in run()
-        entry = AuditLogEntry.objects.get()
+        begun, entry = AuditLogEntry.objects.order_by("position")
+        assert begun.action == "events.partitioning"
         assert (entry.action, entry.details["steps"][-1]) == ("events.partitioned", "analyzed")
         checked = json.loads(run("--check", "--json"))
         assert checked["partitioned"]
         assert checked["problems"] == []
         assert checked["partitions"][0]["name"] == LEGACY
         assert DEFAULT in run("--check")
+
+    def test_what_cannot_be_put_on_record_is_not_begun(self, plain: None, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*args: Any, **kwargs: Any) -> None:
+            raise AuditChainBroken("the head was changed")
+
+        monkeypatch.setattr("automate.audit.record", refuse)
+        with pytest.raises(CommandError):
+            call_command("automate", "partition", "events", stdout=io.StringIO())
+        assert not Catalog("default").kind(SHADOW)
 
 
 class CapturedDeletes:

@@ -33,7 +33,9 @@ from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth.models import Permission, User
 from django.core.checks import run_checks
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
@@ -292,6 +294,18 @@ def test_cancelling_takes_a_permission_and_ends_ones_own_executions(work: Any) -
     assert [row.tenant for row in Execution.objects.filter(status="CANCELLED")] == [OWN]
     entry = AuditLogEntry.objects.get(action="execution.cancelled")
     assert (entry.actor, entry.resource, entry.tenant) == ("anna (admin)", f"execution:{executions[0].pk}", OWN)
+
+
+def test_many_are_cancelled_with_the_statements_of_one() -> None:
+    publish({"slug": "slow", "steps": [LOG]})
+    executions = [Execution(version=WorkflowVersion.live_for("slow"), context={}) for _ in range(5)]
+    for execution in executions:
+        execution.save()
+    with CaptureQueriesContext(connection) as queries:
+        assert cancel_executions([execution.pk for execution in executions], actor="me") == 5
+    written = [query["sql"] for query in queries if query["sql"].startswith("INSERT INTO")]
+    assert len([sql for sql in written if "automate_auditlogentry" in sql]) == 1
+    assert AuditLogEntry.objects.filter(action="execution.cancelled", actor="me").count() == 5
 
 
 def test_an_execution_that_was_cancelled_is_never_run(work: Any) -> None:

@@ -6,7 +6,7 @@ Code asks :func:`current`. Without Django, :func:`configure` sets it for the pro
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -217,11 +217,12 @@ class AuditSettings(_Section):
     keys: dict[str, str] = Field(
         default_factory=dict,
         repr=False,
-        description="Keys of the chain: key id to 32 bytes or more in base64, an $env: reference or file:/path.",
+        description="Keys of the chain: key id to 32 bytes in base64, an $env: reference or file:/path.",
     )
     active_key: str = Field("", description="The id of the key of new entries; empty takes the last one.")
-    unkeyed_until: int = Field(
-        0, ge=0, description="Position of the last entry that was written before there was a key; 0: there always was."
+    retired: dict[str, Annotated[int, Field(ge=0)]] = Field(
+        default_factory=dict,
+        description="Keys that write no more: key id to the position of their last entry; '' is without a key.",
     )
 
     @field_validator("keys")
@@ -231,6 +232,14 @@ class AuditSettings(_Section):
             if not is_reference(key) and not key.startswith("file:"):
                 remember(key)
         return keys
+
+    @model_validator(mode="after")
+    def _active_key_is_not_retired(self) -> AuditSettings:
+        active = self.active_key or next(reversed(self.keys), "")
+        if active in self.retired:
+            said = f"the key {active!r}" if active else "writing without a key"
+            raise ValueError(f"AUDIT.retired ends {said}, which is what writes: add a key before")
+        return self
 
 
 class ProviderSettings(_Section):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -20,7 +20,7 @@ from automate_core.settings import SecretSettings
 
 from automate_secrets._table import asking
 from automate_secrets.envelope import decrypt, encrypt
-from automate_secrets.keys import Binding, KeyRing
+from automate_secrets.keys import Binding, KeyRing, keys_of_django
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -75,7 +75,7 @@ class DbBackend(SecretBackend):
         """
         with self._lock:
             if self._ring is None:
-                self._ring = KeyRing.from_settings(self.config, _keys_of_django())
+                self._ring = KeyRing.from_settings(self.config, keys_of_django())
             return self._ring
 
     def cacheable(self) -> bool:
@@ -286,18 +286,6 @@ class DbBackend(SecretBackend):
             for key_id in used
             if key_id not in ring.keys
         ]
-
-
-def _keys_of_django() -> Collection[str]:
-    """Return what must not be a key: ``SECRET_KEY`` is changed for other reasons, and known to other parts."""
-    from django.conf import settings
-    from django.core.exceptions import ImproperlyConfigured
-
-    try:
-        keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-    except ImproperlyConfigured:  # the project has none
-        return []
-    return [key.decode(errors="replace") if isinstance(key, bytes) else key for key in keys]
 
 
 def _prune(found: QuerySet[Secret], place: tuple[str, str], keep: int, actor: str) -> None:

@@ -18,14 +18,17 @@ class AutomateConfig(AppConfig):
         from automate_core.secrets import resolver
         from automate_outbox.dead import dead_letters_changed
         from automate_secrets.changes import secret_changed
+        from django.db.models.signals import post_migrate
 
         from automate import checks, conf, dead_letters, secret_changes  # noqa: F401 - importing checks registers them
         from automate._secret_access import record_access
+        from automate.audit import guard
         from automate.worker.handlers import register_handlers
 
         conf.install()
         register_handlers()
         dead_letters_changed.connect(dead_letters.audit, dispatch_uid="automate.dead_letters")
         secret_changed.connect(secret_changes.audit, dispatch_uid="automate.secret_changes")
+        post_migrate.connect(guard.ensure_installed, sender=self, dispatch_uid="automate.audit_guard")
         resolver.on_access = record_access
         autodiscover_modules("automations")

@@ -8,7 +8,7 @@ from uuid import UUID
 from automate_outbox.store import get_store
 from django.db import transaction
 
-from automate.audit import record
+from automate.audit import Entry, record_many
 
 __all__ = ["cancel_executions"]
 
@@ -38,7 +38,9 @@ def cancel_executions(execution_ids: Iterable[UUID], *, actor: str, reason: str 
         cancel(wanted, get_store(), error)
         rows = Execution.objects.filter(pk__in=wanted, status=RunStatus.CANCELLED).order_by("pk")
         cancelled = list(rows.values_list("pk", "tenant"))
-        for execution_id, tenant in cancelled:
-            details = {"reason": reason} if reason else {}
-            record("execution.cancelled", f"execution:{execution_id}", actor=actor, tenant=tenant, details=details)
+        details = {"reason": reason} if reason else {}
+        record_many(
+            Entry("execution.cancelled", f"execution:{execution_id}", actor, tenant, details)
+            for execution_id, tenant in cancelled
+        )
     return len(cancelled)

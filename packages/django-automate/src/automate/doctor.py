@@ -51,7 +51,7 @@ def examine(using: str = "default") -> list[Finding]:
     """
     findings: list[Finding] = []
     project = (_settings, _database, _migrations, _plugins, _secrets, _workflows)
-    for look in (*project, _switch, _artifacts, _retention, _outbox, _waking):
+    for look in (*project, _switch, _audit, _artifacts, _retention, _outbox, _waking):
         try:
             findings.extend(look(using))
         except Exception as error:  # noqa: BLE001 - the doctor reports what is broken, it does not break
@@ -238,6 +238,22 @@ def _switch(using: str) -> Iterator[Finding]:
 
     if (paused := current_pause()) is not None:
         yield Finding("switch", "warning", str(paused), "automate policy resume")
+
+
+def _audit(using: str) -> Iterator[Finding]:
+    from django.db import connections
+
+    from automate.audit import guard
+
+    if guard.is_installed(connections[using]):
+        yield Finding("audit", "ok", "the database refuses changes of the audit log")
+    elif guard.is_test_database():
+        yield Finding("audit", "ok", "a database for tests has no triggers that refuse changes of the audit log")
+    else:
+        message = "the triggers that refuse changes of the audit log are missing, switched off or others"
+        # MySQL may grant nobody on a hosted server the right to make triggers: nothing that could be mended.
+        level: Literal["warning", "error"] = "warning" if connections[using].vendor == "mysql" else "error"
+        yield Finding("audit", level, message, "python manage.py migrate, by an account that may make triggers")
 
 
 def _artifacts(using: str) -> Iterator[Finding]:

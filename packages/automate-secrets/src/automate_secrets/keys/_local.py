@@ -18,7 +18,7 @@ from automate_secrets.keys._encryption import DATA_KEY_BYTES, Binding, refusal
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-__all__ = ["GENERATE_KEY", "LocalKey", "aes_gcm", "read_file", "read_key"]
+__all__ = ["GENERATE_KEY", "LocalKey", "aes_gcm", "keys_of_django", "read_file", "read_key"]
 
 GENERATE_KEY = 'python -c "import base64, os; print(base64.b64encode(os.urandom(32)).decode())"'
 """A command that prints a new key-encryption key."""
@@ -126,6 +126,18 @@ def read_key(where: str, text: str, refused: Collection[str] = ()) -> bytes:
     if any(key in _made_of(other) for other in refused):
         raise _is_secret_key(where)
     return key
+
+
+def keys_of_django() -> list[str]:
+    """Return what must not be a key: ``SECRET_KEY`` is changed for other reasons, and known to other parts."""
+    from django.conf import settings
+    from django.core.exceptions import ImproperlyConfigured
+
+    try:
+        keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    except ImproperlyConfigured:  # the project has none
+        return []
+    return [key.decode(errors="replace") if isinstance(key, bytes) else key for key in keys]
 
 
 def _made_of(text: str) -> tuple[bytes, ...]:

@@ -18,7 +18,7 @@ from automate_secrets.keys._local import GENERATE_KEY, LocalKey, read_file, read
 from automate_secrets.keys._unwrapped import Unwrapped
 from automate_secrets.keys._vault_transit import TransitKey
 
-__all__ = ["KEY_ID", "KeyRing"]
+__all__ = ["KEY_ID", "KeyRing", "read_local"]
 
 KEY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}")
 """The form of a key id."""
@@ -86,17 +86,38 @@ class KeyRing:
 
 def _read(key_id: str, text: str, config: SecretSettings, refused: Collection[str]) -> KeyEncryption:
     where = f"SECRETS.keys[{key_id!r}]"
-    if not KEY_ID.fullmatch(key_id):
-        raise ConfigurationError(f"{where}: a key id is up to 64 letters, digits, '_', '.' and '-'.")
+    _ensure_key_id(where, key_id)
     source, _, rest = text.partition(":")
     if source == "vault-transit":
         return Unwrapped(TransitKey(key_id, rest, config.vault))
     if source == "aws-kms":
         return Unwrapped(KmsKey(key_id, rest, config.aws))
+    return LocalKey(key_id, read_local(where, key_id, text, refused))
+
+
+def read_local(where: str, key_id: str, text: str, refused: Collection[str]) -> bytes:
+    """Read a key that this process holds, from the settings, an environment variable or a file.
+
+    Args:
+        where: Which setting says it, for messages.
+        key_id: Its id.
+        text: 32 bytes in base64, an ``$env:`` reference, or ``file:`` and an absolute path.
+        refused: Texts that must not be a key, nor be what one is made of: :func:`keys_of_django`.
+
+    Raises:
+        ConfigurationError: If one of them has another form, or what is named is missing; the message shows no key.
+    """
+    _ensure_key_id(where, key_id)
+    source, _, rest = text.partition(":")
     if source == "file":
         text = read_file(where, rest)
     elif is_reference(text):
-        if source != "$env":
-            raise ConfigurationError(f"{where}: only $env: references can name a key-encryption key.")
+        if source != "$env":  # any other one would be read by a backend that itself has keys, and is audited
+            raise ConfigurationError(f"{where}: only $env: references can name a key.")
         text = read_reference(where, text)
-    return LocalKey(key_id, read_key(where, text, refused))
+    return read_key(where, text, refused)
+
+
+def _ensure_key_id(where: str, key_id: str) -> None:
+    if not KEY_ID.fullmatch(key_id):
+        raise ConfigurationError(f"{where}: a key id is up to 64 letters, digits, '_', '.' and '-'.")

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from automate_core.errors import AuditChainBroken
+from automate_core.errors import AuditChainBroken, AuditError
 from automate_core.payload import storable_text
 from automate_core.redaction import redact, redact_text
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError, OperationalError, connections, transaction
 from django.utils import timezone
 
 from automate.audit.chain import FIELDS, GENESIS, KeyRing, code_of, seal_of, settled
@@ -27,6 +27,9 @@ __all__ = ["RESEALED", "Tail", "appending", "reseal"]
 
 RESEALED = "audit.resealed"
 """The action of an entry that lets a broken log go on."""
+
+LOCK_SECONDS = 10
+"""How long an append waits on PostgreSQL; elsewhere the database itself gives up."""
 
 _ONLY = 1
 _MOST_BYTES = 1024 * 1024
@@ -88,6 +91,7 @@ def appending(using: str) -> Iterator[Tail]:
 
     Raises:
         AuditChainBroken: If the head is not what was written last; nothing can be appended then.
+        AuditError: If another transaction holds it for too long; ``retryable``.
         DatabaseError: If it cannot be written; the transaction is to be rolled back.
     """
     from automate.models.audit import AuditHead
@@ -137,6 +141,18 @@ def reseal(*, actor: str, reason: str, using: str = "default") -> AuditLogEntry:
     return entry
 
 
+_COLUMNS = "id, position, mac, key_id, seal"
+_LOCKING = {
+    # It has no locks of rows, and refuses to turn a reader into a writer while another writes: so this writes.
+    "sqlite": "UPDATE {table} SET position = position WHERE id = {only} RETURNING {columns}",
+    # It waits for ever by itself. The row is found, and so the time is set, before it is locked; whoever has set one
+    # keeps it.
+    "postgresql": "SELECT {columns} FROM {table} WHERE id = {only} AND CASE current_setting('lock_timeout') "
+    "WHEN '0' THEN set_config('lock_timeout', '{seconds}s', true) <> '' ELSE true END FOR UPDATE",
+}
+_LOCK_NOT_AVAILABLE, _LOCK_TIMEOUT = "55P03", 1205
+
+
 def _locked_head(using: str) -> AuditHead:
     from automate.models.audit import AuditHead
 
@@ -153,17 +169,24 @@ def _locked_head(using: str) -> AuditHead:
 def _lock(using: str) -> AuditHead | None:
     from automate.models.audit import AuditHead
 
-    if connections[using].vendor != "sqlite":
-        return AuditHead.objects.using(using).select_for_update().filter(pk=_ONLY).first()
-    # SQLite has no locks of rows, and refuses to turn a reader into a writer while another writes: so this writes.
-    table = connections[using].ops.quote_name(AuditHead._meta.db_table)
-    columns = "id, position, mac, key_id, seal"
-    with connections[using].cursor() as cursor:
-        cursor.execute(
-            f"UPDATE {table} SET position = position WHERE id = {_ONLY} RETURNING {columns}"  # noqa: S608
-        )
-        row = cursor.fetchone()
-    return None if row is None else AuditHead(**dict(zip(columns.split(", "), row, strict=True)))
+    vendor = connections[using].vendor
+    try:
+        if vendor not in _LOCKING:
+            return AuditHead.objects.using(using).select_for_update().filter(pk=_ONLY).first()
+        table = connections[using].ops.quote_name(AuditHead._meta.db_table)
+        names = {"table": table, "columns": _COLUMNS, "only": _ONLY, "seconds": LOCK_SECONDS}
+        with connections[using].cursor() as cursor:
+            cursor.execute(_LOCKING[vendor].format(**names))
+            row = cursor.fetchone()
+    except OperationalError as error:
+        if getattr(error.__cause__, "sqlstate", None) != _LOCK_NOT_AVAILABLE and error.args[:1] != (_LOCK_TIMEOUT,):
+            raise
+        raise AuditError(
+            "The end of the audit log was locked for too long: some transaction that recorded something goes on. "
+            "Record last, and end the transaction.",
+            retryable=True,
+        ) from error
+    return None if row is None else AuditHead(**dict(zip(_COLUMNS.split(", "), row, strict=True)))
 
 
 def _ensure_intact(head: AuditHead, ring: KeyRing, using: str) -> None:
@@ -178,8 +201,20 @@ def _ensure_intact(head: AuditHead, ring: KeyRing, using: str) -> None:
         )
     if not head.is_sealed_by(ring):
         raise AuditChainBroken(f"The head of the audit log was changed. {_REMEDY}")
-    if ring.active and head.position and not head.key_id:
-        # A log that had no key gets one now. One that had a key, and a head that anybody can seal, was tampered with.
-        last = AuditLogEntry.objects.using(using).filter(position=head.position)
-        if last.values_list("key_id", flat=True).first() != "":
-            raise AuditChainBroken(f"The head of the audit log is sealed without a key. {_REMEDY}")
+    if not head.position or head.key_id == ring.active:
+        return
+    # The first entry of a new key, or what somebody made who has an old one, or none.
+    sealed = f"with the key {head.key_id!r}" if head.key_id else "without a key"
+    if head.key_id in ring.retired:
+        raise AuditChainBroken(
+            f"The head of the audit log is sealed {sealed}, which AUDIT.retired says writes no more. Where the active "
+            f"key has written nothing yet, take {head.key_id!r} out of AUDIT.retired until it has. {_REMEDY}"
+        )
+    entries = AuditLogEntry.objects.using(using)
+    if entries.filter(position=head.position).values_list("key_id", flat=True).first() != head.key_id:
+        raise AuditChainBroken(f"The head of the audit log is sealed {sealed}, and its last entry is not. {_REMEDY}")
+    if entries.filter(key_id=ring.active).exists():
+        raise AuditChainBroken(
+            f"The head of the audit log is sealed {sealed}, behind entries of the active key {ring.active!r}. A key "
+            f"writes no more after another one did: restart what still has the settings of before. {_REMEDY}"
+        )

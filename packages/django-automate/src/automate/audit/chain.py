@@ -37,13 +37,15 @@ class KeyRing:
     Args:
         keys: The keys; empty where none is configured.
         active: The id of the one for new entries; empty where there is none.
+        retired: The positions of the last entries of keys that write no more; an empty id is without a key.
     """
 
     keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     active: str = ""
+    retired: Mapping[str, int] = field(default_factory=dict)
 
     def __redacted__(self) -> dict[str, object]:
-        return {"keys": sorted(self.keys), "active": self.active}
+        return {"keys": sorted(self.keys), "active": self.active, "retired": dict(self.retired)}
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a key ring is not pickled: the keys in it would be")

@@ -6,10 +6,13 @@ A database that Django's test runner makes has none, as its ``TransactionTestCas
 
 from __future__ import annotations
 
-from django.db import DatabaseError
-from django.db.backends.base.base import BaseDatabaseWrapper
+from typing import Any
 
-__all__ = ["install", "is_installed", "is_test_database", "remove"]
+from django.db import DatabaseError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.recorder import MigrationRecorder
+
+__all__ = ["ensure_installed", "install", "is_installed", "is_test_database", "remove"]
 
 _LOG, _HEAD = "automate_auditlogentry", "automate_audithead"
 _REFUSAL = "The audit log of Automate is append-only."
@@ -19,31 +22,45 @@ _MOVED_BACK = (
     "OR (NEW.position = OLD.position AND (NEW.mac <> OLD.mac OR NEW.seal <> OLD.seal))"
 )
 
-_POSTGRESQL = (
-    f"""
-    CREATE FUNCTION automate_audit_refuse_v1() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN RAISE EXCEPTION '{_REFUSAL}' USING ERRCODE = 'integrity_constraint_violation'; END $$
-    """,
-    f"""
-    CREATE FUNCTION automate_audit_forward_v1() RETURNS trigger LANGUAGE plpgsql AS $$
+_REFUSE, _FORWARD = "automate_audit_refuse_v1", "automate_audit_forward_v1"
+_POSTGRESQL_BODIES = {
+    _REFUSE: f"BEGIN RAISE EXCEPTION '{_REFUSAL}' USING ERRCODE = 'integrity_constraint_violation'; END",
+    _FORWARD: f"""
     BEGIN
         IF {_MOVED_BACK} THEN
             RAISE EXCEPTION '{_BACK}' USING ERRCODE = 'integrity_constraint_violation';
         END IF;
         RETURN NEW;
-    END $$
-    """,
-    f"CREATE TRIGGER automate_audit_rows BEFORE UPDATE OR DELETE ON {_LOG} FOR EACH ROW "
-    "EXECUTE FUNCTION automate_audit_refuse_v1()",
-    f"CREATE TRIGGER automate_audit_all BEFORE TRUNCATE ON {_LOG} FOR EACH STATEMENT "
-    "EXECUTE FUNCTION automate_audit_refuse_v1()",
-    f"CREATE TRIGGER automate_audit_head BEFORE DELETE ON {_HEAD} FOR EACH ROW "
-    "EXECUTE FUNCTION automate_audit_refuse_v1()",
-    f"CREATE TRIGGER automate_audit_head_all BEFORE TRUNCATE ON {_HEAD} FOR EACH STATEMENT "
-    "EXECUTE FUNCTION automate_audit_refuse_v1()",
-    f"CREATE TRIGGER automate_audit_forward BEFORE UPDATE ON {_HEAD} FOR EACH ROW "
-    "EXECUTE FUNCTION automate_audit_forward_v1()",
+    END""",
+}
+_POSTGRESQL_TRIGGERS = {
+    "automate_audit_rows": ("UPDATE OR DELETE", _LOG, "ROW", _REFUSE),
+    "automate_audit_all": ("TRUNCATE", _LOG, "STATEMENT", _REFUSE),
+    "automate_audit_head": ("DELETE", _HEAD, "ROW", _REFUSE),
+    "automate_audit_head_all": ("TRUNCATE", _HEAD, "STATEMENT", _REFUSE),
+    "automate_audit_forward": ("UPDATE", _HEAD, "ROW", _FORWARD),
+}
+_TGTYPE = {"STATEMENT": 0, "ROW": 1, "DELETE": 8, "UPDATE": 16, "TRUNCATE": 32}
+"""The bits of ``pg_trigger.tgtype``; that of BEFORE is 2."""
+
+_POSTGRESQL = (
+    *(
+        f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $${body}$$"
+        for name, body in _POSTGRESQL_BODIES.items()
+    ),
+    *(
+        f"CREATE TRIGGER {name} BEFORE {events} ON {table} FOR EACH {each} EXECUTE FUNCTION {function}()"
+        for name, (events, table, each, function) in _POSTGRESQL_TRIGGERS.items()
+    ),
+    # Those that are not ALWAYS are passed over where session_replication_role is 'replica'.
+    *(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}" for name, (_, table, _, _) in _POSTGRESQL_TRIGGERS.items()),
 )
+_SQLITE_REPLACE = tuple(
+    f"CREATE TRIGGER {name} BEFORE INSERT ON {table} WHEN EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key}) "  # noqa: S608
+    f"BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END"
+    for name, table, key in (("automate_audit_insert", _LOG, "position"), ("automate_audit_head_insert", _HEAD, "id"))
+)
+"""REPLACE deletes the row that is there without a trigger of DELETE, unless ``recursive_triggers`` is on."""
 
 
 def _plain(refuse: str, moved_back: str) -> tuple[str, ...]:
@@ -58,9 +75,12 @@ def _plain(refuse: str, moved_back: str) -> tuple[str, ...]:
 
 _BY_VENDOR = {
     "postgresql": _POSTGRESQL,
-    "sqlite": _plain(
-        "BEGIN SELECT RAISE(ABORT, '{}'); END",
-        f"WHEN {_MOVED_BACK} BEGIN SELECT RAISE(ABORT, '{{}}'); END",
+    "sqlite": (
+        *_plain(
+            "BEGIN SELECT RAISE(ABORT, '{}'); END",
+            f"WHEN {_MOVED_BACK} BEGIN SELECT RAISE(ABORT, '{{}}'); END",
+        ),
+        *_SQLITE_REPLACE,
     ),
     "mysql": _plain(
         "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{}'",
@@ -74,22 +94,25 @@ _PLAIN_NAMES = {
     "automate_audit_forward": _HEAD,
 }
 _NAMES = {
-    "postgresql": {
-        "automate_audit_rows": _LOG,
-        "automate_audit_all": _LOG,
-        "automate_audit_head": _HEAD,
-        "automate_audit_head_all": _HEAD,
-        "automate_audit_forward": _HEAD,
-    },
-    "sqlite": _PLAIN_NAMES,
+    "postgresql": {name: table for name, (_, table, _, _) in _POSTGRESQL_TRIGGERS.items()},
+    "sqlite": {**_PLAIN_NAMES, "automate_audit_insert": _LOG, "automate_audit_head_insert": _HEAD},
     "mysql": _PLAIN_NAMES,
 }
-_FUNCTIONS = ("automate_audit_refuse_v1", "automate_audit_forward_v1")
 _CATALOGUE = {
-    "postgresql": "SELECT tgname FROM pg_trigger WHERE tgenabled <> 'D' AND tgname LIKE 'automate_audit_%'",
-    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger'",
-    "mysql": "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()",
+    "postgresql": """
+        SELECT t.tgname, t.tgrelid::regclass::text, t.tgtype, p.prosrc
+        FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+        WHERE t.tgenabled = 'A' AND t.tgqual IS NULL AND cardinality(t.tgattr::smallint[]) = 0
+    """,
+    "sqlite": "SELECT sql FROM sqlite_master WHERE type = 'trigger'",
+    "mysql": """
+        SELECT CONCAT('CREATE TRIGGER ', TRIGGER_NAME, ' ', ACTION_TIMING, ' ', EVENT_MANIPULATION, ' ON ',
+            EVENT_OBJECT_TABLE, ' FOR EACH ROW ', ACTION_STATEMENT)
+        FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()
+    """,
 }
+"""What the triggers of a database do, not what they are called: anybody can give a name to a trigger."""
+
 _NOT_PERMITTED = {1142, 1227, 1419}
 """What MySQL and MariaDB answer to an account that may make no triggers."""
 
@@ -112,6 +135,26 @@ def install(connection: BaseDatabaseWrapper) -> None:
             raise
 
 
+def ensure_installed(*, using: str, **_: Any) -> None:
+    """Make the triggers after a migration, where they are missing or others: tables may have been made anew.
+
+    Args:
+        using: The database that was migrated.
+    """
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        tables = set(connection.introspection.table_names(cursor))
+    # A database whose router keeps the tables elsewhere has the record of the migration all the same.
+    if not {_LOG, _HEAD} <= tables or not _is_migrated(connection):
+        return
+    if connection.vendor in _CATALOGUE and not is_test_database() and not is_installed(connection):
+        install(connection)
+
+
+def _is_migrated(connection: BaseDatabaseWrapper) -> bool:
+    return ("automate", "0004_audit_guard") in MigrationRecorder(connection).applied_migrations()
+
+
 def remove(connection: BaseDatabaseWrapper) -> None:
     """Drop the triggers: to empty the tables of a database for development, and to undo the migration.
 
@@ -122,12 +165,12 @@ def remove(connection: BaseDatabaseWrapper) -> None:
     with connection.cursor() as cursor:
         for name, table in _NAMES.get(connection.vendor, {}).items():
             cursor.execute(f"DROP TRIGGER IF EXISTS {name}{f' ON {table}' if on_table else ''}")
-        for function in _FUNCTIONS if on_table else ():
+        for function in _POSTGRESQL_BODIES if on_table else ():
             cursor.execute(f"DROP FUNCTION IF EXISTS {function}()")
 
 
 def is_installed(connection: BaseDatabaseWrapper) -> bool:
-    """Whether every trigger is there and switched on.
+    """Whether every trigger is there, as it was made, and switched on.
 
     Args:
         connection: The connection.
@@ -136,8 +179,23 @@ def is_installed(connection: BaseDatabaseWrapper) -> bool:
         return False
     with connection.cursor() as cursor:
         cursor.execute(_CATALOGUE[connection.vendor])
-        found = {row[0] for row in cursor.fetchall()}
-    return found >= _NAMES[connection.vendor].keys()
+        found = set(cursor.fetchall())
+    return found >= _expected(connection.vendor)
+
+
+def _expected(vendor: str) -> set[tuple[Any, ...]]:
+    """Return the rows of the catalogue that the triggers are to have."""
+    if vendor != "postgresql":
+        return {(statement,) for statement in _BY_VENDOR[vendor]}
+    return {
+        (
+            name,
+            table,
+            2 + _TGTYPE[each] + sum(_TGTYPE[event] for event in events.split(" OR ")),
+            _POSTGRESQL_BODIES[function],
+        )
+        for name, (events, table, each, function) in _POSTGRESQL_TRIGGERS.items()
+    }
 
 
 def is_test_database() -> bool:

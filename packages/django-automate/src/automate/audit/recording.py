@@ -46,6 +46,7 @@ def record(
     Raises:
         DatabaseError: If it cannot be written: what cannot be recorded must not be done.
         AuditChainBroken: If the log was tampered with.
+        AuditError: If another transaction holds the end of the log for too long; ``retryable``.
         InvalidPayloadError: If the details are nested too deeply for the database.
     """
     from automate.models import AuditLogEntry
@@ -64,6 +65,7 @@ def record_many(entries: Iterable[Entry]) -> None:
     Raises:
         DatabaseError: If they cannot be written; then none is.
         AuditChainBroken: If the log was tampered with.
+        AuditError: If another transaction holds the end of the log for too long; ``retryable``.
         InvalidPayloadError: If details are nested too deeply for the database.
     """
     from automate.models import AuditLogEntry

@@ -7,17 +7,18 @@ heads elsewhere (``automate audit head``), and hold them against the log.
 from __future__ import annotations
 
 import hmac
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
-
-from automate_core import settings
 
 from automate.audit.appending import RESEALED
 from automate.audit.chain import FIELDS, GENESIS, Anchor, KeyRing, is_code_of
 from automate.audit.keys import current_ring
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
     from automate.models import AuditHead, AuditLogEntry
 
 __all__ = ["Finding", "Report", "state_of", "verify"]
@@ -35,8 +36,8 @@ class Finding:
 
     Args:
         position: Where in the log; None where it is about the head.
-        kind: ``edited``, ``missing``, ``unlinked``, ``unkeyed``, ``unknown_key``, ``truncated``, ``beyond_head``,
-            ``head``, ``anchor`` or ``resealed``.
+        kind: ``edited``, ``missing``, ``unlinked``, ``unkeyed``, ``unknown_key``, ``old_key``, ``truncated``,
+            ``beyond_head``, ``head``, ``anchor`` or ``resealed``.
         message: A sentence.
     """
 
@@ -111,7 +112,7 @@ def verify(
     """
     from automate.models import AuditHead
 
-    walk = _Walk(current_ring(), settings.current().audit.unkeyed_until, since)
+    walk = _Walk(current_ring(), since)
     for row in _rows(using, since - 1, None, progress):
         walk.take(row)
     # The head is read after the rows, so it is at the last of them or after it; what came meanwhile is read then.
@@ -123,6 +124,8 @@ def verify(
     if anchor is not None:
         _hold_against(anchor, walk.report, using)
     _note_weaknesses(walk.report, using)
+    if since == 1 and walk.report.first is not None and walk.report.intact:
+        _note_older_versions(walk.report, walk.report.first, using)
     return walk.report
 
 
@@ -143,12 +146,14 @@ def state_of(entry: AuditLogEntry) -> str:
 class _Walk:
     """One walk along the chain."""
 
-    def __init__(self, ring: KeyRing, unkeyed_until: int, since: int) -> None:
+    def __init__(self, ring: KeyRing, since: int) -> None:
         self.report = Report()
         self.position = since - 1
         self._mac = GENESIS if since == 1 else None
         self._ring = ring
-        self._unkeyed_until = unkeyed_until
+        self._key_id: str | None = None
+        self._ended: dict[str, int] = {}
+        self._last_of = {position: key_id for key_id, position in ring.retired.items() if position}
 
     def take(self, row: Mapping[str, Any]) -> None:
         """Check the next row."""
@@ -168,7 +173,7 @@ class _Walk:
     def _check(self, row: Mapping[str, Any]) -> None:
         position, key_id = row["position"], row["key_id"]
         self.report.unkeyed += not key_id
-        self._check_keyed(position, key_id)
+        self._check_turn(position, key_id)
         if not self._ring.knows(key_id):
             self.report.add(position, "unknown_key", f"entry {position} names the key {key_id!r}: not in AUDIT.keys")
         elif not is_code_of(row["mac"], row, self._ring):
@@ -176,13 +181,24 @@ class _Walk:
         elif row["action"] == RESEALED and self._mac is not None:
             self.report.add(position, "resealed", f"the log was broken before entry {position}, which let it go on")
 
-    def _check_keyed(self, position: int, key_id: str) -> None:
-        if not self._ring.active or bool(key_id) is (position > self._unkeyed_until):
+    def _check_turn(self, position: int, key_id: str) -> None:
+        """Find an entry of a key whose turn it is not: each writes one stretch, up to where it was retired."""
+        before, self._key_id = self._key_id, key_id
+        if before is not None and before != key_id:
+            self._ended[before] = position - 1
+        if not self._ring.active:
             return
-        said = "has a key" if key_id else "has no key"
-        self.report.add(
-            position, "unkeyed", f"entry {position} {said}, and AUDIT.unkeyed_until is {self._unkeyed_until}"
-        )
+        entry = f"entry {position} {_of(key_id)}"
+        retired = self._ring.retired if key_id else {"": 0, **self._ring.retired}
+        expected = self._last_of.get(position, key_id)
+        kind = "old_key" if key_id else "unkeyed"
+        if position > retired.get(key_id, position):
+            self.report.add(position, kind, f"{entry}; AUDIT.retired allows that up to entry {retired[key_id]}")
+        elif expected != key_id:
+            kind = "old_key" if expected else "unkeyed"
+            self.report.add(position, kind, f"{entry}; AUDIT.retired says that it {_of(expected)}")
+        elif before != key_id and key_id in self._ended:
+            self.report.add(position, kind, f"{entry}, which had ended at entry {self._ended[key_id]}")
 
     def end(self, head: AuditHead | None) -> None:
         """Hold the head, if there is one, against what was found."""
@@ -211,8 +227,23 @@ class _Walk:
             return
         if not head.position:
             self.report.add(None, "head", "the log is empty: nothing was recorded yet, or all of it was taken away")
-        elif not head.key_id and head.position > self._unkeyed_until:
-            self.report.add(None, "unkeyed", "the head of the log is sealed without a key")
+        elif head.key_id != self._ring.active:
+            self.report.add(
+                None,
+                "old_key" if head.key_id else "unkeyed",
+                f"the head of the log {_of(head.key_id)}, not of the active one: nothing was recorded since there is "
+                "that key, or what it wrote was taken away",
+            )
+        self._note_old_keys()
+
+    def _note_old_keys(self) -> None:
+        """Say which keys can be retired. Nobody knows where the last one seen ends, as long as it is the last."""
+        for key_id, position in self._ended.items():
+            if key_id not in {"", self._ring.active, *self._ring.retired}:
+                self.report.notices.append(
+                    f"The key {key_id!r} is not retired: whoever has it, and the database, can write the log anew. If "
+                    f"it wrote up to entry {position}, add {key_id!r}: {position} to AUDIT.retired."
+                )
 
 
 def _rows(
@@ -227,7 +258,7 @@ def _rows(
     while True:
         batch = entries.filter(position__gt=after)
         try:
-            rows: list[Mapping[str, Any]] = list(batch.values(*_COLUMNS)[:BATCH])
+            rows: list[Mapping[str, Any]] = [_strict(row) for row in _values(batch)[:BATCH]]
         except (ValueError, TypeError, OverflowError):  # a column was changed into what its type cannot be
             rows = [_readable(batch, position) for position in batch.values_list("position", flat=True)[:BATCH]]
         yield from rows
@@ -239,11 +270,34 @@ def _rows(
             progress(seen)
 
 
+def _values(rows: QuerySet[AuditLogEntry, AuditLogEntry]) -> QuerySet[AuditLogEntry, dict[str, Any]]:
+    from django.db.models import TextField
+    from django.db.models.functions import Cast
+
+    found: QuerySet[AuditLogEntry, dict[str, Any]] = rows.annotate(text=Cast("details", TextField())).values(
+        *_COLUMNS, "text"
+    )
+    return found
+
+
+def _strict(row: dict[str, Any]) -> Mapping[str, Any]:
+    """Refuse details with a key twice: who reads them past Automate may take the first one, and this takes the last."""
+    json.loads(row.pop("text"), object_pairs_hook=_unique)
+    return row
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key is there twice")
+    return found
+
+
 def _readable(rows: Any, position: int) -> Mapping[str, Any]:
     """Return a row, or what links it to others where the rest cannot be read."""
     one = rows.filter(position=position)
     try:
-        return dict(one.values(*_COLUMNS)[0])
+        return _strict(_values(one)[0])
     except (ValueError, TypeError, OverflowError):
         return dict(one.values("position", "previous", "mac")[0])
 
@@ -271,6 +325,29 @@ def _note_weaknesses(report: Report, using: str) -> None:
         )
     if not guard.is_installed(connections[using]):
         report.notices.append("The triggers that refuse changes of the log are not in the database.")
+
+
+def _note_older_versions(report: Report, first: int, using: str) -> None:
+    """Say where workflows are older than the log: whoever emptied it, head and all, began it anew."""
+    from automate.models import AuditLogEntry, WorkflowVersion
+
+    entries = AuditLogEntry.objects.using(using)
+    begun = entries.filter(position=first).values_list("created_at", flat=True)[0]
+    older = WorkflowVersion.objects.using(using).filter(created_at__lt=begun)
+    # A version is made just before its entry, so those of the first transactions are older than the first entry.
+    published = entries.filter(action__in=("workflow.published", "workflow.shadow_published"))
+    recorded = set(published.values_list("resource", "details__hash").order_by("position")[:BATCH])
+    for slug, digest, number in older.values_list("workflow__slug", "hash", "version_num")[:BATCH]:
+        if (f"workflow:{slug}", digest) not in recorded:
+            report.notices.append(
+                f"Version {number} of the workflow {slug!r} is older than the log, and nothing says who published it: "
+                "the log was emptied and begun anew, or its database is another one than it was."
+            )
+            return
+
+
+def _of(key_id: str) -> str:
+    return f"is of the key {key_id!r}" if key_id else "has no key"
 
 
 def _span(first: int, last: int, one: str = "is", many: str = "are") -> str:

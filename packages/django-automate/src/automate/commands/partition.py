@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from automate.commands import ProjectCommand, add_common_options, print_json
 from automate.commands.people import actor
@@ -54,11 +54,15 @@ class PartitionCommand(ProjectCommand):
                 sys.stdout.write(f"{step}\n")
                 sys.stdout.flush()
 
+        def note(action: str, **details: Any) -> None:
+            who = actor("automate partition")
+            record(action, "table:automate_event", actor=who, details={"database": args.database, **details})
+
         if not args.check:
-            partitions.convert(say, using=args.database)
+            # What cannot be put on record is not begun; the end has no transaction that it could be undone with.
+            partitions.convert(say, using=args.database, begin=lambda: note("events.partitioning"))
             if steps:
-                who, details = actor("automate partition"), {"database": args.database, "steps": steps}
-                record("events.partitioned", "table:automate_event", actor=who, details=details)
+                note("events.partitioned", steps=steps)
         state = partitions.examine(using=args.database)
         if args.json:
             print_json({"steps": steps, **asdict(state)})

@@ -46,13 +46,20 @@ def is_partitioned(using: str = "default") -> bool:
     return connections[using].vendor == "postgresql" and Catalog(using).is_partitioned
 
 
-def convert(say: Callable[[str], None], *, using: str = "default", now: datetime | None = None) -> None:
+def convert(
+    say: Callable[[str], None],
+    *,
+    using: str = "default",
+    now: datetime | None = None,
+    begin: Callable[[], None] = lambda: None,
+) -> None:
     """Partition the table of events by month, while emitters write to it; do nothing where it is.
 
     Args:
         say: Is told each step when it is done.
         using: Alias of the database.
         now: The time; None takes the present.
+        begin: Is called last in the first transaction, to put on record that it begins; not where nothing is done.
 
     Raises:
         ConfigurationError: If the database is not PostgreSQL, ``EVENTS.partition`` is False, or something hangs on the
@@ -77,7 +84,7 @@ def convert(say: Callable[[str], None], *, using: str = "default", now: datetime
     if is_partitioned(using):
         say("the events are partitioned already")
         return
-    Conversion(using, say).run(now or timezone.now())
+    Conversion(using, say, begin).run(now or timezone.now())
 
 
 def examine(*, using: str = "default", now: datetime | None = None) -> State:

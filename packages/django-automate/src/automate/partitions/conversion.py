@@ -35,11 +35,13 @@ class Conversion:
     Args:
         using: Alias of a PostgreSQL database.
         say: Is told each step when it is done.
+        begin: Is called within the first transaction, to put on record that it begins.
     """
 
-    def __init__(self, using: str, say: Callable[[str], None]) -> None:
+    def __init__(self, using: str, say: Callable[[str], None], begin: Callable[[], None] = lambda: None) -> None:
         self._using = using
         self._say = say
+        self._begin = begin
         self._catalog = Catalog(using)
 
     def run(self, now: datetime) -> None:
@@ -57,6 +59,7 @@ class Conversion:
         self._refuse_ids_from(bound)
         with transaction.atomic(using=self._using):
             self._make_shadow(bound, now)
+            self._begin()
         self._say(f"made the partitioned table beside the old one, with {MONTHS_AHEAD} months ahead")
         if self._catalog.bound() != (bound, True):
             locking(self._using, lambda: self._add_bound(bound))
