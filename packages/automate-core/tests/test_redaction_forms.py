@@ -62,6 +62,35 @@ def test_however_often_a_text_is_escaped(ways: list[str]) -> None:
     assert REDACTED in clean
 
 
+SPECIAL = "ab&cd<ef>gh'ij\"kl+mn=op\\qr`st-uv;ü"
+
+
+@pytest.mark.parametrize("characters", ["&<>", "&<>'", "&<>'=", "&<>'\"", "&<>'\"+`", "&<>'\"=-;`\\"])
+@pytest.mark.parametrize("code", ["\\u{:04x}", "\\u{:04X}"])
+def test_json_that_has_more_by_number_than_it_must(characters: str, code: str) -> None:
+    written = "".join(code.format(ord(one)) if one in characters else json.dumps(one)[1:-1] for one in SPECIAL)
+    assert json.loads(f'"{written}"') == SPECIAL
+    remember(SPECIAL)
+    try:
+        assert redact_text(f'{{"it": "{written}"}}') == f'{{"it": "{REDACTED}"}}'
+        assert redact_text(json.dumps([f"<{written}>"])) == f'["<{REDACTED}>"]'
+        encoded = base64.b64encode(f'["{written}"]'.encode()).decode()
+        assert REDACTED in redact_text(f"sent {encoded}")
+    finally:
+        forget(SPECIAL)
+
+
+@pytest.mark.parametrize("apostrophe", ["&#x27;", "&#39;", "&#039;", "&apos;"])
+@pytest.mark.parametrize("quotes", ["&quot;", "&#34;"])
+def test_html_and_xml_name_quotes_differently(apostrophe: str, quotes: str) -> None:
+    remember(SPECIAL)
+    try:
+        marked = html.escape(SPECIAL).replace("&#x27;", apostrophe).replace("&quot;", quotes)
+        assert redact_text(f"<b>{marked}</b>") == f"<b>{REDACTED}</b>"
+    finally:
+        forget(SPECIAL)
+
+
 @knows(PASSWORD)
 @pytest.mark.parametrize(
     "text",

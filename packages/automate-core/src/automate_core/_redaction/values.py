@@ -36,6 +36,13 @@ _PLACES = 32
 _BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_")
 _HEX_ESCAPE = re.compile(r"%[0-9A-F]{2}|\\u[0-9a-f]{4}|\\x[0-9a-f]{2}")
 
+_JSON_ESCAPED = ("&<>", "&<>'", "&<>'=", "&<>'\"", "&<>'\"+`", "\\&<>'\"=-;`")
+"""Which characters encoders write as ``\\u0026`` although JSON need not: Go and Django, Jinja, Gson, PHP, .NET, and
+Django for scripts."""
+
+_APOSTROPHES, _QUOTES = ("&#x27;", "&#39;", "&#039;", "&apos;"), ("&quot;", "&#34;")
+"""What HTML and XML have for them."""
+
 _URL_SAFE = ("", "/", "!'()*~", "!$&'()*+,;=:@/~", "*-._")
 """What encoders leave as it is: everything quoted, paths, ``encodeURIComponent``, URL sub-delimiters, HTML forms."""
 
@@ -56,9 +63,9 @@ def encodings(value: str) -> set[str]:
     Returns:
         Raw, JSON, Python ``repr``, URL, HTML, shell and hex forms, of UTF-8 and of Latin-1, all without backslashes.
     """
-    marked = html.escape(value)
-    texts = {value, value.strip(), marked, html.escape(value, quote=False)}
-    texts.add(marked.replace("&#x27;", "&#39;").replace("&quot;", "&#34;"))
+    marked = html.escape(value, quote=False)
+    texts = {value, value.strip(), marked}
+    texts.update(marked.replace("'", one).replace('"', two) for one in _APOSTROPHES for two in _QUOTES)
     texts.add(value.replace("'", "'\"'\"'"))  # as the shell has it between quotes
     found = {escaped for text in texts for escaped in _escaped(text)}
     for raw in _in_bytes(value):
@@ -80,7 +87,19 @@ def _escaped(text: str) -> Iterator[str]:
 
 
 def _in_json(value: str) -> set[str]:
-    return {json.dumps(value, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
+    dumped = [json.dumps(value, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)]
+    found = set(dumped)
+    for characters in _JSON_ESCAPED:
+        if not set(characters).isdisjoint(value):
+            found.update(_escape(form, characters, code) for form in dumped for code in ("\\u%04x", "\\u%04X"))
+    return found
+
+
+def _escape(form: str, characters: str, code: str) -> str:
+    """Write characters of a JSON text by their numbers."""
+    for character in characters:
+        form = form.replace(json.dumps(character)[1:-1], code % ord(character))
+    return form
 
 
 def _in_bytes(value: str) -> Iterator[bytes]:
