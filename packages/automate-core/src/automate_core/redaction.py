@@ -24,7 +24,7 @@ from typing import Any
 
 from automate_core._redaction.exceptions import text_of
 from automate_core._redaction.keys import extra_keys, is_secret_key
-from automate_core._redaction.plain import TEXTLESS, PlainCopier, hide
+from automate_core._redaction.plain import TEXTLESS, PlainCopier, hide, redact_textless
 from automate_core._redaction.shapes import REDACTED, is_card, redact_shapes
 from automate_core._redaction.values import MIN_LENGTH, LiveValues
 
@@ -138,7 +138,7 @@ class _Walk:
         if isinstance(data, str):
             return redact_text(data)
         if isinstance(data, TEXTLESS):
-            return data
+            return _redact_textless(data)
         if isinstance(data, int):
             return REDACTED if _is_secret_number(data) else data
         if isinstance(data, (bytes, bytearray, memoryview)):
@@ -259,6 +259,13 @@ def _hidden_pair(data: Any) -> list[Any] | None:
 
 def _is_secret_number(number: int) -> bool:
     return number in _live.numbers or is_card(number)
+
+
+def _redact_textless(data: Any) -> Any:
+    try:
+        return redact_textless(data, _live)
+    except Exception:  # noqa: BLE001 - a class of its own may have no text; what cannot be examined is not shown
+        return REDACTED
 
 
 def _redact_bytes(data: bytes | bytearray | memoryview) -> bytes:

@@ -16,6 +16,7 @@ import json
 import re
 import sys
 import threading
+import uuid
 from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import accumulate
@@ -43,6 +44,10 @@ Django for scripts."""
 _APOSTROPHES, _QUOTES = ("&#x27;", "&#39;", "&#039;", "&apos;"), ("&quot;", "&#34;")
 """What HTML and XML have for them."""
 
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-?)(?:[0-9a-fA-F]{4}\1){3}[0-9a-fA-F]{12}")
+_TEXTLESS = re.compile(r"[0-9a-fA-F+\-.:/ ()jTE]*[0-9][0-9a-fA-F+\-.:/ ()jTE]*")
+"""What numbers, dates and UUIDs are written with."""
+
 _URL_SAFE = ("", "/", "!'()*~", "!$&'()*+,;=:@/~", "*-._")
 """What encoders leave as it is: everything quoted, paths, ``encodeURIComponent``, URL sub-delimiters, HTML forms."""
 
@@ -66,6 +71,7 @@ def encodings(value: str) -> set[str]:
     marked = html.escape(value, quote=False)
     texts = {value, value.strip(), marked}
     texts.update(marked.replace("'", one).replace('"', two) for one in _APOSTROPHES for two in _QUOTES)
+    texts.update(_uuids(value.strip()))
     texts.add(value.replace("'", "'\"'\"'"))  # as the shell has it between quotes
     found = {escaped for text in texts for escaped in _escaped(text)}
     for raw in _in_bytes(value):
@@ -75,6 +81,13 @@ def encodings(value: str) -> set[str]:
     found.update([_HEX_ESCAPE.sub(_swap_case, form) for form in found if "%" in form or "\\" in form])
     bare = {form.replace("\\", "") for form in found}
     return {form for form in bare if len(form) >= MIN_LENGTH}
+
+
+def _uuids(value: str) -> Iterator[str]:
+    """Yield the forms of a UUID: with and without hyphens, in lower and upper case."""
+    if _UUID.fullmatch(value):
+        for form in (str(uuid.UUID(value)), value.replace("-", "")):
+            yield from (form.lower(), form.upper())
 
 
 def _escaped(text: str) -> Iterator[str]:
@@ -224,6 +237,10 @@ def _numbers(values: list[str]) -> frozenset[int]:
     return frozenset(int(value) for value in values if value.isdecimal() and value.isascii() and len(value) < 100)
 
 
+def _is_textless(value: str) -> bool:
+    return any(_TEXTLESS.fullmatch(part) for part in parts(value))
+
+
 class LiveValues:
     """The secret values that are known to this process.
 
@@ -232,6 +249,7 @@ class LiveValues:
 
     Attributes:
         numbers: Those of the values that are numbers.
+        textless: Whether one of them may be written by a number, a date or a UUID.
         shortest: The length of the shortest text in which a whole value can be found.
         version: Changes with the values.
     """
@@ -242,6 +260,7 @@ class LiveValues:
         self._values: dict[str, None] = {}
         self._tiers, self._cuts = self._new_tiers(), Cuts()
         self.numbers: frozenset[int] = frozenset()
+        self.textless = False
         self.shortest = sys.maxsize
         self.version = 0
 
@@ -273,6 +292,7 @@ class LiveValues:
             else:
                 self.shortest = min(self.shortest, self._index(value, self._tiers, self._cuts))
                 self.numbers |= _numbers([value])
+                self.textless = self.textless or _is_textless(value)
                 self.version += 1
         return True
 
@@ -296,6 +316,7 @@ class LiveValues:
         shortest = min((self._index(value, tiers, cuts) for value in values), default=sys.maxsize)
         self._values = dict.fromkeys(values)
         self._tiers, self._cuts, self.shortest, self.numbers = tiers, cuts, shortest, _numbers(values)
+        self.textless = any(map(_is_textless, values))
         self.version += 1
 
     def _index(self, value: str, tiers: tuple[_Windows, _Windows], cuts: Cuts) -> int:
