@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 import reprlib
 import string
 import textwrap
@@ -14,7 +15,7 @@ from urllib.parse import quote
 
 import pytest
 from automate_core._redaction.parts import parts
-from automate_core._redaction.values import LiveValues, _base64_cores, encodings
+from automate_core._redaction.values import _WRAPPED, LiveValues, _base64_cores, encodings
 from automate_core.redaction import MIN_LENGTH, REDACTED, forget, redact, redact_text, remember
 from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
@@ -148,6 +149,21 @@ def test_other_base64_in_lines_stays() -> None:
         assert redact_text(text) == text
     finally:
         forget(TOKEN)
+
+
+GIVES_BACK = re.compile(_WRAPPED.pattern.replace("}+", "}"))
+"""Tries shorter lines too, which costs seventeen times as much where a line has no end."""
+
+
+@given(
+    st.lists(
+        st.sampled_from(["A" * 16, "B" * 58, "C" * 60, "D" * 76, "e", "\n", "\r\n", "\\n", "%0A", "\n   |", "=", "-"]),
+        max_size=12,
+    ).map("".join)
+)
+def test_lines_of_base64_are_read_once_and_no_other_ones(text: str) -> None:
+    assert _WRAPPED.pattern != GIVES_BACK.pattern
+    assert [one.span() for one in _WRAPPED.finditer(text)] == [one.span() for one in GIVES_BACK.finditer(text)]
 
 
 # -- parts ------------------------------------------------------------------------------------------------------------

@@ -53,8 +53,12 @@ _URL_SAFE = ("", "/", "!'()*~", "!$&'()*+,;=:@/~", "*-._")
 
 
 _BREAK = r"(?:\r?\n[\s|]{0,80}|(?:\\+r)?\\+n|(?:%0[Dd])?%0[Aa])"
-_WRAPPED = re.compile(rf"(?:[A-Za-z0-9+/]{{60,76}}{_BREAK})+[A-Za-z0-9+/]*={{0,2}}")
-"""Base64 in lines, as in mail. The ends of lines may be escaped, and what follows them indented."""
+_WRAPPED = re.compile(rf"(?:[A-Za-z0-9+/]{{60,76}}+{_BREAK})+[A-Za-z0-9+/]*={{0,2}}")
+"""Base64 in lines, as in mail. The ends of lines may be escaped, and what follows them indented.
+
+What has been read of a line is not given back: in a long line without an end, each place would be tried for each of the
+lengths.
+"""
 _WRAPPED_LENGTH = 61
 _LINE_END = re.compile(_BREAK)
 
