@@ -8,12 +8,16 @@ import json
 import re
 import reprlib
 import string
+import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
 from urllib.parse import quote
 
 import pytest
+from automate_core._redaction.cuts import Cuts
 from automate_core._redaction.parts import parts
 from automate_core._redaction.values import _WRAPPED, LiveValues, _base64_cores, encodings
 from automate_core.redaction import MIN_LENGTH, REDACTED, forget, redact, redact_text, remember
@@ -245,6 +249,97 @@ def test_what_an_ellipsis_leaves(known: str, text: str) -> None:
 @pytest.mark.parametrize("text", ["Zk9wQ2l… is short", "and so on... and so on…", "u2026 is no ellipsis here"])
 def test_what_stays_beside_an_ellipsis(known: str, text: str) -> None:
     assert redact_text(text) == text
+
+
+@pytest.mark.parametrize(
+    ("known", "text", "clean"),
+    [
+        ("https://hooks.example.com/T0/abcdefgh", "see https://... and https%3A%2F%2F…", None),
+        ("https://hooks.example.com/T0/abcdefgh", "POST https://hooks.ex…", f"POST https://{REDACTED}…"),
+        (DOCUMENT, '{"type": ...} and {"type":..., and {&quot;type&quot;: &quot;...', None),
+        (DOCUMENT, f'{DOCUMENT[:30]}... and ...{DOCUMENT[-20:]}', f'{{"type": "{REDACTED}... and ...{REDACTED}"}}}}'),
+        (KEY, "-----BEGIN KEY-----... and -----BEGIN PRIVATE...", None),
+        (KEY, "...-----END PRIVATE KEY-----", None),
+        (KEY, f"...{KEY[-40:]}", f"...{REDACTED}-----END PRIVATE KEY-----\n"),
+    ],
+    indirect=["known"],
+    ids=lambda value: str(value)[:24],
+)  # fmt: skip
+def test_what_tells_nothing_may_stand_beside_an_ellipsis(known: str, text: str, clean: str | None) -> None:
+    assert redact_text(text) == (text if clean is None else clean)
+
+
+def work(run: Callable[[], object]) -> int:
+    """Count the lines of Python that run."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, arg: object) -> Any:
+        nonlocal count
+        count += 1
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        run()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def test_secrets_that_begin_and_end_alike_cost_no_more_beside_an_ellipsis() -> None:
+    def costs(count: int) -> tuple[int, int, int]:
+        cuts = Cuts()
+        alike = [f"the same beginning {number:06} the same end" for number in range(count)]
+        for one in alike:
+            cuts.add([one], [one])
+        text = "the same beginning of … and the same end"
+        one_more = ["the same beginning 000000 and the same end"]
+        return (
+            work(lambda: cuts.add(one_more, one_more)),
+            work(lambda: cuts.find(text)),
+            work(lambda: cuts.discard(one_more, one_more)),
+        )
+
+    assert costs(1000) == costs(10)
+
+
+# -- dropped ----------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.sampled_from([PASSWORD, TOKEN, KEY, DOCUMENT, "aaaaaaaaaaaa", "aaaaaaaaaaaab"]), unique=True))
+@hypothesis_settings(deadline=None)
+def test_of_values_that_are_dropped_nothing_stays(known: list[str]) -> None:
+    live = LiveValues()
+    for value in known:
+        live.add(value)
+    for value in known:
+        live.discard(value)
+    assert not any(tier._index or tier._known for tier in live._tiers)
+    assert not live._cuts._heads
+    assert not live._cuts._tails
+    assert (live.shortest, live.textless, live.numbers) == (sys.maxsize, False, frozenset())
+
+
+def test_to_drop_a_value_costs_no_more_among_many() -> None:
+    def cost(count: int) -> int:
+        live = LiveValues()
+        for number in range(count):
+            live.add(f"{number:04} {TOKEN}")
+        return work(lambda: live._drop(f"0000 {TOKEN}"))
+
+    assert cost(200) <= 1.5 * cost(20)
+
+
+def test_what_two_values_have_in_common_stays_until_both_are_dropped() -> None:
+    live = LiveValues()
+    for value in (KEY, DOCUMENT):  # which holds the key
+        live.add(value)
+    live.discard(KEY)
+    assert live.replace(f"<{KEY}>", "*") == "<*>"
+    assert live.replace(f"{BODY[:20]}...", "*") == "*..."
+    live.discard(DOCUMENT)
+    assert live.replace(f"<{KEY}> {BODY[:20]}...", "*") == f"<{KEY}> {BODY[:20]}..."
 
 
 # -- against the simplest way -----------------------------------------------------------------------------------------
