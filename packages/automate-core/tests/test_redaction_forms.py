@@ -383,6 +383,20 @@ def texts(draw: st.DrawFn, known: list[str]) -> str:
     return "-".join(encode(piece) for encode, piece in zip(chosen, pieces, strict=True))
 
 
+@given(st.lists(values, min_size=1, max_size=3), st.text(ALPHABET, max_size=5), st.data())
+@hypothesis_settings(deadline=None)
+def test_what_a_value_may_begin_with_is_known(known: list[str], before: str, data: st.DataObject) -> None:
+    live = LiveValues()
+    for value in known:
+        live.add(value)
+    form = data.draw(st.sampled_from(sorted(encodings(known[0]))))
+    begun = form[: data.draw(st.integers(1, len(form) - 1))]
+    kept = live.unfinished(before + begun)
+    assert kept >= len(begun)
+    live.clear()
+    assert live.unfinished(before + begun) == 0
+
+
 @given(st.lists(values, min_size=1, max_size=3), st.data())
 @hypothesis_settings(deadline=None)
 @example(known=["aaaaaa", "aaaaaab"], data=None)

@@ -38,6 +38,7 @@ __all__ = [
     "redact",
     "redact_text",
     "remember",
+    "unfinished",
 ]
 
 _MAX_DEPTH = 100
@@ -87,6 +88,17 @@ def redact_text(text: object) -> str:
         return redact_shapes(_live.replace(plain, REDACTED))
     except Exception:  # noqa: BLE001 - errors and logs pass through here; what cannot be examined is not shown
         return REDACTED
+
+
+def unfinished(text: str) -> int:
+    """Return how many characters at the end of a text a remembered secret may begin with, of which the rest is to come.
+
+    Who writes a text in pieces keeps so many back.
+
+    Args:
+        text: The text.
+    """
+    return _live.unfinished(text)
 
 
 def redact(data: Any) -> Any:

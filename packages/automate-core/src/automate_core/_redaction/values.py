@@ -53,6 +53,9 @@ What has been read of a line is not given back: in a long line without an end, e
 lengths.
 """
 _WRAPPED_LENGTH = 61
+_LONGEST_HELD = 4096
+"""Characters at the end of a text with which a value may begin."""
+
 _LINE_END = re.compile(_BREAK)
 
 
@@ -219,6 +222,7 @@ class LiveValues:
         self.textless = False
         self.shortest = sys.maxsize
         self.version = 0
+        self._sorted: tuple[int, list[str]] = (0, [])
         self._reset()
 
     def _reset(self) -> None:
@@ -325,6 +329,28 @@ class LiveValues:
             position = max(position, end)
         pieces.append(text[position:])
         return "".join(pieces)
+
+    def unfinished(self, text: str) -> int:
+        """Return how many characters at the end of a text a live value may begin with, of which the rest is missing.
+
+        Args:
+            text: The text.
+        """
+        version, forms = self._sorted
+        if version != self.version:
+            version, forms = self._sorted = (self.version, self._in_order())
+        end = text[-_LONGEST_HELD:]
+        bare = end.replace("\\", "")
+        for start in range(len(bare)):
+            rest = bare[start:]
+            place = bisect_right(forms, rest)
+            if place < len(forms) and forms[place].startswith(rest):
+                return len(end) - _among_backslashes([(start, len(bare))], end)[0][0]
+        return 0
+
+    def _in_order(self) -> list[str]:
+        with self._lock:
+            return sorted({text for tier in self._tiers for text in tier.texts()})
 
     def _wrapped(self, text: str) -> list[tuple[int, int]]:
         """Find the base64 texts in lines that hold a value when the lines are joined."""

@@ -83,6 +83,10 @@ class Windows:
             else:
                 del self._index[window]
 
+    def texts(self) -> Iterator[str]:
+        """Yield the texts of the patterns."""
+        return (text for text, _, _ in self._known)
+
     def _entries(self, key: Key, first: int) -> Iterator[tuple[str, _Pattern]]:
         text, before, after = key
         for offset in range(first, first + self.step):
