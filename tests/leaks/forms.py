@@ -26,11 +26,16 @@ def forms(secret: str) -> dict[str, str]:
         "json, not ascii": json.dumps([secret], ensure_ascii=False),
         "json in json": json.dumps({"body": json.dumps({"it": secret})}),
         "json of php": json.dumps(secret).replace("/", "\\/"),
+        "json of django": _json(secret, {character: f"\\u{ord(character):04X}" for character in "&<>"}),
+        "json of go": _json(secret, {character: f"\\u{ord(character):04x}" for character in "&<>"}),
+        "json of jinja": _json(secret, {character: f"\\u{ord(character):04x}" for character in "&<>'"}),
+        "json of .net": _json(secret, {character: f"\\u{ord(character):04X}" for character in "&<>'\"+"}),
         "url": f"https://example.com/{quote(secret, safe='')}?q={quote(secret)}",
         "form": urlencode({"it": secret, "other": "1"}),
         "plus": quote_plus(secret),
         "percent": "".join(f"%{byte:02x}" for byte in raw),
         "html": f"<p title='{html.escape(secret)}'>{html.escape(secret, quote=False)}</p>",
+        "xml": html.escape(secret).replace("&#x27;", "&apos;"),
         "base64, 0": base64.b64encode(raw).decode(),
         "base64, 1": base64.b64encode(b"u" + raw + b":x").decode(),
         "base64, 2": base64.b64encode(b"u:" + raw + b"!").decode(),
@@ -49,3 +54,8 @@ def forms(secret: str) -> dict[str, str]:
         "cut": f"{cut[:25]}...{cut[-24:]}",
         "ellipsis": f"{secret[:20]}…",
     }
+
+
+def _json(text: str, codes: dict[str, str]) -> str:
+    """Write a text as JSON, as encoders do that write more by number than they must."""
+    return f'"{"".join(codes.get(character) or json.dumps(character)[1:-1] for character in text)}"'

@@ -607,6 +607,84 @@ def test_wrong_arguments_that_are_plain_texts_are_hidden_too(
         assert f"Arguments: ('{REDACTED}',)" in capsys.readouterr().err
 
 
+def filtered(message: Any, *args: Any, **extra: Any) -> logging.LogRecord:
+    record = logging.LogRecord("test", logging.WARNING, "x.py", 1, message, args, None)
+    record.__dict__.update(extra)
+    RedactingFilter().filter(record)
+    return record
+
+
+def test_arguments_stay_for_formatters_that_read_them() -> None:
+    error = ConnectionError("lost")
+    record = filtered('%s - "%s %s" %d %s', "10.0.0.1", "GET", "/?token=abc", 200, error)
+    assert record.args == ("10.0.0.1", "GET", f"/?token={REDACTED}", 200, error)
+    assert record.getMessage() == f'10.0.0.1 - "GET /?token={REDACTED}" 200 lost'
+
+
+@pytest.mark.parametrize(
+    ("message", "args", "text"),
+    [
+        ("password=%s, %s", ("hunter2", "there"), f"password={REDACTED}, there"),
+        ("the live %s of %s", ("secret", "mine"), f"{REDACTED} of mine"),
+        ("the number %d", (48151623,), None),
+        ("100%% of %s", ("the live secret",), f"100% of {REDACTED}"),
+        ("got %r", (ValueError("password=hunter2"),), f"got ValueError('password={REDACTED}')"),
+    ],
+)
+def test_a_secret_of_message_and_arguments_together_is_hidden(
+    log: tuple[logging.Logger, io.StringIO], message: str, args: tuple[Any, ...], text: str | None
+) -> None:
+    remember("48151623")
+    try:
+        record = filtered(message, *args)
+    finally:
+        forget("48151623")
+    assert record.getMessage() == (text or f"the number {REDACTED}")
+    assert not any(secret in repr(record.args) for secret in ("hunter2", "live secret", "48151623"))
+
+
+class _Atoms(dict[str, str]):
+    """As servers have them for their access logs."""
+
+    def __missing__(self, key: str) -> str:
+        return "-"
+
+
+def test_a_mapping_of_arguments_keeps_its_type() -> None:
+    atoms = _Atoms(h="10.0.0.1", password="hunter2")
+    record = filtered("%(h)s %(password)s %({x-forwarded-for}i)s", atoms)
+    assert record.getMessage() == f"10.0.0.1 {REDACTED} -"
+    assert isinstance(record.args, _Atoms)
+    assert atoms["password"] == "hunter2"
+
+
+def test_a_message_that_is_a_mapping_stays_one() -> None:
+    record = filtered({"event": "paid", "api_key": "abc", "to": _Atoms(a="b")})
+    assert record.msg == {"event": "paid", "api_key": REDACTED, "to": {"a": "b"}}
+    assert type(filtered(_Atoms(a="password=1")).msg) is _Atoms
+
+
+def test_objects_in_extra_stay_where_their_text_holds_no_secret() -> None:
+    class Request:
+        def __init__(self, path: str) -> None:
+            self.path = path
+
+        def __str__(self) -> str:
+            return f"<Request {self.path}>"
+
+    plain, telling = Request("/"), Request("/?token=abc")
+    record = filtered("x", request=plain, other=telling, error=ValueError("token=abc"), password=plain)
+    assert record.__dict__["request"] is plain
+    assert record.__dict__["other"] == f"<Request /?token={REDACTED}>"
+    assert record.__dict__["error"] == {"type": "ValueError", "message": f"token={REDACTED}"}
+    assert record.__dict__["password"] == REDACTED
+
+
+def test_names_of_threads_are_redacted(log: tuple[logging.Logger, io.StringIO]) -> None:
+    record = filtered("x", threadName="for the live secret", taskName="the live secret")
+    assert (record.threadName, record.__dict__["taskName"]) == (f"for {REDACTED}", REDACTED)
+
+
 class _Mute:
     """Fails whatever is asked of it."""
 

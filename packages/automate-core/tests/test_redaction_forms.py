@@ -5,16 +5,21 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 import reprlib
 import string
+import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
 from urllib.parse import quote
 
 import pytest
+from automate_core._redaction.cuts import Cuts
 from automate_core._redaction.parts import parts
-from automate_core._redaction.values import LiveValues, _base64_cores, encodings
+from automate_core._redaction.values import _WRAPPED, LiveValues, _base64_cores, encodings
 from automate_core.redaction import MIN_LENGTH, REDACTED, forget, redact, redact_text, remember
 from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
@@ -60,6 +65,35 @@ def test_however_often_a_text_is_escaped(ways: list[str]) -> None:
     clean = live.replace(text, REDACTED)
     assert not any(part in clean for part in ("alle", "100%", "zweite", "Gr"))
     assert REDACTED in clean
+
+
+SPECIAL = "ab&cd<ef>gh'ij\"kl+mn=op\\qr`st-uv;ü"
+
+
+@pytest.mark.parametrize("characters", ["&<>", "&<>'", "&<>'=", "&<>'\"", "&<>'\"+`", "&<>'\"=-;`\\"])
+@pytest.mark.parametrize("code", ["\\u{:04x}", "\\u{:04X}"])
+def test_json_that_has_more_by_number_than_it_must(characters: str, code: str) -> None:
+    written = "".join(code.format(ord(one)) if one in characters else json.dumps(one)[1:-1] for one in SPECIAL)
+    assert json.loads(f'"{written}"') == SPECIAL
+    remember(SPECIAL)
+    try:
+        assert redact_text(f'{{"it": "{written}"}}') == f'{{"it": "{REDACTED}"}}'
+        assert redact_text(json.dumps([f"<{written}>"])) == f'["<{REDACTED}>"]'
+        encoded = base64.b64encode(f'["{written}"]'.encode()).decode()
+        assert REDACTED in redact_text(f"sent {encoded}")
+    finally:
+        forget(SPECIAL)
+
+
+@pytest.mark.parametrize("apostrophe", ["&#x27;", "&#39;", "&#039;", "&apos;"])
+@pytest.mark.parametrize("quotes", ["&quot;", "&#34;"])
+def test_html_and_xml_name_quotes_differently(apostrophe: str, quotes: str) -> None:
+    remember(SPECIAL)
+    try:
+        marked = html.escape(SPECIAL).replace("&#x27;", apostrophe).replace("&quot;", quotes)
+        assert redact_text(f"<b>{marked}</b>") == f"<b>{REDACTED}</b>"
+    finally:
+        forget(SPECIAL)
 
 
 @knows(PASSWORD)
@@ -119,6 +153,21 @@ def test_other_base64_in_lines_stays() -> None:
         assert redact_text(text) == text
     finally:
         forget(TOKEN)
+
+
+GIVES_BACK = re.compile(_WRAPPED.pattern.replace("}+", "}"))
+"""Tries shorter lines too, which costs seventeen times as much where a line has no end."""
+
+
+@given(
+    st.lists(
+        st.sampled_from(["A" * 16, "B" * 58, "C" * 60, "D" * 76, "e", "\n", "\r\n", "\\n", "%0A", "\n   |", "=", "-"]),
+        max_size=12,
+    ).map("".join)
+)
+def test_lines_of_base64_are_read_once_and_no_other_ones(text: str) -> None:
+    assert _WRAPPED.pattern != GIVES_BACK.pattern
+    assert [one.span() for one in _WRAPPED.finditer(text)] == [one.span() for one in GIVES_BACK.finditer(text)]
 
 
 # -- parts ------------------------------------------------------------------------------------------------------------
@@ -202,6 +251,97 @@ def test_what_stays_beside_an_ellipsis(known: str, text: str) -> None:
     assert redact_text(text) == text
 
 
+@pytest.mark.parametrize(
+    ("known", "text", "clean"),
+    [
+        ("https://hooks.example.com/T0/abcdefgh", "see https://... and https%3A%2F%2F…", None),
+        ("https://hooks.example.com/T0/abcdefgh", "POST https://hooks.ex…", f"POST https://{REDACTED}…"),
+        (DOCUMENT, '{"type": ...} and {"type":..., and {&quot;type&quot;: &quot;...', None),
+        (DOCUMENT, f'{DOCUMENT[:30]}... and ...{DOCUMENT[-20:]}', f'{{"type": "{REDACTED}... and ...{REDACTED}"}}}}'),
+        (KEY, "-----BEGIN KEY-----... and -----BEGIN PRIVATE...", None),
+        (KEY, "...-----END PRIVATE KEY-----", None),
+        (KEY, f"...{KEY[-40:]}", f"...{REDACTED}-----END PRIVATE KEY-----\n"),
+    ],
+    indirect=["known"],
+    ids=lambda value: str(value)[:24],
+)  # fmt: skip
+def test_what_tells_nothing_may_stand_beside_an_ellipsis(known: str, text: str, clean: str | None) -> None:
+    assert redact_text(text) == (text if clean is None else clean)
+
+
+def work(run: Callable[[], object]) -> int:
+    """Count the lines of Python that run."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, arg: object) -> Any:
+        nonlocal count
+        count += 1
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        run()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def test_secrets_that_begin_and_end_alike_cost_no_more_beside_an_ellipsis() -> None:
+    def costs(count: int) -> tuple[int, int, int]:
+        cuts = Cuts()
+        alike = [f"the same beginning {number:06} the same end" for number in range(count)]
+        for one in alike:
+            cuts.add([one], [one])
+        text = "the same beginning of … and the same end"
+        one_more = ["the same beginning 000000 and the same end"]
+        return (
+            work(lambda: cuts.add(one_more, one_more)),
+            work(lambda: cuts.find(text)),
+            work(lambda: cuts.discard(one_more, one_more)),
+        )
+
+    assert costs(1000) == costs(10)
+
+
+# -- dropped ----------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.sampled_from([PASSWORD, TOKEN, KEY, DOCUMENT, "aaaaaaaaaaaa", "aaaaaaaaaaaab"]), unique=True))
+@hypothesis_settings(deadline=None)
+def test_of_values_that_are_dropped_nothing_stays(known: list[str]) -> None:
+    live = LiveValues()
+    for value in known:
+        live.add(value)
+    for value in known:
+        live.discard(value)
+    assert not any(tier._index or tier._known for tier in live._tiers)
+    assert not live._cuts._heads
+    assert not live._cuts._tails
+    assert (live.shortest, live.textless, live.numbers) == (sys.maxsize, False, frozenset())
+
+
+def test_to_drop_a_value_costs_no_more_among_many() -> None:
+    def cost(count: int) -> int:
+        live = LiveValues()
+        for number in range(count):
+            live.add(f"{number:04} {TOKEN}")
+        return work(lambda: live._drop(f"0000 {TOKEN}"))
+
+    assert cost(200) <= 1.5 * cost(20)
+
+
+def test_what_two_values_have_in_common_stays_until_both_are_dropped() -> None:
+    live = LiveValues()
+    for value in (KEY, DOCUMENT):  # which holds the key
+        live.add(value)
+    live.discard(KEY)
+    assert live.replace(f"<{KEY}>", "*") == "<*>"
+    assert live.replace(f"{BODY[:20]}...", "*") == "*..."
+    live.discard(DOCUMENT)
+    assert live.replace(f"<{KEY}> {BODY[:20]}...", "*") == f"<{KEY}> {BODY[:20]}..."
+
+
 # -- against the simplest way -----------------------------------------------------------------------------------------
 
 BASE64 = string.ascii_letters + string.digits + "+/-_"
@@ -241,6 +381,20 @@ def texts(draw: st.DrawFn, known: list[str]) -> str:
     encoders.append(lambda text: base64.b64encode(text.encode()).decode())
     chosen: list[Callable[[str], str]] = [draw(st.sampled_from(encoders)) for _ in pieces]
     return "-".join(encode(piece) for encode, piece in zip(chosen, pieces, strict=True))
+
+
+@given(st.lists(values, min_size=1, max_size=3), st.text(ALPHABET, max_size=5), st.data())
+@hypothesis_settings(deadline=None)
+def test_what_a_value_may_begin_with_is_known(known: list[str], before: str, data: st.DataObject) -> None:
+    live = LiveValues()
+    for value in known:
+        live.add(value)
+    form = data.draw(st.sampled_from(sorted(encodings(known[0]))))
+    begun = form[: data.draw(st.integers(1, len(form) - 1))]
+    kept = live.unfinished(before + begun)
+    assert kept >= len(begun)
+    live.clear()
+    assert live.unfinished(before + begun) == 0
 
 
 @given(st.lists(values, min_size=1, max_size=3), st.data())

@@ -8,6 +8,7 @@ import dataclasses
 import datetime
 import decimal
 import enum
+import fractions
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from automate_core._redaction import plain, shapes
 from automate_core._redaction.keys import extra_keys, may_hold_secret_key
 from automate_core._redaction.plain import NotPlainError, PlainCopier
 from automate_core._redaction.values import LiveValues, _base64_cores, encodings
+from automate_core.errors import PermanentError
 from automate_core.redaction import REDACTED, forget, redact, redact_text, remember
 from automate_core.rules import explain
 from hypothesis import assume, given
@@ -27,7 +29,11 @@ from hypothesis import strategies as st
 
 unhurried = hypothesis_settings(deadline=None)
 
-SECRETS = ["hunter2", "48151623", "open sesame, said he", "xK9v-2mPq_Lr7TzWb4Nc", "postgresql://app:Zx81@db/orders"]
+ID = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
+SECRETS = [
+    "hunter2", "48151623", "open sesame, said he", "xK9v-2mPq_Lr7TzWb4Nc", "postgresql://app:Zx81@db/orders",
+    ID, "8812345.6789", "2031-05-17",
+]  # fmt: skip
 EXTRA = ("badge-number", "shoe")
 # Put together here, so that no scanner takes this file for a leak.
 SHAPES = [
@@ -67,6 +73,7 @@ leaves = (
     | st.floats()
     | st.integers(-(10**20), 10**20)
     | st.sampled_from([0, 250, 48151623, 48151624, 4111111111111111, 4111111111111112])
+    | st.deferred(lambda: st.sampled_from(TEXTLESS))
 )
 keys = st.sampled_from(KEYS) | texts
 
@@ -104,6 +111,47 @@ class Shows:
         return "what may be shown"
 
 
+secrets = st.lists(st.sampled_from(SECRETS), unique=True)
+TEXTLESS = [
+    uuid.UUID(ID), uuid.UUID(int=7), 8812345.6789, decimal.Decimal("8812345.6789"), decimal.Decimal("sNaN"),
+    decimal.Decimal(4111111111111111), 4111111111111111.0, float("nan"), datetime.date(2031, 5, 17),
+    datetime.datetime(2031, 5, 17, tzinfo=datetime.UTC), datetime.timedelta(1), fractions.Fraction(1, 3), 1j,
+]  # fmt: skip
+
+
+@unhurried
+@given(st.sampled_from(TEXTLESS) | st.floats() | st.decimals() | st.uuids() | st.datetimes() | st.booleans(), secrets)
+def test_a_value_is_hidden_where_its_text_is_not_shown(value: Any, live: list[str]) -> None:
+    with _situation(live, ()):
+        hidden = redact_text(str(value)) != str(value)
+        for shown in (redact(value), *redact([value]), redact({"a": value})["a"], *redact((value,))):
+            assert shown == REDACTED if hidden else shown is value
+
+
+@pytest.mark.parametrize("value", TEXTLESS[:1] + TEXTLESS[2:4] + TEXTLESS[5:7] + TEXTLESS[8:10], ids=str)
+def test_a_secret_that_was_read_as_a_number_or_uuid_is_hidden(value: Any) -> None:
+    with _situation(SECRETS, ()):
+        assert redact({"client_id": value, "seen": {value}}) == {"client_id": REDACTED, "seen": {REDACTED}}
+        assert PermanentError("No.", context={"client": value}).context == {"client": REDACTED}
+
+
+@pytest.mark.parametrize("known", [ID, ID.upper(), ID.replace("-", "")])
+def test_a_uuid_is_found_in_each_of_its_forms(known: str) -> None:
+    value = uuid.UUID(ID)
+    with _situation([known], ()):
+        for form in (ID, ID.upper(), value.hex, value.hex.upper()):
+            assert redact_text(f"<{form}>") == f"<{REDACTED}>"
+        assert redact([value, uuid.UUID(int=7)]) == [REDACTED, uuid.UUID(int=7)]
+
+
+def test_numbers_are_not_made_texts_of_where_no_secret_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    live = LiveValues()
+    live.add("not a number")
+    monkeypatch.setattr(live, "replace", None)
+    data = [1.5, uuid.UUID(int=7), datetime.datetime.max, True, None]
+    assert PlainCopier(live, ()).items(data, 1) == data
+
+
 ODD = [
     Colour.RED, Word("hunter2"), b"password=1", (1, "x"), ("password", "x"), {"x"}, Login("u", "p"), ValueError("a"),
     Shows(), Shows, OrderedDict(password=1), {Colour.PASSWORD: 1}, {Word("password"): 1}, {b"password": 1}, {1: 2},
@@ -127,7 +175,6 @@ def _situation(secrets: list[str], extra: tuple[str, ...]) -> Iterator[None]:
         settings.configure(None)
 
 
-secrets = st.lists(st.sampled_from(SECRETS), unique=True)
 extras = st.sampled_from([(), EXTRA])
 
 

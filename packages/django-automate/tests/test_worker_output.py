@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 
 import pytest
+from automate.worker import output
+from automate.worker.output import RedactedStream
+from automate_core.redaction import forget, remember
 
 SECRET = "correct-horse-battery"
 
@@ -40,6 +45,10 @@ def printed(code: str) -> str:
 WAYS = {
     "print": 'print("sent", secret)',
     "print in pieces": 'sys.stdout.write("sent "); sys.stdout.write(secret[:9]); print(secret[9:])',
+    "print in pieces that are flushed": 'print("sent", secret[:9], end="", flush=True); print(secret[9:])',
+    "one character after the other": 'for one in f"sent {secret}": print(one, end="", flush=True)',
+    "bytes": 'sys.stdout.buffer.write(b"sent " + secret.encode())',
+    "bytes and text": "sys.stdout.buffer.write(secret[:9].encode()); sys.stdout.buffer.flush(); print(secret[9:])",
     "no line end": "sys.stderr.write(secret)",
     "writelines": 'sys.stderr.writelines(["sent ", secret, " there"])',
     "a handler of the project": 'logging.getLogger("project").error("sent %s", secret, exc_info=ValueError(secret))',
@@ -136,3 +145,72 @@ def test_a_worker_is_guarded() -> None:
     alone = "import sys\nfrom automate_core.redaction import remember\n" + textwrap.dedent(code)
     done = subprocess.run([sys.executable, "-c", alone], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (0, "it is [REDACTED]\n"), done.stderr
+
+
+@pytest.fixture
+def written() -> Iterator[tuple[RedactedStream, io.TextIOWrapper]]:
+    """A redacted stream over bytes, while the secret is known."""
+    below = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+    remember(SECRET)
+    yield RedactedStream(below), below
+    forget(SECRET)
+
+
+def shown(below: io.TextIOWrapper) -> bytes:
+    assert isinstance(below.buffer, io.BytesIO)
+    return below.buffer.getvalue()
+
+
+def test_what_is_flushed_is_written_but_for_what_a_secret_may_begin_with(
+    written: tuple[RedactedStream, io.TextIOWrapper],
+) -> None:
+    stream, below = written
+    stream.write("Sure? [y/n] correct-ho")
+    stream.flush()
+    assert shown(below) == b"Sure? [y/n] "
+    stream.write("use, or so\n")
+    assert shown(below) == b"Sure? [y/n] correct-house, or so\n"
+    stream.write("correct")
+    stream.finish()
+    assert shown(below).endswith(b"so\ncorrect")
+
+
+def test_a_secret_of_which_the_end_begins_another_stays_whole(
+    written: tuple[RedactedStream, io.TextIOWrapper],
+) -> None:
+    stream, below = written
+    remember("battery-and-staple")
+    try:
+        for piece in (f"it is {SECRET}", "-and", "-staple", " there\n"):
+            stream.write(piece)
+            stream.flush()
+    finally:
+        forget("battery-and-staple")
+    assert shown(below) == b"it is [REDACTED] there\n"
+
+
+def test_bytes_that_are_no_text_stay_what_they_are(written: tuple[RedactedStream, io.TextIOWrapper]) -> None:
+    stream, below = written
+    for piece in (b"\xff\x00 gr\xc3", b"\xbcn ", SECRET.encode(), b" \xfe\n"):
+        assert stream.buffer.write(piece) == len(piece)
+    stream.write("text\n")
+    assert shown(below) == b"\xff\x00 gr\xc3\xbcn [REDACTED] \xfe\ntext\n"
+
+
+def test_a_line_without_an_end_is_held_only_so_long(
+    written: tuple[RedactedStream, io.TextIOWrapper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream, below = written
+    monkeypatch.setattr(output, "_MOST_HELD", 100)
+    texts: list[str] = []
+
+    def see(text: str) -> str:
+        texts.append(text)
+        return text
+
+    monkeypatch.setattr(output, "redact_text", see)
+    for _ in range(1000):
+        stream.write("..........")
+        assert stream._size <= 100
+    assert len(shown(below)) >= 9900
+    assert sum(map(len, texts)) <= 30_000

@@ -12,6 +12,7 @@ Redact before you cut: half a secret cannot be recognised.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import enum
 import logging
@@ -24,7 +25,7 @@ from typing import Any
 
 from automate_core._redaction.exceptions import text_of
 from automate_core._redaction.keys import extra_keys, is_secret_key
-from automate_core._redaction.plain import TEXTLESS, PlainCopier, hide
+from automate_core._redaction.plain import TEXTLESS, PlainCopier, hide, redact_textless
 from automate_core._redaction.shapes import REDACTED, is_card, redact_shapes
 from automate_core._redaction.values import MIN_LENGTH, LiveValues
 
@@ -37,6 +38,7 @@ __all__ = [
     "redact",
     "redact_text",
     "remember",
+    "unfinished",
 ]
 
 _MAX_DEPTH = 100
@@ -86,6 +88,17 @@ def redact_text(text: object) -> str:
         return redact_shapes(_live.replace(plain, REDACTED))
     except Exception:  # noqa: BLE001 - errors and logs pass through here; what cannot be examined is not shown
         return REDACTED
+
+
+def unfinished(text: str) -> int:
+    """Return how many characters at the end of a text a remembered secret may begin with, of which the rest is to come.
+
+    Who writes a text in pieces keeps so many back.
+
+    Args:
+        text: The text.
+    """
+    return _live.unfinished(text)
 
 
 def redact(data: Any) -> Any:
@@ -138,7 +151,7 @@ class _Walk:
         if isinstance(data, str):
             return redact_text(data)
         if isinstance(data, TEXTLESS):
-            return data
+            return _redact_textless(data)
         if isinstance(data, int):
             return REDACTED if _is_secret_number(data) else data
         if isinstance(data, (bytes, bytearray, memoryview)):
@@ -261,6 +274,13 @@ def _is_secret_number(number: int) -> bool:
     return number in _live.numbers or is_card(number)
 
 
+def _redact_textless(data: Any) -> Any:
+    try:
+        return redact_textless(data, _live)
+    except Exception:  # noqa: BLE001 - a class of its own may have no text; what cannot be examined is not shown
+        return REDACTED
+
+
 def _redact_bytes(data: bytes | bytearray | memoryview) -> bytes:
     text = bytes(data).decode("utf-8", "surrogateescape")
     clean = redact_text(text)
@@ -274,8 +294,10 @@ class RedactingFilter(logging.Filter):
 
         LOGGING = {"filters": {"redact": {"()": "automate_core.redaction.RedactingFilter"}}, ...}
 
-    It lets every record pass. An exception is replaced by a stand-in of the same name with a redacted message, so that
-    formatters which read ``record.exc_info`` show no secret either.
+    It lets every record pass, and leaves what it can as it was for formatters and handlers that read more than the
+    text: arguments stay where each can be redacted by itself, a mapping keeps its type, and an object in ``extra``
+    whose text holds no secret stays that object. An exception is replaced by a stand-in of the same name with a
+    redacted message, so that formatters which read ``record.exc_info`` show no secret either.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -287,9 +309,8 @@ class RedactingFilter(logging.Filter):
         Returns:
             True: the record is logged.
         """
-        record.args = _redact_arguments(record.args)
         try:
-            record.msg, record.args = redact_text(record.getMessage()), None
+            _redact_message(record)
         except Exception:  # noqa: BLE001 - wrong arguments are the caller's bug, which logging reports with all of them
             record.msg, record.args = redact_text(record.msg), redact(record.args)
         if isinstance(record.exc_info, tuple) and record.exc_info[1] is not None:
@@ -300,20 +321,71 @@ class RedactingFilter(logging.Filter):
             record.exc_text = redact_text(record.exc_text)
         if record.stack_info:
             record.stack_info = redact_text(record.stack_info)
+        for name in _NAMES:
+            if isinstance(given := record.__dict__.get(name), str):
+                record.__dict__[name] = redact_text(given)
         for name in record.__dict__.keys() - _RECORD_FIELDS:
             value = record.__dict__[name]
-            record.__dict__[name] = hide(value) if is_secret_key(name) else redact(value)
+            record.__dict__[name] = hide(value) if is_secret_key(name) else _redact_extra(value)
         return True
 
 
-_RECORD_FIELDS = frozenset({*logging.makeLogRecord({}).__dict__, "message", "asctime"})
+_DATA = (str, bytes, bytearray, memoryview, int, *TEXTLESS, Set, Sequence, BaseException, enum.Enum)
+_NAMES = ("threadName", "processName", "taskName")
+_RECORD_FIELDS = frozenset({*logging.makeLogRecord({}).__dict__, "message", "asctime", "taskName"})
 
 
-def _redact_arguments(args: Any) -> Any:
+def _redact_message(record: logging.LogRecord) -> None:
+    """Redact the message and its arguments apart where that gives the redacted text, and as one text otherwise."""
+    if not record.args:
+        record.msg = _like(record.msg, redact(record.msg)) if isinstance(record.msg, Mapping) else _text(record.msg)
+        return
+    message, named = str(record.msg), _redact_named_arguments(record.args)
+    text = redact_text(message % named)
+    template = redact_text(message)
+    arguments = named if isinstance(named, Mapping) else tuple(map(_text, named))
+    try:
+        fits = template % arguments == text
+    except (TypeError, ValueError, KeyError):  # a conversion was hidden, or the number that was to stand there
+        fits = False
+    record.msg, record.args = (template, arguments) if fits else (text, None)
+
+
+def _redact_named_arguments(args: Any) -> Any:
     """Redact what can be redacted by name; objects stay, for they are formatted by what they are."""
     if isinstance(args, Mapping):
-        return redact(args)
-    return tuple(redact(arg) if isinstance(arg, (Mapping, list, tuple)) else arg for arg in args or ())
+        return _like(args, redact(args))
+    return tuple(redact(arg) if isinstance(arg, (Mapping, list, tuple)) else arg for arg in args)
+
+
+def _text(value: Any) -> Any:
+    """Return a value, or its redacted text where that is another one than its own."""
+    if isinstance(value, (Mapping, list, tuple)):
+        return value
+    text = str(value)
+    clean = redact_text(text)
+    return value if clean == text else clean
+
+
+def _like(original: Mapping[Any, Any], clean: Any) -> Any:
+    """Give a redacted mapping the type of the original, which may answer for keys that it does not have."""
+    if type(original) is dict or not isinstance(original, dict) or not isinstance(clean, dict):
+        return clean
+    made = copy.copy(original)
+    dict.clear(made)
+    dict.update(made, clean)
+    return made
+
+
+def _redact_extra(value: Any) -> Any:
+    """Redact data; other objects, such as the request that a handler asks for more, stay if their text may be shown."""
+    try:
+        of_itself = hasattr(value, "__redacted__") or hasattr(value, "get_secret_value")
+        if isinstance(value, _DATA) or of_itself or _fields_of(value) is not None:
+            return redact(value)
+        return _text(value)
+    except Exception:  # noqa: BLE001 - an object that fails while it is examined is not shown
+        return REDACTED
 
 
 def _stand_in(

@@ -33,7 +33,7 @@ class ECSFormatter(logging.Formatter):
             "ecs.version": "8.17.0",
             "log.logger": record.name,
             "process.pid": record.process,
-            "process.thread.name": record.threadName,
+            "process.thread.name": record.threadName and redact_text(record.threadName),
         }
         extra = {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
         if extra:

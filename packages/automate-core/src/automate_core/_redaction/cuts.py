@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 
 __all__ = ["LEAST", "Cuts"]
@@ -28,21 +29,28 @@ class Cuts:
     """An index of texts by how they begin and how they end."""
 
     def __init__(self) -> None:
-        self._heads: dict[str, tuple[str, ...]] = {}
-        self._tails: dict[str, tuple[str, ...]] = {}
+        self._heads = _Beginnings()
+        self._tails = _Beginnings()
 
-    def add(self, texts: Iterable[str]) -> None:
+    def add(self, heads: Iterable[str], tails: Iterable[str]) -> None:
         """Search for texts from now on.
 
         Args:
-            texts: The texts; one that is hardly longer than what must be left of it cannot be cut.
+            heads: What may stand before an ellipsis: this, or how it begins.
+            tails: What may stand after one.
         """
-        for text in texts:
-            if len(text) > LEAST:
-                for index, end in ((self._heads, text[:LEAST]), (self._tails, text[-LEAST:])):
-                    known = index.get(end, ())
-                    if text not in known:
-                        index[end] = (*known, text)
+        self._heads.add(heads)
+        self._tails.add(tail[::-1] for tail in tails)
+
+    def discard(self, heads: Iterable[str], tails: Iterable[str]) -> None:
+        """Take back :meth:`add`; what was added twice is still searched for.
+
+        Args:
+            heads: As they were added.
+            tails: As they were added.
+        """
+        self._heads.discard(heads)
+        self._tails.discard(tail[::-1] for tail in tails)
 
     def find(self, text: str) -> list[tuple[int, int]]:
         """Return from where to where something is left of a text, beside an ellipsis.
@@ -50,26 +58,59 @@ class Cuts:
         Args:
             text: Where to look, without backslashes.
         """
-        return list(self._spans(text)) if self._heads and _may_be_cut(text) else []
+        return list(self._spans(text)) if _may_be_cut(text) and (self._heads or self._tails) else []
 
     def _spans(self, text: str) -> Iterator[tuple[int, int]]:
         marks = [match.span() for match in _ELLIPSIS.finditer(text)]
         ends = [0, *(end for _, end in marks)]
         starts = [*(start for start, _ in marks), len(text)]
         for number, (before, after) in enumerate(marks):
-            yield from self._head(text, max(ends[number], before - _LONGEST), before)
-            yield from self._tail(text, after, min(starts[number + 1], after + _LONGEST))
+            head = text[max(ends[number], before - _LONGEST) : before]
+            if length := self._heads.longest_end(head):
+                yield before - length, before
+            tail = text[after : min(starts[number + 1], after + _LONGEST)]
+            if length := self._tails.longest_end(tail[::-1]):
+                yield after, after + length
 
-    def _head(self, text: str, first: int, end: int) -> Iterator[tuple[int, int]]:
-        for start in range(first, end - LEAST + 1):
-            known = self._heads.get(text[start : start + LEAST], ())
-            if any(one.startswith(text[start:end]) for one in known):
-                yield start, end
-                return
 
-    def _tail(self, text: str, start: int, last: int) -> Iterator[tuple[int, int]]:
-        for end in range(last, start + LEAST - 1, -1):
-            known = self._tails.get(text[end - LEAST : end], ())
-            if any(one.endswith(text[start:end]) for one in known):
-                yield start, end
-                return
+class _Beginnings:
+    """Texts, sorted among those whose first characters are the same.
+
+    A list is replaced, never changed: searches in other threads have the old one or the new one.
+    """
+
+    def __init__(self) -> None:
+        self._index: dict[str, list[str]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._index)
+
+    def add(self, texts: Iterable[str]) -> None:
+        """Add texts; one that is hardly longer than what must be left of it cannot be cut."""
+        for text in texts:
+            if len(text) > LEAST:
+                known = self._index.get(text[:LEAST], [])
+                place = bisect_left(known, text)
+                self._index[text[:LEAST]] = [*known[:place], text, *known[place:]]
+
+    def discard(self, texts: Iterable[str]) -> None:
+        """Remove each of the texts once."""
+        for text in texts:
+            known = self._index.get(text[:LEAST], [])
+            place = bisect_left(known, text)
+            if known[place : place + 1] == [text]:
+                if rest := [*known[:place], *known[place + 1 :]]:
+                    self._index[text[:LEAST]] = rest
+                else:
+                    del self._index[text[:LEAST]]
+
+    def longest_end(self, text: str) -> int:
+        """Return the length of the longest end of a text with which one of the texts begins; 0 for none."""
+        for start in range(len(text) - LEAST + 1):
+            known = self._index.get(text[start : start + LEAST])
+            if known:
+                end = text[start:]
+                place = bisect_left(known, end)
+                if place < len(known) and known[place].startswith(end):
+                    return len(end)
+        return 0

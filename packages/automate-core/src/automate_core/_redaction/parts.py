@@ -3,17 +3,41 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from automate_core._redaction.keys import is_secret_key
 
-__all__ = ["parts"]
+__all__ = ["ending", "opening", "parts"]
 
 _MOST_LEVELS = 20
 _ARMOUR = "-----"
 """Lines of PEM that begin so tell what follows, and are the same in every key."""
+
+_OPENING = re.compile(r'\s*(?:-----BEGIN [^-]*-----\s*|[A-Za-z][A-Za-z0-9+.\-]*://|[\[{][\s\[{]*(?:"[^"]*"\s*:\s*"?)?)')
+_ENDING = re.compile(r'(?:-----END [^-]{0,80}-----|["}\]][\s"}\]]{0,80})\s{0,80}\Z')
+
+
+def opening(value: str) -> str:
+    """Return with what a secret begins that tells nothing: the scheme of a URL, a first key of JSON, armour of PEM.
+
+    Args:
+        value: The secret.
+    """
+    found = _OPENING.match(value)
+    return found.group() if found else ""
+
+
+def ending(value: str) -> str:
+    """Return with what a secret ends that tells nothing: brackets of JSON, armour of PEM.
+
+    Args:
+        value: The secret.
+    """
+    found = _ENDING.search(value[-200:]) if _document(value) is not None or _ARMOUR in value else None
+    return found.group() if found else ""
 
 
 def parts(value: str) -> set[str]:

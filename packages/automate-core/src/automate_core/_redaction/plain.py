@@ -18,13 +18,13 @@ from automate_core._redaction.shapes import FIRST_CARD, REDACTED, SHORTEST_WORD,
 from automate_core._redaction.values import LiveValues
 from automate_core._references import REFERENCE
 
-__all__ = ["TEXTLESS", "NotPlainError", "PlainCopier", "hide"]
+__all__ = ["TEXTLESS", "NotPlainError", "PlainCopier", "hide", "redact_textless"]
 
 TEXTLESS = (
     float, complex, decimal.Decimal, fractions.Fraction, uuid.UUID,
     datetime.date, datetime.time, datetime.timedelta, datetime.datetime, datetime.tzinfo, bool, type(None),
 )  # fmt: skip
-"""Values that can hold no text."""
+"""Values that hold no text; as a text, one may still be a secret that was read as a number or UUID."""
 
 _LEAVES = frozenset({str, *TEXTLESS})
 _PLAIN = frozenset({dict, list, int, *_LEAVES})
@@ -57,6 +57,21 @@ def hide(value: Any) -> Any:
         return REDACTED
 
 
+def redact_textless(value: Any, live: LiveValues) -> Any:
+    """Hide a value whose text is a secret: one that was read as a number, date or UUID.
+
+    Args:
+        value: One of :data:`TEXTLESS`.
+        live: The live values.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if not live.textless and isinstance(value, float) and -FIRST_CARD < value < FIRST_CARD:
+        return value
+    text = str(value)
+    return value if redact_shapes(live.replace(text, REDACTED), ()) == text else REDACTED
+
+
 def _holds_only_references(values: Iterable[Any]) -> bool:
     return all(isinstance(value, str) and REFERENCE.fullmatch(value) for value in values)
 
@@ -75,6 +90,8 @@ class PlainCopier:
         self._live = live
         self._extra = extra
         self._copiers: dict[type, Callable[[Any, int], Any]] = {dict: self.mapping, list: self.items, int: self._number}
+        may_be_secret = TEXTLESS if live.textless else (float, decimal.Decimal)  # these may be numbers of cards
+        self._copiers.update(dict.fromkeys(may_be_secret, self._textless))
         self._shown: set[str] = set()
         self._hidden: set[str] = set()
         self._word = min(live.shortest, SHORTEST_WORD)
@@ -149,6 +166,9 @@ class PlainCopier:
     def _number(self, number: int, _levels: int) -> Any:
         hidden = number in self._live.numbers or (number >= FIRST_CARD and is_card(number))
         return REDACTED if hidden else number
+
+    def _textless(self, value: Any, _levels: int) -> Any:
+        return redact_textless(value, self._live)
 
     def _text(self, text: str) -> str:
         return redact_shapes(self._live.replace(text, REDACTED), self._extra)

@@ -1,11 +1,7 @@
 """Live secret values, found in every encoding.
 
 Each value is expanded into the texts it may appear as. Backslashes do not count, neither in them nor in what is
-searched: however often a text is escaped as in JSON or Python, backslashes are all that this adds to it. The texts are
-found with a window index: what is searched is sampled at each ``step``-th position, and the window of ``width``
-characters that starts there is looked up among the windows of the patterns. A value is entered where it differs from
-the others, so the cost depends on the length of the text, hardly on the number of values, though they begin alike. A
-new value is added to the index without building it again.
+searched: however often a text is escaped as in JSON or Python, backslashes are all that this adds to it.
 """
 
 from __future__ import annotations
@@ -16,6 +12,7 @@ import json
 import re
 import sys
 import threading
+import uuid
 from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import accumulate
@@ -23,27 +20,42 @@ from typing import NamedTuple
 from urllib.parse import quote, quote_plus
 
 from automate_core._redaction.cuts import LEAST, Cuts
-from automate_core._redaction.parts import parts
+from automate_core._redaction.parts import ending, opening, parts
+from automate_core._redaction.windows import Key, Windows
 
 __all__ = ["MIN_LENGTH", "LiveValues", "encodings"]
 
 MIN_LENGTH = 6
 """Shorter values are not searched for: they would be found in ordinary words and numbers."""
 
-_PLACES = 32
-"""Into how many stretches a value is divided in search of what sets it apart."""
-
-_BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_")
 _HEX_ESCAPE = re.compile(r"%[0-9A-F]{2}|\\u[0-9a-f]{4}|\\x[0-9a-f]{2}")
+
+_JSON_ESCAPED = ("&<>", "&<>'", "&<>'=", "&<>'\"", "&<>'\"+`", "\\&<>'\"=-;`")
+"""Which characters encoders write as ``\\u0026`` although JSON need not: Go and Django, Jinja, Gson, PHP, .NET, and
+Django for scripts."""
+
+_APOSTROPHES, _QUOTES = ("&#x27;", "&#39;", "&#039;", "&apos;"), ("&quot;", "&#34;")
+"""What HTML and XML have for them."""
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-?)(?:[0-9a-fA-F]{4}\1){3}[0-9a-fA-F]{12}")
+_TEXTLESS = re.compile(r"[0-9a-fA-F+\-.:/ ()jTE]*[0-9][0-9a-fA-F+\-.:/ ()jTE]*")
+"""What numbers, dates and UUIDs are written with."""
 
 _URL_SAFE = ("", "/", "!'()*~", "!$&'()*+,;=:@/~", "*-._")
 """What encoders leave as it is: everything quoted, paths, ``encodeURIComponent``, URL sub-delimiters, HTML forms."""
 
 
 _BREAK = r"(?:\r?\n[\s|]{0,80}|(?:\\+r)?\\+n|(?:%0[Dd])?%0[Aa])"
-_WRAPPED = re.compile(rf"(?:[A-Za-z0-9+/]{{60,76}}{_BREAK})+[A-Za-z0-9+/]*={{0,2}}")
-"""Base64 in lines, as in mail. The ends of lines may be escaped, and what follows them indented."""
+_WRAPPED = re.compile(rf"(?:[A-Za-z0-9+/]{{60,76}}+{_BREAK})+[A-Za-z0-9+/]*={{0,2}}")
+"""Base64 in lines, as in mail. The ends of lines may be escaped, and what follows them indented.
+
+What has been read of a line is not given back: in a long line without an end, each place would be tried for each of the
+lengths.
+"""
 _WRAPPED_LENGTH = 61
+_LONGEST_HELD = 4096
+"""Characters at the end of a text with which a value may begin."""
+
 _LINE_END = re.compile(_BREAK)
 
 
@@ -56,9 +68,14 @@ def encodings(value: str) -> set[str]:
     Returns:
         Raw, JSON, Python ``repr``, URL, HTML, shell and hex forms, of UTF-8 and of Latin-1, all without backslashes.
     """
-    marked = html.escape(value)
-    texts = {value, value.strip(), marked, html.escape(value, quote=False)}
-    texts.add(marked.replace("&#x27;", "&#39;").replace("&quot;", "&#34;"))
+    return {form for form in _forms(value) if len(form) >= MIN_LENGTH}
+
+
+def _forms(value: str) -> set[str]:
+    marked = html.escape(value, quote=False)
+    texts = {value, value.strip(), marked}
+    texts.update(marked.replace("'", one).replace('"', two) for one in _APOSTROPHES for two in _QUOTES)
+    texts.update(_uuids(value.strip()))
     texts.add(value.replace("'", "'\"'\"'"))  # as the shell has it between quotes
     found = {escaped for text in texts for escaped in _escaped(text)}
     for raw in _in_bytes(value):
@@ -66,8 +83,14 @@ def encodings(value: str) -> set[str]:
         found.update(quote(raw, safe=safe) for safe in _URL_SAFE)
         found.update({quote_plus(raw), quote_plus(raw, safe="*")})
     found.update([_HEX_ESCAPE.sub(_swap_case, form) for form in found if "%" in form or "\\" in form])
-    bare = {form.replace("\\", "") for form in found}
-    return {form for form in bare if len(form) >= MIN_LENGTH}
+    return {form.replace("\\", "") for form in found}
+
+
+def _uuids(value: str) -> Iterator[str]:
+    """Yield the forms of a UUID: with and without hyphens, in lower and upper case."""
+    if _UUID.fullmatch(value):
+        for form in (str(uuid.UUID(value)), value.replace("-", "")):
+            yield from (form.lower(), form.upper())
 
 
 def _escaped(text: str) -> Iterator[str]:
@@ -80,7 +103,19 @@ def _escaped(text: str) -> Iterator[str]:
 
 
 def _in_json(value: str) -> set[str]:
-    return {json.dumps(value, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
+    dumped = [json.dumps(value, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)]
+    found = set(dumped)
+    for characters in _JSON_ESCAPED:
+        if not set(characters).isdisjoint(value):
+            found.update(_escape(form, characters, code) for form in dumped for code in ("\\u%04x", "\\u%04X"))
+    return found
+
+
+def _escape(form: str, characters: str, code: str) -> str:
+    """Write characters of a JSON text by their numbers."""
+    for character in characters:
+        form = form.replace(json.dumps(character)[1:-1], code % ord(character))
+    return form
 
 
 def _in_bytes(value: str) -> Iterator[bytes]:
@@ -122,87 +157,49 @@ def _base64_forms(core: str) -> set[str]:
     return {core, *(core.replace("+", plus).replace("/", slash) for plus, slash in others)}
 
 
-class _Pattern(NamedTuple):
-    text: str
-    offset: int
-    """Where in the pattern the window starts."""
-    before: bool
-    after: bool
-    """Whether the base64 character beside the pattern belongs to it."""
-
-
-class _Windows:
-    """An index of patterns by the windows that a sampled text must hit.
-
-    Args:
-        width: Characters of a window.
-        step: Distance of the sampled positions. A pattern needs ``width + step - 1`` characters at least.
-    """
-
-    def __init__(self, width: int, step: int) -> None:
-        self.width = width
-        self.step = step
-        self._index: dict[str, tuple[_Pattern, ...]] = {}
-        self._known: set[tuple[str, bool, bool]] = set()
-
-    @property
-    def shortest(self) -> int:
-        return self.width + self.step - 1
-
-    def add(self, text: str, before: bool, after: bool) -> None:
-        if (text, before, after) in self._known:  # secrets have lines in common
-            return
-        self._known.add((text, before, after))
-        first = self._rarest(text)
-        for offset in range(first, first + self.step):
-            window = text[offset : offset + self.width]
-            self._index[window] = (*self._index.get(window, ()), _Pattern(text, offset, before, after))
-
-    def _rarest(self, text: str) -> int:
-        """Find where the windows of a text are shared with the fewest others, for many secrets begin alike."""
-        last = len(text) - self.shortest
-        best, shared = 0, sys.maxsize
-        for first in range(0, last + 1, max(1, last // _PLACES)):
-            crowd = max(
-                len(self._index.get(text[offset : offset + self.width], ()))
-                for offset in range(first, first + self.step)
-            )
-            if crowd < shared:
-                best, shared = first, crowd
-            if not crowd:
-                break
-        return best
-
-    def find(self, text: str) -> list[tuple[int, int]]:
-        index, width = self._index, self.width
-        found: list[tuple[int, int]] = []
-        if not index:
-            return found
-        last = len(text) - width + 1
-        for position in [i for i in range(0, last, self.step) if text[i : i + width] in index]:
-            for pattern in index[text[position : position + width]]:
-                start = position - pattern.offset
-                if start >= 0 and text.startswith(pattern.text, start):
-                    found.append(_widen(text, start, start + len(pattern.text), pattern))
-        return found
-
-
-def _widen(text: str, start: int, end: int, pattern: _Pattern) -> tuple[int, int]:
-    if pattern.before and start and text[start - 1] in _BASE64:
-        start -= 1
-    if pattern.after and end < len(text) and text[end] in _BASE64:
-        end += 1
-        while end < len(text) and text[end] == "=":
-            end += 1
-    return start, end
-
-
 def _length(value: str) -> int:
     return len(value.strip().replace("\\", ""))
 
 
-def _numbers(values: list[str]) -> frozenset[int]:
-    return frozenset(int(value) for value in values if value.isdecimal() and value.isascii() and len(value) < 100)
+class _Facts(NamedTuple):
+    """What is known of a value: the length of its shortest form, what it may be beside a text, which number it is."""
+
+    shortest: int
+    textless: bool
+    number: int | None
+
+
+def _number(value: str) -> int | None:
+    return int(value) if value.isdecimal() and value.isascii() and len(value) < 100 else None
+
+
+def _is_textless(value: str) -> bool:
+    return any(_TEXTLESS.fullmatch(part) for part in parts(value))
+
+
+def _patterns(value: str) -> set[Key]:
+    """Return what a value is found by."""
+    found: set[Key] = set()
+    for part in _long_parts(value):
+        found.update((form, False, False) for form in encodings(part))
+        found.update(_base64_cores(part))
+    return found
+
+
+def _ends(value: str) -> tuple[set[str], set[str]]:
+    """Return what of a value may stand before an ellipsis, and after one, without what tells nothing."""
+    heads: set[str] = set()
+    tails: set[str] = set()
+    for part in _long_parts(value):
+        forms, openings, endings = encodings(part), _forms(opening(part)), _forms(ending(part))
+        for form in forms:
+            heads.add(form.removeprefix(max((one for one in openings if form.startswith(one)), key=len, default="")))
+            tails.add(form.removesuffix(max((one for one in endings if form.endswith(one)), key=len, default="")))
+    return heads, tails
+
+
+def _long_parts(value: str) -> list[str]:
+    return [part for part in parts(value) if _length(part) >= MIN_LENGTH]
 
 
 class LiveValues:
@@ -213,6 +210,7 @@ class LiveValues:
 
     Attributes:
         numbers: Those of the values that are numbers.
+        textless: Whether one of them may be written by a number, a date or a UUID.
         shortest: The length of the shortest text in which a whole value can be found.
         version: Changes with the values.
     """
@@ -220,15 +218,21 @@ class LiveValues:
     def __init__(self, limit: int = 10_000) -> None:
         self._limit = limit
         self._lock = threading.Lock()
-        self._values: dict[str, None] = {}
-        self._tiers, self._cuts = self._new_tiers(), Cuts()
         self.numbers: frozenset[int] = frozenset()
+        self.textless = False
         self.shortest = sys.maxsize
         self.version = 0
+        self._sorted: tuple[int, list[str]] = (0, [])
+        self._reset()
+
+    def _reset(self) -> None:
+        self._values: dict[str, _Facts] = {}
+        self._tiers, self._cuts = self._new_tiers(), Cuts()
+        self._describe()
 
     @staticmethod
-    def _new_tiers() -> tuple[_Windows, _Windows]:
-        return _Windows(8, 4), _Windows(MIN_LENGTH - 1, 2)  # the longest patterns first
+    def _new_tiers() -> tuple[Windows, Windows]:
+        return Windows(8, 4), Windows(MIN_LENGTH - 1, 2)  # the longest patterns first
 
     def __len__(self) -> int:
         return len(self._values)
@@ -248,13 +252,11 @@ class LiveValues:
             if value in self._values:
                 self._values[value] = self._values.pop(value)
                 return True
-            self._values[value] = None
+            self._enter(value)
             if len(self._values) > self._limit:
-                self._keep(list(self._values)[len(self._values) // 10 :])
-            else:
-                self.shortest = min(self.shortest, self._index(value, self._tiers, self._cuts))
-                self.numbers |= _numbers([value])
-                self.version += 1
+                for old in list(self._values)[: len(self._values) // 10]:
+                    self._drop(old)
+                self._describe()
         return True
 
     def discard(self, value: str) -> None:
@@ -265,33 +267,43 @@ class LiveValues:
         """
         with self._lock:
             if value in self._values:
-                self._keep([other for other in self._values if other != value])
+                self._drop(value)
+                self._describe()
 
     def clear(self) -> None:
         """Forget every value."""
         with self._lock:
-            self._keep([])
+            self._reset()
 
-    def _keep(self, values: list[str]) -> None:
-        tiers, cuts = self._new_tiers(), Cuts()
-        shortest = min((self._index(value, tiers, cuts) for value in values), default=sys.maxsize)
-        self._values = dict.fromkeys(values)
-        self._tiers, self._cuts, self.shortest, self.numbers = tiers, cuts, shortest, _numbers(values)
+    def _enter(self, value: str) -> None:
+        keys, (heads, tails) = _patterns(value), _ends(value)
+        for key in keys:
+            self._tier(key).add(key)
+        self._cuts.add(heads, tails)
+        facts = _Facts(min(len(text) for text, _, _ in keys), _is_textless(value), _number(value))
+        self._values[value] = facts
+        self.shortest = min(self.shortest, facts.shortest)
+        self.textless = self.textless or facts.textless
+        if facts.number is not None:
+            self.numbers |= {facts.number}
         self.version += 1
 
-    def _index(self, value: str, tiers: tuple[_Windows, _Windows], cuts: Cuts) -> int:
-        """Enter a value; return the length of the shortest text that it may appear as."""
-        patterns: set[tuple[str, bool, bool]] = set()
-        for part in parts(value):
-            if _length(part) >= MIN_LENGTH:
-                forms = encodings(part)
-                cuts.add(forms)
-                patterns.update((form, False, False) for form in forms)
-                patterns.update(_base64_cores(part))
-        for text, before, after in patterns:
-            tier = next(tier for tier in tiers if len(text) >= tier.shortest)
-            tier.add(text, before, after)
-        return min(len(text) for text, _, _ in patterns)
+    def _drop(self, value: str) -> None:
+        for key in _patterns(value):
+            self._tier(key).discard(key)
+        self._cuts.discard(*_ends(value))
+        del self._values[value]
+
+    def _tier(self, key: Key) -> Windows:
+        return next(tier for tier in self._tiers if len(key[0]) >= tier.shortest)
+
+    def _describe(self) -> None:
+        """Tell anew what the values have in common, after some have gone."""
+        facts = self._values.values()
+        self.shortest = min((one.shortest for one in facts), default=sys.maxsize)
+        self.textless = any(one.textless for one in facts)
+        self.numbers = frozenset(one.number for one in facts if one.number is not None)
+        self.version += 1
 
     def replace(self, text: str, replacement: str) -> str:
         """Replace every live value in a text, in whichever encoding.
@@ -317,6 +329,28 @@ class LiveValues:
             position = max(position, end)
         pieces.append(text[position:])
         return "".join(pieces)
+
+    def unfinished(self, text: str) -> int:
+        """Return how many characters at the end of a text a live value may begin with, of which the rest is missing.
+
+        Args:
+            text: The text.
+        """
+        version, forms = self._sorted
+        if version != self.version:
+            version, forms = self._sorted = (self.version, self._in_order())
+        end = text[-_LONGEST_HELD:]
+        bare = end.replace("\\", "")
+        for start in range(len(bare)):
+            rest = bare[start:]
+            place = bisect_right(forms, rest)
+            if place < len(forms) and forms[place].startswith(rest):
+                return len(end) - _among_backslashes([(start, len(bare))], end)[0][0]
+        return 0
+
+    def _in_order(self) -> list[str]:
+        with self._lock:
+            return sorted({text for tier in self._tiers for text in tier.texts()})
 
     def _wrapped(self, text: str) -> list[tuple[int, int]]:
         """Find the base64 texts in lines that hold a value when the lines are joined."""

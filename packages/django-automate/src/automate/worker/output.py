@@ -5,15 +5,23 @@ The worker calls what others wrote. That prints, warns, and ends threads with ex
 
 from __future__ import annotations
 
+import atexit
 import logging
+import re
 import sys
 import threading
 from collections.abc import Iterable, Iterator
-from typing import Any, TextIO, cast
+from typing import Any, BinaryIO, TextIO, cast
 
-from automate_core.redaction import RedactingFilter, redact_text
+from automate_core.redaction import RedactingFilter, redact_text, unfinished
 
-__all__ = ["RedactedStream", "guard"]
+__all__ = ["RedactedBuffer", "RedactedStream", "guard"]
+
+_MOST_HELD = 65_536
+"""Characters of a line that are held until it ends."""
+
+_BYTE = re.compile("[\udc80-\udcff]")
+"""A byte that is no text, as surrogateescape has it."""
 
 
 def guard() -> None:
@@ -27,9 +35,15 @@ def guard() -> None:
         if not any(isinstance(one, RedactingFilter) for one in handler.filters):
             handler.addFilter(RedactingFilter())
     if not isinstance(sys.stdout, RedactedStream):
-        sys.stdout = cast("TextIO", RedactedStream(sys.stdout))
+        sys.stdout = cast("TextIO", _guarded(sys.stdout))
     if not isinstance(sys.stderr, RedactedStream):
-        sys.stderr = cast("TextIO", RedactedStream(sys.stderr))
+        sys.stderr = cast("TextIO", _guarded(sys.stderr))
+
+
+def _guarded(stream: TextIO) -> RedactedStream:
+    guarded = RedactedStream(stream)
+    atexit.register(guarded.finish)
+    return guarded
 
 
 def _handlers() -> Iterator[logging.Handler]:
@@ -42,7 +56,8 @@ def _handlers() -> Iterator[logging.Handler]:
 class RedactedStream:
     """A text stream that removes secrets before it writes.
 
-    What is written is held until its line has ended, or the stream is flushed; then it is redacted as one text.
+    What is written is held until its line has ended, or the stream is flushed; then it is redacted as one text. With
+    what a secret may begin is held over a flush, until it goes on or the stream is closed.
 
     Args:
         stream: Where to write.
@@ -50,11 +65,18 @@ class RedactedStream:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._begun = ""
+        self._begun: list[str] = []
+        self._size = 0
+        self._finished = False
         self._lock = threading.RLock()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+    @property
+    def buffer(self) -> RedactedBuffer:
+        """The stream for bytes, which are redacted together with the texts."""
+        return RedactedBuffer(self, self._stream.buffer)
 
     def write(self, text: str) -> int:
         """Write a text as far as its lines have ended.
@@ -66,9 +88,13 @@ class RedactedStream:
             Its length.
         """
         with self._lock:
-            lines, newline, self._begun = (self._begun + text).rpartition("\n")
+            ended, newline, begun = text.rpartition("\n")
             if newline:
-                self._stream.write(redact_text(lines) + newline)
+                self._emit(redact_text(self._take() + ended) + newline)
+            self._begun.append(begun)
+            self._size += len(begun)
+            if self._size > _MOST_HELD:
+                self._write_begun()
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -81,9 +107,88 @@ class RedactedStream:
             self.write(line)
 
     def flush(self) -> None:
-        """Write what there is of the last line."""
+        """Write what there is of the last line, but for what may be the beginning of a secret."""
         with self._lock:
-            begun, self._begun = self._begun, ""
-            if begun:
-                self._stream.write(redact_text(begun))
+            self._write_begun()
             self._stream.flush()
+
+    def finish(self) -> None:
+        """Write all that there is of the last line, and hold nothing back from now on when the stream is flushed."""
+        self._finished = True
+        self.flush()
+
+    def close(self) -> None:
+        """Write the rest, and close the stream."""
+        self.finish()
+        self._stream.close()
+
+    def _write_begun(self) -> None:
+        begun = self._take()
+        if not begun:
+            return
+        clean = redact_text(begun)
+        kept = 0 if self._finished else unfinished(begun)
+        shown = redact_text(begun[: len(begun) - kept])
+        if kept and shown + begun[len(begun) - kept :] != clean:  # it would go through the midst of another secret
+            kept, shown = (len(begun), "") if len(begun) <= _MOST_HELD else (0, clean)
+        self._emit(shown)
+        self._begun, self._size = [begun[len(begun) - kept :]], kept
+
+    def _take(self) -> str:
+        """Take what is held; bytes that came in pieces become the characters that they are."""
+        begun = "".join(self._begun)
+        self._begun, self._size = [], 0
+        return (
+            begun.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+            if _BYTE.search(begun)
+            else begun
+        )
+
+    def _emit(self, text: str) -> None:
+        if _BYTE.search(text) and hasattr(self._stream, "buffer"):
+            self._stream.flush()
+            self._stream.buffer.write(text.encode("utf-8", "surrogateescape"))
+        else:
+            self._stream.write(text)
+
+
+class RedactedBuffer:
+    """The stream for bytes beside a :class:`RedactedStream`. Bytes that encode no text stay what they are.
+
+    Args:
+        stream: The stream for texts.
+        buffer: Where it writes bytes.
+    """
+
+    def __init__(self, stream: RedactedStream, buffer: BinaryIO) -> None:
+        self._stream = stream
+        self._buffer = buffer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._buffer, name)
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Write bytes as far as their lines have ended.
+
+        Args:
+            data: The bytes.
+
+        Returns:
+            Their number.
+        """
+        raw = bytes(data)
+        self._stream.write(raw.decode("utf-8", "surrogateescape"))
+        return len(raw)
+
+    def writelines(self, lines: Iterable[bytes]) -> None:
+        """Write several pieces of bytes.
+
+        Args:
+            lines: The pieces.
+        """
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Write what there is of the last line; see :meth:`RedactedStream.flush`."""
+        self._stream.flush()
