@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from automate.models import AuditLogEntry, ExecutionRun, StepRun
+from automate.models import AuditLogEntry, Event, ExecutionRun, StepRun
 from automate.publish import publish
 from automate.runtime import Runtime, run_workflow
 from automate.runtime.execute import Attempt, Result, execute, prepare
@@ -137,6 +137,27 @@ def test_a_secret_in_clear_is_refused_when_it_is_published_and_when_it_comes_wit
     found = run(define({"token": "{{ event.payload.token }}"}), {"token": "$secret:API_KEY"})
     assert error_of(found)["code"] == "invalid_input"
     assert not called
+
+
+def test_what_an_emitting_step_is_given_is_stored_so_it_takes_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    params = {"type": "order.seen", "payload": {"note": ["It is $secret:API_KEY."]}, "subject": "$secret:OTHER"}
+    with pytest.raises(InvalidDefinitionError) as refused:
+        publish(define(params, "flow.emit"))
+    problems = refused.value.context["problems"]
+    assert [problem["pointer"] for problem in problems] == ["/steps/0/params/payload/note/0", "/steps/0/params/subject"]
+    assert {problem["message"] for problem in problems} == {"'flow.emit' takes no secrets"}
+    monkeypatch.setattr("automate.publish.ensure_publishable", lambda *_: None)  # as before it was checked
+    found = run(define(params, "flow.emit"))
+    assert (error_of(found)["code"], trail()) == ("invalid_input", [])
+    assert not Event.objects.filter(type="order.seen").exists()
+
+
+def test_a_secret_that_an_event_brought_is_not_emitted_again() -> None:
+    redaction.remember(KEY)
+    given = {"type": "order.seen", "payload": {"note": [f"It is {KEY}."]}, "subject": KEY}
+    registry.get_connector("flow")().call("emit", given)
+    event = Event.objects.get(type="order.seen")
+    assert (event.payload, event.subject) == ({"note": ["It is [REDACTED]."]}, "[REDACTED]")
 
 
 def test_an_action_that_returns_the_object_is_told_so(actions: Any) -> None:
