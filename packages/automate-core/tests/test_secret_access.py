@@ -112,12 +112,74 @@ def test_the_table(rules: list[dict[str, Any]], ref: str, step: dict[str, str], 
     assert str(found.ensure_permitted(ref)) == ref  # the application itself is asked for nothing but SECRETS.allow
 
 
-@pytest.mark.parametrize(("backend", "other"), [("vault", "$vault:kv/a#b"), ("aws", "$aws:kv/a#b")])
-def test_the_other_name_follows_the_backend(backend: str, other: str) -> None:
-    rules = [{"refs": ["$secret:kv/a"], "workflows": ["a"]}]
-    with pytest.raises(SecretAccessDenied):
-        resolver(access=rules, backend=backend).ensure_permitted(other, access())
+class Prefixed(MemoryBackend):
+    """A backend of somebody's own that reads what ``$vault:`` names too."""
+
+    key = "vault"
+
+    def locate(self, path: str) -> str:
+        return f"own/{path}"
+
+
+@pytest.mark.parametrize(
+    ("options", "other"),
+    [
+        ({"backend": "vault"}, "$vault:secret/billing#b"),
+        ({"backend": "vault", "vault": {"prefix": "kv/automate/"}}, "$vault:kv/automate/billing#b"),
+        ({"backend": "aws"}, "$aws:billing#b"),
+        ({"backend": "aws", "aws": {"prefix": "prod/"}}, "$aws:prod/billing#b"),
+        ({"backend": "env"}, "$env:AUTOMATE_billing"),
+        ({"backend": "tests.Prefixed"}, "$vault:own/billing#b"),
+    ],
+)
+def test_a_rule_about_one_name_holds_for_the_other(options: dict[str, Any], other: str) -> None:
+    own = "$secret:billing" + "#b" * ("#" in other)
+    for closed, asked in ((f"{own[:-1]}*", other), (f"{other[:-1]}*", own)):
+        rules = [{"refs": [closed], "workflows": ["a"]}]
+        found = resolver(Prefixed(SecretSettings()), access=rules, **options)
+        with pytest.raises(SecretAccessDenied):
+            found.ensure_permitted(asked, access())
+        found.ensure_permitted(asked, access("a"))
+    rules = [{"refs": ["$secret:billing*"], "workflows": ["a"]}]
     resolver(access=rules, backend="db").ensure_permitted(other, access())
+
+
+SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:"
+PARAMETER = "arn:aws-cn:ssm:cn-north-1:123456789012:parameter/"
+
+
+@pytest.mark.parametrize(
+    ("closed", "asked", "opened"),
+    [
+        ("$aws:prod/billing", f"$aws:{SECRET}prod/billing-AbCdEf", True),
+        ("$aws:prod/billing", f"$aws:{SECRET}prod/billing", True),  # AWS takes an ARN without its end too
+        ("$aws:prod/billing#key", f"$aws:{SECRET}prod/billing-AbCdEf#key", True),
+        ("$aws:prod/billing#key", f"$aws:{SECRET}prod/billing-AbCdEf#other", False),
+        ("$aws:ssm/prod/*", f"$aws:{PARAMETER}prod/db", True),
+        ("$secret:billing", f"$aws:{SECRET}prod/billing-AbCdEf", True),
+        ("$secret:billing", "$aws:prod/billing", True),
+        # What a rule about an ARN opens is what it names, and that may be of another account.
+        (f"$aws:{SECRET}prod/billing-AbCdEf", "$aws:prod/billing", False),
+        (f"$aws:{SECRET}prod/billing-??????", "$aws:prod/billing#key", False),
+        ("$aws:arn:*:secretsmanager:*:secret:prod/*", "$secret:billing", False),
+        (f"$aws:{PARAMETER}prod/*", "$aws:ssm/prod/db", False),
+    ],
+)
+def test_a_rule_about_a_name_in_aws_holds_for_its_arn(closed: str, asked: str, opened: bool) -> None:
+    rules = [{"refs": [closed], "workflows": ["a"]}]
+    found = resolver(access=rules, backend="aws", aws={"prefix": "prod/"})
+    with pytest.raises(SecretAccessDenied):
+        found.ensure_permitted(asked, access())
+    if opened:
+        found.ensure_permitted(asked, access("a"))
+    found.ensure_permitted("$aws:elsewhere", access())
+
+
+def test_an_arn_that_may_name_two_secrets_is_open_where_both_are() -> None:
+    rules = [{"refs": ["$aws:key"], "workflows": ["a"]}, {"refs": ["$aws:key-abcdef"], "workflows": ["b"]}]
+    for workflow in ("a", "b"):
+        with pytest.raises(SecretAccessDenied):
+            resolver(access=rules).ensure_permitted(f"$aws:{SECRET}key-abcdef", access(workflow))
 
 
 def test_allow_goes_first_and_no_rule_opens_what_it_closes() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from automate_core._references import SCHEMES
+from automate_core._secret_names import SecretPlace, aws_names, find_names
 from automate_core._secret_ref import SecretRef
 from automate_core.errors import SecretAccessDenied
 
@@ -84,13 +84,16 @@ class AccessRecord:
     denial: SecretAccessDenied | None = None
 
 
-def ensure_permitted(ref: SecretRef, access: SecretAccess | None, config: SecretSettings) -> None:
+def ensure_permitted(
+    ref: SecretRef, access: SecretAccess | None, config: SecretSettings, place: SecretPlace | None = None
+) -> None:
     """Refuse a reference that the settings do not allow.
 
     Args:
         ref: The reference.
         access: For which step; None for the application itself, which ``SECRETS.access`` is not about.
         config: The settings of secrets.
+        place: What ``$secret:`` is by another name; left out, as it is named by no other scheme.
 
     Raises:
         SecretAccessDenied: The message names the reference, the step and the setting.
@@ -99,9 +102,7 @@ def ensure_permitted(ref: SecretRef, access: SecretAccess | None, config: Secret
         raise _denied(ref, access, f"{ref} may not be resolved: SECRETS.allow does not list it.")
     if access is None:
         return
-    names = [*_names(ref, config)]
-    rules = [rule for rule in config.access if any(_is_about(pattern, names) for pattern in rule.refs)]
-    if rules and not any(_permits(rule, names, access) for rule in rules):
+    if not all(_are_permitted(names, access, config) for names in find_names(ref, place)):
         tenant = f" of tenant {access.tenant!r}" if access.tenant else ""
         text = (
             f"{ref} may not be used by {access.action!r} in workflow {access.workflow!r}{tenant}: no rule of "
@@ -115,17 +116,14 @@ def _denied(ref: SecretRef, access: SecretAccess | None, text: str) -> SecretAcc
     return SecretAccessDenied(text, context={"reference": str(ref), **asked_by})
 
 
-def _names(ref: SecretRef, config: SecretSettings) -> Iterator[str]:
-    """Yield the reference, and the other one that means the same secret: ``$secret:`` is what its backend is."""
-    rest = str(ref).partition(":")[2]
-    yield str(ref)
-    if config.backend not in SCHEMES[1:]:
-        return
-    prefix = config.prefix if config.backend == "env" else ""
-    if ref.scheme == "secret":
-        yield f"${config.backend}:{prefix}{rest}"
-    elif ref.scheme == config.backend and rest.startswith(prefix):
-        yield f"$secret:{rest.removeprefix(prefix)}"
+def _are_permitted(names: list[str], access: SecretAccess, config: SecretSettings) -> bool:
+    rules = [rule for rule in config.access if any(_is_about(pattern, names) for pattern in _closed(rule))]
+    return not rules or any(_permits(rule, names, access) for rule in rules)
+
+
+def _closed(rule: SecretRule) -> list[str]:
+    """Return the patterns that close: a rule about an ARN closes the name as well, which it does not open."""
+    return [*rule.refs, *(f"$aws:{name}" for pattern in rule.refs for name in aws_names(pattern.removeprefix("$aws:")))]
 
 
 def _is_about(pattern: str, names: list[str]) -> bool:

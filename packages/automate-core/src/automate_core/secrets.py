@@ -23,6 +23,7 @@ from automate_core._references import SCHEMES
 from automate_core._secret_access import AccessRecord, SecretAccess, ensure_permitted, is_listed
 from automate_core._secret_backend import SecretBackend
 from automate_core._secret_cache import Question, SecretCache
+from automate_core._secret_names import SecretPlace
 from automate_core._secret_ref import SecretRef, is_reference
 from automate_core._secret_value import SecretValue
 from automate_core.errors import (
@@ -190,8 +191,20 @@ class Resolver:
             SecretAccessDenied: If ``SECRETS.allow`` or ``SECRETS.access`` does not allow it.
         """
         ref = SecretRef(ref)
-        ensure_permitted(ref, access, self.config)
+        ensure_permitted(ref, access, self.config, self._place() if access and self.config.access else None)
         return ref
+
+    def _place(self) -> SecretPlace | None:
+        """Return what ``$secret:`` is by another name. No backend is asked anything, nor made unless it is a class."""
+        config = self.config
+        prefixes = {"env": config.prefix, "vault": config.vault.prefix, "aws": config.aws.prefix}
+        if "." not in config.backend:
+            return SecretPlace(config.backend, prefixes[config.backend]) if config.backend in prefixes else None
+        backend = self._backend("secret")
+        located = backend.locate(_PROBE)
+        if backend.key not in prefixes or not located.endswith(_PROBE):
+            return None
+        return SecretPlace(backend.key, located.removesuffix(_PROBE))
 
     def _for_tenant(self, ref: SecretRef, tenant: str) -> tuple[SecretValue, str]:
         """Return a secret, and whose it is."""
@@ -299,6 +312,7 @@ class Resolver:
             raise SecretBackendUnavailable(f"{error.message}{remedy}", retryable=False) from error
 
 
+_PROBE = "PATH"
 _OURS = ("env", "db", "vault", "aws")
 
 _resolvers: WeakSet[Resolver] = WeakSet()
