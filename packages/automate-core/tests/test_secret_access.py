@@ -17,7 +17,7 @@ from automate_core.errors import (
 )
 from automate_core.redaction import REDACTED, redact_text
 from automate_core.secrets import AccessRecord, Resolver, SecretAccess, SecretBackend, SecretValue
-from automate_core.settings import SecretSettings, parse
+from automate_core.settings import SecretSettings, configure, parse
 from automate_core.testing.secrets import MemoryBackend
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -186,6 +186,43 @@ def test_allow_goes_first_and_no_rule_opens_what_it_closes() -> None:
     found = resolver(allow=["$env:*"], access=[{"refs": ["$secret:*"]}])
     with pytest.raises(SecretAccessDenied, match=r"SECRETS\.allow"):
         found.secret("$secret:A", access())
+
+
+OWN_KEYS = {
+    "SECRETS": {
+        "keys": {"k1": "$env:KEK"},
+        "access": [{"refs": ["$env:*"]}],
+        "vault": {"address": "https://vault.example.com", "token": "$env:TOKEN"},
+    },
+    "AUDIT": {"keys": {"a1": "$env:CHAIN"}},
+    "LLM": {"providers": {"openai": {"api_key": "$secret:OPENAI"}}},
+}
+
+
+@pytest.fixture
+def own_keys() -> Iterator[Resolver]:
+    configure(parse(OWN_KEYS))
+    backend = MemoryBackend(SecretSettings())
+    for name in ("KEK", "OPENAI"):
+        backend.put(name, f"the key {name}")
+    yield Resolver(backends=dict.fromkeys(["secret", "env"], backend), own_references=lambda: ["$env:DJANGO"])
+    configure(None)
+
+
+@pytest.mark.parametrize(
+    "name", ["KEK", "TOKEN", "CHAIN", "AUTOMATE_OPENAI", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "DJANGO"]
+)
+def test_no_step_is_given_a_key_of_the_installation(own_keys: Resolver, name: str) -> None:
+    records: list[AccessRecord] = []
+    own_keys.on_access = records.append
+    with pytest.raises(SecretAccessDenied, match="of the installation itself: no step is given it") as denied:
+        own_keys.secret(f"$env:{name}", access())
+    assert [record.denial for record in records] == [denied.value]
+
+
+def test_whoever_reads_the_keys_of_the_installation_still_does(own_keys: Resolver) -> None:
+    assert (own_keys.resolve("$env:KEK"), own_keys.resolve("$secret:OPENAI")) == ("the key KEK", "the key OPENAI")
+    assert str(own_keys.ensure_permitted("$env:OTHER", access())) == "$env:OTHER"
 
 
 patterns = st.text("*?ab-", max_size=4)

@@ -24,6 +24,7 @@ from automate_core.secrets import SecretValue, resolver
 from automate_core.settings import SecretSettings
 from automate_core.testing.secrets import MemoryBackend
 from automate_core.workflow import RunState, compile_workflow, context_for, parse
+from django.conf import settings as django_settings
 from django.contrib.auth.models import Group
 from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
@@ -158,6 +159,16 @@ def test_a_secret_that_an_event_brought_is_not_emitted_again() -> None:
     registry.get_connector("flow")().call("emit", given)
     event = Event.objects.get(type="order.seen")
     assert (event.payload, event.subject) == ({"note": ["It is [REDACTED]."]}, "[REDACTED]")
+
+
+def test_the_key_of_the_project_is_given_to_no_step(actions: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    @actions("call")
+    def call(key: str) -> None: ...
+
+    monkeypatch.setenv("THE_KEY", django_settings.SECRET_KEY)
+    found = run(define({"key": "$env:THE_KEY"}))
+    assert error_of(found)["code"] == "secret_access_denied"
+    assert trail() == [("secret.denied", "secret:$env:THE_KEY", f"run:{found.pk}")]
 
 
 def test_an_action_that_returns_the_object_is_told_so(actions: Any) -> None:

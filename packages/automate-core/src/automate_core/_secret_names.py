@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 from automate_core._secret_ref import SecretRef
 
-__all__ = ["SecretPlace", "aws_names", "find_names"]
+if TYPE_CHECKING:
+    from automate_core._secret_backend import SecretBackend
+    from automate_core.settings import SecretSettings
+
+__all__ = ["SecretPlace", "aws_names", "find_names", "find_place"]
+
+_PROBE = "PATH"
 
 _SECRET_ARN = re.compile(r"arn:.*:secretsmanager:(?:.*:)?secret:(?P<name>[^:#@]+)(?P<rest>.*)")
 _PARAMETER_ARN = re.compile(r"arn:.*:ssm:(?:.*:)?parameter/(?P<name>[^:]+)")
@@ -20,6 +27,26 @@ class SecretPlace(NamedTuple):
 
     scheme: str
     prefix: str
+
+
+def find_place(config: SecretSettings, make_backend: Callable[[], SecretBackend]) -> SecretPlace | None:
+    """Return what ``$secret:`` is by another name; no backend is asked anything.
+
+    Args:
+        config: The settings of secrets.
+        make_backend: Returns the backend of ``$secret:``, where it is a class of somebody's own.
+
+    Returns:
+        The place; None where no other scheme names it.
+    """
+    prefixes = {"env": config.prefix, "vault": config.vault.prefix, "aws": config.aws.prefix}
+    if "." not in config.backend:
+        return SecretPlace(config.backend, prefixes[config.backend]) if config.backend in prefixes else None
+    backend = make_backend()
+    located = backend.locate(_PROBE)
+    if backend.key not in prefixes or not located.endswith(_PROBE):
+        return None
+    return SecretPlace(backend.key, located.removesuffix(_PROBE))
 
 
 def find_names(ref: SecretRef, place: SecretPlace | None) -> list[list[str]]:

@@ -20,7 +20,7 @@ class AutomateConfig(AppConfig):
         from automate_secrets.changes import secret_changed
 
         from automate import checks, conf, dead_letters, secret_changes  # noqa: F401 - importing checks registers them
-        from automate._secret_access import record_access
+        from automate._secret_access import key_references, record_access
         from automate.worker.handlers import register_handlers
 
         conf.install()
@@ -28,4 +28,5 @@ class AutomateConfig(AppConfig):
         dead_letters_changed.connect(dead_letters.audit, dispatch_uid="automate.dead_letters")
         secret_changed.connect(secret_changes.audit, dispatch_uid="automate.secret_changes")
         resolver.on_access = record_access
+        resolver.own_references = key_references
         autodiscover_modules("automations")
