@@ -298,9 +298,9 @@ def test_a_tenant_reads_its_own_and_what_is_shared(
 @pytest.mark.parametrize(("tenant", "shared"), [("globex", ()), ("globex", ("$secret:OTHER",)), ("acm", ())])
 def test_what_is_not_shared_is_not_read_for_a_tenant(tenant: str, shared: tuple[str, ...]) -> None:
     found, records = filled(shared=shared)
-    with pytest.raises(SecretNotFoundError, match=r"^\$secret:KEY: .*SECRETS\.shared does not list"):
+    with pytest.raises(SecretNotFoundError, match=r"^\$secret:KEY: .*SECRETS\.shared does not list") as refused:
         found.secret("$secret:KEY", access(tenant=tenant))
-    assert records == []
+    assert [record.denial for record in records] == [refused.value]
 
 
 def test_a_backend_without_tenants_serves_all() -> None:
@@ -342,6 +342,19 @@ def test_a_denial_is_recorded_and_the_backend_is_not_asked() -> None:
     (record,) = records
     assert record == AccessRecord(record.ref, access(), denial=denied.value)
     assert str(record.ref) == "$secret:MASTER"
+
+
+def test_what_the_backend_denies_is_recorded() -> None:
+    class Forbidding(MemoryBackend):
+        def get(self, path: str, **options: Any) -> str:
+            raise SecretAccessDenied("Vault denies it (403).")
+
+    found = resolver(Forbidding(SecretSettings()))
+    records: list[AccessRecord] = []
+    found.on_access = records.append
+    with pytest.raises(SecretAccessDenied, match="403") as denied:
+        found.secret("$vault:kv/a", access())
+    assert [record.denial for record in records] == [denied.value]
 
 
 @pytest.mark.parametrize("ref", ["$secret:KEY", "$secret:MASTER"])

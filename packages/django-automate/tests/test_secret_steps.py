@@ -377,6 +377,9 @@ def test_a_tenant_gets_its_own_secret(actions: Any, configured: Any, monkeypatch
     assert got == ["of the installation", "of the tenant acme", "of the installation"]
     owners = [entry.details.get("owner") for entry in AuditLogEntry.objects.filter(action="secret.read").order_by("pk")]
     assert owners == [None, None, "installation"]
+    (denied,) = AuditLogEntry.objects.filter(action="secret.denied")
+    assert (denied.actor, denied.tenant) == (f"run:{found.pk}", "globex")
+    assert "SECRETS.shared does not list" in denied.details["reason"]
 
 
 def test_the_doctor_says_what_would_be_denied(actions: Any, configured: Any) -> None:
@@ -421,12 +424,15 @@ def test_within_a_transaction_of_the_caller_nothing_breaks_it_and_denials_stay(
 
     configured(SECRETS={"access": [RULE]})
     monkeypatch.setitem(resolver._given, "vault", Broken(SecretSettings()))
+    monkeypatch.setitem(resolver._given, "aws", MemoryBackend(SecretSettings()))
     with transaction.atomic():
+        missing = run(define({"key": "$aws:kv/a"}, slug="missing"), tenant="acme")
         broken = run(define({"key": "$vault:kv/a"}, slug="broken", retry={"max_attempts": 1}))
         denied = run(define({"key": "$secret:OTHER", "more": "$secret:API_KEY"}, slug="news"))
         codes = [error_of(found)["code"] for found in (broken, denied)]
         assert codes == ["secret_backend_unavailable", "secret_access_denied"]
     assert trail() == [
+        ("secret.denied", "secret:$aws:kv/a", f"run:{missing.pk}"),
         ("secret.read", "secret:$secret:OTHER", f"run:{denied.pk}"),
         ("secret.denied", "secret:$secret:API_KEY", f"run:{denied.pk}"),
     ]

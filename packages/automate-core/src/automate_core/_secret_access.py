@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from automate_core._references import SCHEMES
 from automate_core._secret_names import SecretPlace, aws_names, find_names
 from automate_core._secret_ref import SecretRef, is_reference
-from automate_core.errors import SecretAccessDenied
+from automate_core.errors import SecretAccessDenied, SecretNotFoundError
 
 if TYPE_CHECKING:
     from automate_core.settings import SecretSettings
@@ -82,13 +82,14 @@ class AccessRecord:
         ref: What was asked for.
         access: By whom.
         owner: The tenant whose secret was read; empty for the installation's own, and where nothing was read.
-        denial: Why it was refused; None where it was not.
+        denial: Why it was refused: by the settings, by the backend, or because the secret is the installation's and not
+            shared. None where it was not.
     """
 
     ref: SecretRef
     access: SecretAccess
     owner: str = ""
-    denial: SecretAccessDenied | None = None
+    denial: SecretAccessDenied | SecretNotFoundError | None = None
 
 
 def ensure_permitted(

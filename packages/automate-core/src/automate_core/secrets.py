@@ -177,10 +177,10 @@ class Resolver:
         ref = SecretRef(ref)
         try:
             self.ensure_permitted(ref, access)
+            value, owner = self._for_tenant(ref, access)
         except SecretAccessDenied as denial:
             self._record(AccessRecord(ref, access, denial=denial))
             raise
-        value, owner = self._for_tenant(ref, access.tenant)
         self._record(AccessRecord(ref, access, owner=owner))
         return value
 
@@ -214,8 +214,9 @@ class Resolver:
             self._named = (sections, find_own_references(*sections))
         return self._named[1].union(() if self.own_references is None else self.own_references())
 
-    def _for_tenant(self, ref: SecretRef, tenant: str) -> tuple[SecretValue, str]:
+    def _for_tenant(self, ref: SecretRef, access: SecretAccess) -> tuple[SecretValue, str]:
         """Return a secret, and whose it is."""
+        tenant = access.tenant
         if not tenant or not self._find(ref)[0].supports_tenants:
             return SecretValue(self._get(ref, None)), ""
         try:
@@ -223,10 +224,12 @@ class Resolver:
         except SecretNotFoundError as error:
             if is_listed(str(ref), self.config.shared):
                 return SecretValue(self._get(ref, None)), ""
-            raise SecretNotFoundError(
+            denial = SecretNotFoundError(
                 f"{error.message} The installation's own is not read: SECRETS.shared does not list the reference.",
                 context=error.context,
-            ) from error
+            )
+            self._record(AccessRecord(ref, access, denial=denial))
+            raise denial from error
 
     def _get(self, ref: SecretRef, tenant: str | None) -> str:
         backend, path, cache = self._find(ref)
