@@ -438,6 +438,17 @@ def test_within_a_transaction_of_the_caller_nothing_breaks_it_and_denials_stay(
     ]
 
 
+def test_what_is_read_within_a_transaction_of_the_caller_is_on_record_with_it(actions: Any) -> None:
+    @actions("call")
+    def call(key: str) -> None: ...
+
+    with transaction.atomic():
+        found = run(define({"key": "$secret:API_KEY"}))
+        assert trail() == [("secret.read", "secret:$secret:API_KEY", f"run:{found.pk}")]
+        transaction.set_rollback(True)
+    assert trail() == []
+
+
 # -- what an action lets out ------------------------------------------------------------------------------------------
 
 
