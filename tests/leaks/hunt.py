@@ -153,6 +153,7 @@ class Hunt:
             "PYTHONIOENCODING": "utf-8",
             "DJANGO_SETTINGS_MODULE": "leaks.settings",
             "LEAKS_CONFIG": json.dumps(config),
+            "LEAKS_LLM_KEY": self.secrets["HEX_TOKEN"],
             "LEAKS_KEY": base64.b64encode(bytes(range(32))).decode(),
             "LEAKS_SERVER": self.server,
         }

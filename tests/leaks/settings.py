@@ -36,7 +36,7 @@ DJANGO_AUTOMATE = {
         "provider": "openai",
         "providers": {
             "openai": {
-                "base_url": f"http://{_config['server']}/v1", "api_key": "$env:LEAKS_HEX_TOKEN", "model": "gpt-4o-mini"
+                "base_url": f"http://{_config['server']}/v1", "api_key": "$env:LEAKS_LLM_KEY", "model": "gpt-4o-mini"
             }
         },
     },

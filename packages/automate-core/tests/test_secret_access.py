@@ -17,7 +17,7 @@ from automate_core.errors import (
 )
 from automate_core.redaction import REDACTED, redact_text
 from automate_core.secrets import AccessRecord, Resolver, SecretAccess, SecretBackend, SecretValue
-from automate_core.settings import SecretSettings, parse
+from automate_core.settings import SecretSettings, configure, parse
 from automate_core.testing.secrets import MemoryBackend
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -112,18 +112,117 @@ def test_the_table(rules: list[dict[str, Any]], ref: str, step: dict[str, str], 
     assert str(found.ensure_permitted(ref)) == ref  # the application itself is asked for nothing but SECRETS.allow
 
 
-@pytest.mark.parametrize(("backend", "other"), [("vault", "$vault:kv/a#b"), ("aws", "$aws:kv/a#b")])
-def test_the_other_name_follows_the_backend(backend: str, other: str) -> None:
-    rules = [{"refs": ["$secret:kv/a"], "workflows": ["a"]}]
-    with pytest.raises(SecretAccessDenied):
-        resolver(access=rules, backend=backend).ensure_permitted(other, access())
+class Prefixed(MemoryBackend):
+    """A backend of somebody's own that reads what ``$vault:`` names too."""
+
+    key = "vault"
+
+    def locate(self, path: str) -> str:
+        return f"own/{path}"
+
+
+@pytest.mark.parametrize(
+    ("options", "other"),
+    [
+        ({"backend": "vault"}, "$vault:secret/billing#b"),
+        ({"backend": "vault", "vault": {"prefix": "kv/automate/"}}, "$vault:kv/automate/billing#b"),
+        ({"backend": "aws"}, "$aws:billing#b"),
+        ({"backend": "aws", "aws": {"prefix": "prod/"}}, "$aws:prod/billing#b"),
+        ({"backend": "env"}, "$env:AUTOMATE_billing"),
+        ({"backend": "tests.Prefixed"}, "$vault:own/billing#b"),
+    ],
+)
+def test_a_rule_about_one_name_holds_for_the_other(options: dict[str, Any], other: str) -> None:
+    own = "$secret:billing" + "#b" * ("#" in other)
+    for closed, asked in ((f"{own[:-1]}*", other), (f"{other[:-1]}*", own)):
+        rules = [{"refs": [closed], "workflows": ["a"]}]
+        found = resolver(Prefixed(SecretSettings()), access=rules, **options)
+        with pytest.raises(SecretAccessDenied):
+            found.ensure_permitted(asked, access())
+        found.ensure_permitted(asked, access("a"))
+    rules = [{"refs": ["$secret:billing*"], "workflows": ["a"]}]
     resolver(access=rules, backend="db").ensure_permitted(other, access())
+
+
+SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:"
+PARAMETER = "arn:aws-cn:ssm:cn-north-1:123456789012:parameter/"
+
+
+@pytest.mark.parametrize(
+    ("closed", "asked", "opened"),
+    [
+        ("$aws:prod/billing", f"$aws:{SECRET}prod/billing-AbCdEf", True),
+        ("$aws:prod/billing", f"$aws:{SECRET}prod/billing", True),  # AWS takes an ARN without its end too
+        ("$aws:prod/billing#key", f"$aws:{SECRET}prod/billing-AbCdEf#key", True),
+        ("$aws:prod/billing#key", f"$aws:{SECRET}prod/billing-AbCdEf#other", False),
+        ("$aws:ssm/prod/*", f"$aws:{PARAMETER}prod/db", True),
+        ("$secret:billing", f"$aws:{SECRET}prod/billing-AbCdEf", True),
+        ("$secret:billing", "$aws:prod/billing", True),
+        # What a rule about an ARN opens is what it names, and that may be of another account.
+        (f"$aws:{SECRET}prod/billing-AbCdEf", "$aws:prod/billing", False),
+        (f"$aws:{SECRET}prod/billing-??????", "$aws:prod/billing#key", False),
+        ("$aws:arn:*:secretsmanager:*:secret:prod/*", "$secret:billing", False),
+        (f"$aws:{PARAMETER}prod/*", "$aws:ssm/prod/db", False),
+    ],
+)
+def test_a_rule_about_a_name_in_aws_holds_for_its_arn(closed: str, asked: str, opened: bool) -> None:
+    rules = [{"refs": [closed], "workflows": ["a"]}]
+    found = resolver(access=rules, backend="aws", aws={"prefix": "prod/"})
+    with pytest.raises(SecretAccessDenied):
+        found.ensure_permitted(asked, access())
+    if opened:
+        found.ensure_permitted(asked, access("a"))
+    found.ensure_permitted("$aws:elsewhere", access())
+
+
+def test_an_arn_that_may_name_two_secrets_is_open_where_both_are() -> None:
+    rules = [{"refs": ["$aws:key"], "workflows": ["a"]}, {"refs": ["$aws:key-abcdef"], "workflows": ["b"]}]
+    for workflow in ("a", "b"):
+        with pytest.raises(SecretAccessDenied):
+            resolver(access=rules).ensure_permitted(f"$aws:{SECRET}key-abcdef", access(workflow))
 
 
 def test_allow_goes_first_and_no_rule_opens_what_it_closes() -> None:
     found = resolver(allow=["$env:*"], access=[{"refs": ["$secret:*"]}])
     with pytest.raises(SecretAccessDenied, match=r"SECRETS\.allow"):
         found.secret("$secret:A", access())
+
+
+OWN_KEYS = {
+    "SECRETS": {
+        "keys": {"k1": "$env:KEK"},
+        "access": [{"refs": ["$env:*"]}],
+        "vault": {"address": "https://vault.example.com", "token": "$env:TOKEN"},
+    },
+    "AUDIT": {"keys": {"a1": "$env:CHAIN"}},
+    "LLM": {"providers": {"openai": {"api_key": "$secret:OPENAI"}}},
+}
+
+
+@pytest.fixture
+def own_keys() -> Iterator[Resolver]:
+    configure(parse(OWN_KEYS))
+    backend = MemoryBackend(SecretSettings())
+    for name in ("KEK", "OPENAI"):
+        backend.put(name, f"the key {name}")
+    yield Resolver(backends=dict.fromkeys(["secret", "env"], backend), own_references=lambda: ["$env:DJANGO"])
+    configure(None)
+
+
+@pytest.mark.parametrize(
+    "name", ["KEK", "TOKEN", "CHAIN", "AUTOMATE_OPENAI", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "DJANGO"]
+)
+def test_no_step_is_given_a_key_of_the_installation(own_keys: Resolver, name: str) -> None:
+    records: list[AccessRecord] = []
+    own_keys.on_access = records.append
+    with pytest.raises(SecretAccessDenied, match="of the installation itself: no step is given it") as denied:
+        own_keys.secret(f"$env:{name}", access())
+    assert [record.denial for record in records] == [denied.value]
+
+
+def test_whoever_reads_the_keys_of_the_installation_still_does(own_keys: Resolver) -> None:
+    assert (own_keys.resolve("$env:KEK"), own_keys.resolve("$secret:OPENAI")) == ("the key KEK", "the key OPENAI")
+    assert str(own_keys.ensure_permitted("$env:OTHER", access())) == "$env:OTHER"
 
 
 patterns = st.text("*?ab-", max_size=4)
@@ -199,9 +298,9 @@ def test_a_tenant_reads_its_own_and_what_is_shared(
 @pytest.mark.parametrize(("tenant", "shared"), [("globex", ()), ("globex", ("$secret:OTHER",)), ("acm", ())])
 def test_what_is_not_shared_is_not_read_for_a_tenant(tenant: str, shared: tuple[str, ...]) -> None:
     found, records = filled(shared=shared)
-    with pytest.raises(SecretNotFoundError, match=r"^\$secret:KEY: .*SECRETS\.shared does not list"):
+    with pytest.raises(SecretNotFoundError, match=r"^\$secret:KEY: .*SECRETS\.shared does not list") as refused:
         found.secret("$secret:KEY", access(tenant=tenant))
-    assert records == []
+    assert [record.denial for record in records] == [refused.value]
 
 
 def test_a_backend_without_tenants_serves_all() -> None:
@@ -243,6 +342,19 @@ def test_a_denial_is_recorded_and_the_backend_is_not_asked() -> None:
     (record,) = records
     assert record == AccessRecord(record.ref, access(), denial=denied.value)
     assert str(record.ref) == "$secret:MASTER"
+
+
+def test_what_the_backend_denies_is_recorded() -> None:
+    class Forbidding(MemoryBackend):
+        def get(self, path: str, **options: Any) -> str:
+            raise SecretAccessDenied("Vault denies it (403).")
+
+    found = resolver(Forbidding(SecretSettings()))
+    records: list[AccessRecord] = []
+    found.on_access = records.append
+    with pytest.raises(SecretAccessDenied, match="403") as denied:
+        found.secret("$vault:kv/a", access())
+    assert [record.denial for record in records] == [denied.value]
 
 
 @pytest.mark.parametrize("ref", ["$secret:KEY", "$secret:MASTER"])

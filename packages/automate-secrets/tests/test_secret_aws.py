@@ -230,6 +230,12 @@ def test_versions_of_parameters_are_numbers_and_labels(aws: Any, moto: str) -> N
         ("ssm/", "cannot name a parameter"),
         ("ssm/a//b", "cannot name a parameter"),
         ("arn:aws:ssm:eu-west-1:123456789012:parameter/key:3", "neither name nor ARN"),
+        ("ssm/aws/reference/secretsmanager/prod/billing", "name the secret itself"),
+        ("ssm/AWS/Reference/secretsmanager/billing", "name the secret itself"),
+        (
+            "arn:aws:ssm:eu-west-1:123456789012:parameter/aws/reference/secretsmanager/billing",
+            "name the secret itself",
+        ),
         ("arn:aws:s3:::bucket/key", "neither name nor ARN"),
         ("prod/billing:3", "neither name nor ARN"),
         ("a b", "neither name nor ARN"),

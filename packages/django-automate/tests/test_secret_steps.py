@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from automate.models import AuditLogEntry, ExecutionRun, StepRun
+from automate.models import AuditLogEntry, Event, ExecutionRun, StepRun
 from automate.publish import publish
 from automate.runtime import Runtime, run_workflow
 from automate.runtime.execute import Attempt, Result, execute, prepare
@@ -24,6 +24,7 @@ from automate_core.secrets import SecretValue, resolver
 from automate_core.settings import SecretSettings
 from automate_core.testing.secrets import MemoryBackend
 from automate_core.workflow import RunState, compile_workflow, context_for, parse
+from django.conf import settings as django_settings
 from django.contrib.auth.models import Group
 from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
@@ -137,6 +138,37 @@ def test_a_secret_in_clear_is_refused_when_it_is_published_and_when_it_comes_wit
     found = run(define({"token": "{{ event.payload.token }}"}), {"token": "$secret:API_KEY"})
     assert error_of(found)["code"] == "invalid_input"
     assert not called
+
+
+def test_what_an_emitting_step_is_given_is_stored_so_it_takes_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    params = {"type": "order.seen", "payload": {"note": ["It is $secret:API_KEY."]}, "subject": "$secret:OTHER"}
+    with pytest.raises(InvalidDefinitionError) as refused:
+        publish(define(params, "flow.emit"))
+    problems = refused.value.context["problems"]
+    assert [problem["pointer"] for problem in problems] == ["/steps/0/params/payload/note/0", "/steps/0/params/subject"]
+    assert {problem["message"] for problem in problems} == {"'flow.emit' takes no secrets"}
+    monkeypatch.setattr("automate.publish.ensure_publishable", lambda *_: None)  # as before it was checked
+    found = run(define(params, "flow.emit"))
+    assert (error_of(found)["code"], trail()) == ("invalid_input", [])
+    assert not Event.objects.filter(type="order.seen").exists()
+
+
+def test_a_secret_that_an_event_brought_is_not_emitted_again() -> None:
+    redaction.remember(KEY)
+    given = {"type": "order.seen", "payload": {"note": [f"It is {KEY}."]}, "subject": KEY}
+    registry.get_connector("flow")().call("emit", given)
+    event = Event.objects.get(type="order.seen")
+    assert (event.payload, event.subject) == ({"note": ["It is [REDACTED]."]}, "[REDACTED]")
+
+
+def test_the_key_of_the_project_is_given_to_no_step(actions: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    @actions("call")
+    def call(key: str) -> None: ...
+
+    monkeypatch.setenv("THE_KEY", django_settings.SECRET_KEY)
+    found = run(define({"key": "$env:THE_KEY"}))
+    assert error_of(found)["code"] == "secret_access_denied"
+    assert trail() == [("secret.denied", "secret:$env:THE_KEY", f"run:{found.pk}")]
 
 
 def test_an_action_that_returns_the_object_is_told_so(actions: Any) -> None:
@@ -345,6 +377,9 @@ def test_a_tenant_gets_its_own_secret(actions: Any, configured: Any, monkeypatch
     assert got == ["of the installation", "of the tenant acme", "of the installation"]
     owners = [entry.details.get("owner") for entry in AuditLogEntry.objects.filter(action="secret.read").order_by("pk")]
     assert owners == [None, None, "installation"]
+    (denied,) = AuditLogEntry.objects.filter(action="secret.denied")
+    assert (denied.actor, denied.tenant) == (f"run:{found.pk}", "globex")
+    assert "SECRETS.shared does not list" in denied.details["reason"]
 
 
 def test_the_doctor_says_what_would_be_denied(actions: Any, configured: Any) -> None:
@@ -389,15 +424,29 @@ def test_within_a_transaction_of_the_caller_nothing_breaks_it_and_denials_stay(
 
     configured(SECRETS={"access": [RULE]})
     monkeypatch.setitem(resolver._given, "vault", Broken(SecretSettings()))
+    monkeypatch.setitem(resolver._given, "aws", MemoryBackend(SecretSettings()))
     with transaction.atomic():
+        missing = run(define({"key": "$aws:kv/a"}, slug="missing"), tenant="acme")
         broken = run(define({"key": "$vault:kv/a"}, slug="broken", retry={"max_attempts": 1}))
         denied = run(define({"key": "$secret:OTHER", "more": "$secret:API_KEY"}, slug="news"))
         codes = [error_of(found)["code"] for found in (broken, denied)]
         assert codes == ["secret_backend_unavailable", "secret_access_denied"]
     assert trail() == [
+        ("secret.denied", "secret:$aws:kv/a", f"run:{missing.pk}"),
         ("secret.read", "secret:$secret:OTHER", f"run:{denied.pk}"),
         ("secret.denied", "secret:$secret:API_KEY", f"run:{denied.pk}"),
     ]
+
+
+def test_what_is_read_within_a_transaction_of_the_caller_is_on_record_with_it(actions: Any) -> None:
+    @actions("call")
+    def call(key: str) -> None: ...
+
+    with transaction.atomic():
+        found = run(define({"key": "$secret:API_KEY"}))
+        assert trail() == [("secret.read", "secret:$secret:API_KEY", f"run:{found.pk}")]
+        transaction.set_rollback(True)
+    assert trail() == []
 
 
 # -- what an action lets out ------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from automate_core._secret_value import KEEP_SECRETS, RevealedText, SecretValue,
 from automate_core.errors import InvalidInputError
 from automate_core.schema import UNKNOWN, check
 
-__all__ = ["ensure_may_fit", "read", "validate"]
+__all__ = ["ensure_may_fit", "holds_secret", "read", "validate"]
 
 Schema = Mapping[str, Any] | type[BaseModel]
 
@@ -40,7 +40,7 @@ def read(schema: Schema, data: Mapping[str, Any], *, what: str) -> dict[str, Any
         InvalidInputError: If it does not fit; the message shows no secret.
     """
     plain = dict(data)
-    if not _holds_secret(plain):
+    if not holds_secret(plain):
         found: dict[str, Any] = validate(schema, plain, what=what)
         return found
     try:
@@ -115,14 +115,19 @@ def _is_certain(problem: ErrorDetails, data: Mapping[str, Any]) -> bool:
     kind, loc = problem["type"], problem["loc"]
     if kind in _OF_KEYS and len(loc) == 1:
         return True
-    return kind in _OF_ONE_VALUE and bool(loc) and loc[0] in data and not _holds_secret(data[str(loc[0])])
+    return kind in _OF_ONE_VALUE and bool(loc) and loc[0] in data and not holds_secret(data[str(loc[0])])
 
 
-def _holds_secret(value: Any) -> bool:
+def holds_secret(value: Any) -> bool:
+    """Return whether there is a secret somewhere in a JSON value.
+
+    Args:
+        value: The value.
+    """
     kind = type(value)
     if kind is dict:
-        return any(map(_holds_secret, value.values()))
-    return any(map(_holds_secret, value)) if kind is list else kind is SecretValue
+        return any(map(holds_secret, value.values()))
+    return any(map(holds_secret, value)) if kind is list else kind is SecretValue
 
 
 def _without_secrets(text: str, data: Any) -> str:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from automate_core._references import SCHEMES
-from automate_core._secret_ref import SecretRef
-from automate_core.errors import SecretAccessDenied
+from automate_core._secret_names import SecretPlace, aws_names, find_names
+from automate_core._secret_ref import SecretRef, is_reference
+from automate_core.errors import SecretAccessDenied, SecretNotFoundError
 
 if TYPE_CHECKING:
     from automate_core.settings import SecretSettings
 
-__all__ = ["AccessRecord", "SecretAccess", "SecretRule", "ensure_permitted", "is_listed"]
+__all__ = ["AccessRecord", "SecretAccess", "SecretRule", "ensure_permitted", "find_own_references", "is_listed"]
+
+_ABOUT_REFERENCES = {"access", "allow", "shared"}
+"""Settings that say something about references, and read none."""
+
+_OF_AWS = frozenset({"$env:AWS_ACCESS_KEY_ID", "$env:AWS_SECRET_ACCESS_KEY", "$env:AWS_SESSION_TOKEN"})
+"""What boto3 logs in with; no setting names it."""
 
 _BEGINNINGS = ("*", "$*", *(f"${scheme}:" for scheme in SCHEMES))
 
@@ -75,22 +82,31 @@ class AccessRecord:
         ref: What was asked for.
         access: By whom.
         owner: The tenant whose secret was read; empty for the installation's own, and where nothing was read.
-        denial: Why it was refused; None where it was not.
+        denial: Why it was refused: by the settings, by the backend, or because the secret is the installation's and not
+            shared. None where it was not.
     """
 
     ref: SecretRef
     access: SecretAccess
     owner: str = ""
-    denial: SecretAccessDenied | None = None
+    denial: SecretAccessDenied | SecretNotFoundError | None = None
 
 
-def ensure_permitted(ref: SecretRef, access: SecretAccess | None, config: SecretSettings) -> None:
+def ensure_permitted(
+    ref: SecretRef,
+    access: SecretAccess | None,
+    config: SecretSettings,
+    place: SecretPlace | None = None,
+    own: Collection[str] = (),
+) -> None:
     """Refuse a reference that the settings do not allow.
 
     Args:
         ref: The reference.
         access: For which step; None for the application itself, which ``SECRETS.access`` is not about.
         config: The settings of secrets.
+        place: What ``$secret:`` is by another name; left out, no other scheme names it.
+        own: References of the installation's own keys, which no step is given.
 
     Raises:
         SecretAccessDenied: The message names the reference, the step and the setting.
@@ -99,9 +115,11 @@ def ensure_permitted(ref: SecretRef, access: SecretAccess | None, config: Secret
         raise _denied(ref, access, f"{ref} may not be resolved: SECRETS.allow does not list it.")
     if access is None:
         return
-    names = [*_names(ref, config)]
-    rules = [rule for rule in config.access if any(_is_about(pattern, names) for pattern in rule.refs)]
-    if rules and not any(_permits(rule, names, access) for rule in rules):
+    found = find_names(ref, place)
+    if not {_whole(name) for names in found for name in names}.isdisjoint(map(_whole, own)):
+        text = f"{ref} is a key or credential of the installation itself: no step is given it, whatever the rules say."
+        raise _denied(ref, access, text)
+    if not all(_are_permitted(names, access, config) for names in found):
         tenant = f" of tenant {access.tenant!r}" if access.tenant else ""
         text = (
             f"{ref} may not be used by {access.action!r} in workflow {access.workflow!r}{tenant}: no rule of "
@@ -110,22 +128,37 @@ def ensure_permitted(ref: SecretRef, access: SecretAccess | None, config: Secret
         raise _denied(ref, access, text)
 
 
+def find_own_references(*sections: BaseModel) -> frozenset[str]:
+    """Return the references by which the settings name keys and credentials of the installation.
+
+    Args:
+        sections: Sections of the settings.
+    """
+    texts = [_texts(section.model_dump(exclude=_ABOUT_REFERENCES)) for section in sections]
+    return _OF_AWS.union(text for found in texts for text in found if is_reference(text))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for child in value.values() if isinstance(value, dict) else value:
+            yield from _texts(child)
+
+
 def _denied(ref: SecretRef, access: SecretAccess | None, text: str) -> SecretAccessDenied:
     asked_by = {"workflow": access.workflow, "connector": access.connector} if access else {}
     return SecretAccessDenied(text, context={"reference": str(ref), **asked_by})
 
 
-def _names(ref: SecretRef, config: SecretSettings) -> Iterator[str]:
-    """Yield the reference, and the other one that means the same secret: ``$secret:`` is what its backend is."""
-    rest = str(ref).partition(":")[2]
-    yield str(ref)
-    if config.backend not in SCHEMES[1:]:
-        return
-    prefix = config.prefix if config.backend == "env" else ""
-    if ref.scheme == "secret":
-        yield f"${config.backend}:{prefix}{rest}"
-    elif ref.scheme == config.backend and rest.startswith(prefix):
-        yield f"$secret:{rest.removeprefix(prefix)}"
+def _are_permitted(names: list[str], access: SecretAccess, config: SecretSettings) -> bool:
+    rules = [rule for rule in config.access if any(_is_about(pattern, names) for pattern in _closed(rule))]
+    return not rules or any(_permits(rule, names, access) for rule in rules)
+
+
+def _closed(rule: SecretRule) -> list[str]:
+    """Return the patterns that close: a rule about an ARN closes the name as well, which it does not open."""
+    return [*rule.refs, *(f"$aws:{name}" for pattern in rule.refs for name in aws_names(pattern.removeprefix("$aws:")))]
 
 
 def _is_about(pattern: str, names: list[str]) -> bool:

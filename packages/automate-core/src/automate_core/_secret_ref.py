@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from automate_core._redaction.shapes import REDACTED
 from automate_core._references import REFERENCE, SCHEMES
 from automate_core.errors import SecretError, nearby
-from automate_core.redaction import remember
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -86,24 +86,30 @@ class SecretRef:
         return self._text
 
     @classmethod
-    def _validate(cls, value: object) -> SecretRef:
+    def _read_input(cls, value: object) -> SecretRef | _Refused:
+        """Take a reference, and hide all else, which may be the secret itself: pydantic's error shows what it gets."""
         if isinstance(value, SecretRef):
             return value
         if not isinstance(value, str):
-            raise ValueError(f"a secret reference such as {_EXAMPLE} is a text")
+            return _Refused(f"a secret reference such as {_EXAMPLE} is a text")
         try:
             return cls(value)
         except SecretError as error:
-            # What was given here is most likely the secret itself, and pydantic's error shows it.
-            remember(value)
-            raise ValueError(error.message) from None
+            return _Refused(error.message)
+
+    @classmethod
+    def _validate(cls, value: SecretRef | _Refused) -> SecretRef:
+        if isinstance(value, _Refused):
+            raise ValueError(value.why)
+        return value
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         from pydantic_core import core_schema
 
-        return core_schema.no_info_plain_validator_function(
-            cls._validate,
+        return core_schema.no_info_before_validator_function(
+            cls._read_input,
+            core_schema.no_info_plain_validator_function(cls._validate),
             serialization=core_schema.plain_serializer_function_ser_schema(
                 str, return_schema=core_schema.str_schema(), when_used="json"
             ),
@@ -112,6 +118,19 @@ class SecretRef:
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {"type": "string", "pattern": r"^\$(secret|env|vault|aws):", "examples": [_EXAMPLE]}
+
+
+class _Refused(str):
+    """What stands for a text that is no reference."""
+
+    __slots__ = ("why",)
+
+    why: str
+
+    def __new__(cls, why: str) -> _Refused:
+        self = super().__new__(cls, REDACTED)
+        self.why = why
+        return self
 
 
 def _why_not(text: str) -> str:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, final
 
 from automate_core._redaction.shapes import REDACTED
 from automate_core._references import SCHEMES
-from automate_core.redaction import remember
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -113,14 +112,19 @@ class SecretValue:
         self.__getstate__()
 
     @classmethod
+    def _read_input(cls, value: object) -> SecretValue | str:
+        """Take a secret, and put the fixed text in the place of all else: the error of pydantic shows what it gets.
+
+        The redactor is not told of it. Whoever sends events could have it hide any word, and forget its secrets.
+        """
+        if isinstance(value, SecretValue):
+            return value
+        return SecretValue(value) if isinstance(value, RevealedText) else REDACTED
+
+    @classmethod
     def _validate(cls, value: object) -> SecretValue:
         if isinstance(value, SecretValue):
             return value
-        if isinstance(value, RevealedText):
-            return SecretValue(value)
-        if isinstance(value, str):
-            # What was given here is most likely the secret itself, and pydantic's error shows it.
-            remember(value)
         raise ValueError("takes a secret reference such as $secret:API_KEY, not the secret itself")
 
     def _dump(self, info: core_schema.SerializationInfo) -> SecretValue | str:
@@ -130,8 +134,9 @@ class SecretValue:
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         from pydantic_core import core_schema
 
-        return core_schema.no_info_plain_validator_function(
-            cls._validate,
+        return core_schema.no_info_before_validator_function(
+            cls._read_input,
+            core_schema.no_info_plain_validator_function(cls._validate),
             serialization=core_schema.plain_serializer_function_ser_schema(cls._dump, info_arg=True),
         )
 

@@ -15,9 +15,9 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
-from automate_core._action_input import ensure_may_fit, read
+from automate_core._action_input import ensure_may_fit, holds_secret, read
 from automate_core._secret_value import revealed
-from automate_core.errors import AutomateError, PermanentError, UnknownActionError, nearby
+from automate_core.errors import AutomateError, InvalidInputError, PermanentError, UnknownActionError, nearby
 from automate_core.redaction import redact_text
 
 __all__ = ["ActionContext", "ActionSpec", "Connector", "TriggerSpec", "revealed"]
@@ -37,6 +37,8 @@ class ActionSpec:
         version: Raised when the meaning of the action changes; recorded with every workflow version that uses it.
         transactional: Whether it is called within the transaction that records its success, so that what it writes to
             the default database happens once however often it is tried. It must be synchronous.
+        takes_secrets: Whether its parameters may name secrets. One that stores what it is given, or hands it on to
+            others, takes none: such a step is neither published nor run.
     """
 
     name: str
@@ -46,6 +48,7 @@ class ActionSpec:
     title: str = ""
     version: str = "1"
     transactional: bool = False
+    takes_secrets: bool = True
 
     def input_json_schema(self) -> dict[str, Any]:
         """Return the schema of the input as a JSON Schema."""
@@ -80,6 +83,8 @@ class ActionSpec:
         Raises:
             InvalidInputError: If it cannot fit; ``context["pointer"]`` is a JSON pointer to the value.
         """
+        if not self.takes_secrets and holds_secret(dict(data)):  # the version may be older than the check of publishing
+            raise InvalidInputError(f"{self.name!r} takes no secrets.", context={"pointer": ""})
         ensure_may_fit(self.input_schema, data, what=f"the input of {self.name!r}")
 
 

@@ -13,16 +13,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakSet
 
+from pydantic import BaseModel
+
 from automate_core import settings as settings_module
 from automate_core._references import SCHEMES
-from automate_core._secret_access import AccessRecord, SecretAccess, ensure_permitted, is_listed
+from automate_core._secret_access import AccessRecord, SecretAccess, ensure_permitted, find_own_references, is_listed
 from automate_core._secret_backend import SecretBackend
 from automate_core._secret_cache import Question, SecretCache
+from automate_core._secret_names import find_place
 from automate_core._secret_ref import SecretRef, is_reference
 from automate_core._secret_value import SecretValue
 from automate_core.errors import (
@@ -66,6 +69,8 @@ class Resolver:
         clock: Tells monotonic time in seconds, for the cache.
         on_access: Called with each access of a step, granted or denied, before the step gets the secret. Where it
             raises, the step gets none: what cannot be recorded is not handed out.
+        own_references: Returns references of keys of the application around it; like those that the settings name, no
+            step is given them.
     """
 
     def __init__(
@@ -76,8 +81,11 @@ class Resolver:
         backends: Mapping[str, SecretBackend] | None = None,
         clock: Callable[[], float] = time.monotonic,
         on_access: Callable[[AccessRecord], None] | None = None,
+        own_references: Callable[[], Collection[str]] | None = None,
     ) -> None:
         self.on_access = on_access
+        self.own_references = own_references
+        self._named: tuple[tuple[BaseModel, ...], frozenset[str]] = ((), frozenset())
         self._registry = registry
         self._config = config
         self._given = dict(backends or {})
@@ -150,8 +158,9 @@ class Resolver:
     def secret(self, ref: str | SecretRef, access: SecretAccess) -> SecretValue:
         """Return the secret that a reference in a workflow names, for one of its steps.
 
-        A tenant's run reads the tenant's secret. Where the tenant has none, it reads the installation's if
-        ``SECRETS.shared`` lists the reference; it never reads another tenant's.
+        A tenant's run reads the tenant's secret, where the backend keeps secrets by tenant. Where the tenant has none,
+        it reads the installation's if ``SECRETS.shared`` lists the reference; it never reads another tenant's. What a
+        backend without tenants holds serves the runs of all. Keys of the installation itself are given to no step.
 
         Args:
             ref: The reference.
@@ -168,10 +177,10 @@ class Resolver:
         ref = SecretRef(ref)
         try:
             self.ensure_permitted(ref, access)
+            value, owner = self._for_tenant(ref, access)
         except SecretAccessDenied as denial:
             self._record(AccessRecord(ref, access, denial=denial))
             raise
-        value, owner = self._for_tenant(ref, access.tenant)
         self._record(AccessRecord(ref, access, owner=owner))
         return value
 
@@ -190,11 +199,24 @@ class Resolver:
             SecretAccessDenied: If ``SECRETS.allow`` or ``SECRETS.access`` does not allow it.
         """
         ref = SecretRef(ref)
-        ensure_permitted(ref, access, self.config)
+        if access is None:
+            ensure_permitted(ref, None, self.config)
+            return ref
+        with _explained(ref):
+            place = find_place(self.config, lambda: self._backend("secret"))
+        ensure_permitted(ref, access, self.config, place, self._own_references())
         return ref
 
-    def _for_tenant(self, ref: SecretRef, tenant: str) -> tuple[SecretValue, str]:
+    def _own_references(self) -> frozenset[str]:
+        current = settings_module.current()
+        sections = (self.config, current.audit, current.llm)
+        if self._named[0] != sections:
+            self._named = (sections, find_own_references(*sections))
+        return self._named[1].union(() if self.own_references is None else self.own_references())
+
+    def _for_tenant(self, ref: SecretRef, access: SecretAccess) -> tuple[SecretValue, str]:
         """Return a secret, and whose it is."""
+        tenant = access.tenant
         if not tenant or not self._find(ref)[0].supports_tenants:
             return SecretValue(self._get(ref, None)), ""
         try:
@@ -202,10 +224,12 @@ class Resolver:
         except SecretNotFoundError as error:
             if is_listed(str(ref), self.config.shared):
                 return SecretValue(self._get(ref, None)), ""
-            raise SecretNotFoundError(
+            denial = SecretNotFoundError(
                 f"{error.message} The installation's own is not read: SECRETS.shared does not list the reference.",
                 context=error.context,
-            ) from error
+            )
+            self._record(AccessRecord(ref, access, denial=denial))
+            raise denial from error
 
     def _get(self, ref: SecretRef, tenant: str | None) -> str:
         backend, path, cache = self._find(ref)

@@ -21,6 +21,9 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+=\-]*")
 _SECRET_ARN = re.compile(r"arn:aws[a-z\-]*:secretsmanager:[a-z0-9\-]+:[0-9]*:secret:[A-Za-z0-9_./+=\-]+")
 _PARAMETER_ARN = re.compile(r"arn:aws[a-z\-]*:ssm:[a-z0-9\-]+:[0-9]*:parameter/[A-Za-z0-9_./\-]+")
 _PARAMETER = re.compile(r"ssm/([A-Za-z0-9_.\-]+(?:/[A-Za-z0-9_.\-]+)*)")
+_PASSED_ON = re.compile(r"(?:ssm/|arn:[^/]*:parameter/)aws/reference/", re.IGNORECASE)
+"""Parameters by which Systems Manager reads from other services; a rule about the secret would not see them."""
+
 _NO_ANSWER = "What answers at AWS's endpoint does not speak its protocol."
 _SHORTEST_ID = 32
 """Characters: a version of Secrets Manager is named by an id of so many at least, or by a stage."""
@@ -84,6 +87,8 @@ class AwsBackend(SecretBackend):
             SecretBackendUnavailable: If AWS cannot be asked now, or there are no credentials.
             SecretError: If the path cannot be one.
         """
+        if _PASSED_ON.match(path):
+            raise SecretError(f"{path!r} names something else than a parameter: name the secret itself, $aws:<name>.")
         if path.startswith("ssm/") or _PARAMETER_ARN.fullmatch(path):
             value = self._parameter(path, version)
         elif _SECRET_ARN.fullmatch(path) or _NAME.fullmatch(path):

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
+
 from automate_core.secrets import AccessRecord
+from django.conf import settings
 
 from automate import audit
 
-__all__ = ["record_access"]
+__all__ = ["key_references", "record_access"]
 
 _LONGEST_RESOURCE = 300
+
+
+def key_references() -> list[str]:
+    """Return references to the variables of the environment that hold Django's ``SECRET_KEY``, or an earlier one."""
+    keys = {key for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS) if key}
+    return [f"$env:{name}" for name, value in os.environ.items() if value in keys]
 
 
 def record_access(record: AccessRecord) -> None:

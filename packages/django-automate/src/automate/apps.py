@@ -21,7 +21,7 @@ class AutomateConfig(AppConfig):
         from django.db.models.signals import post_migrate
 
         from automate import checks, conf, dead_letters, secret_changes  # noqa: F401 - importing checks registers them
-        from automate._secret_access import record_access
+        from automate._secret_access import key_references, record_access
         from automate.audit import guard
         from automate.worker.handlers import register_handlers
 
@@ -31,4 +31,5 @@ class AutomateConfig(AppConfig):
         secret_changed.connect(secret_changes.audit, dispatch_uid="automate.secret_changes")
         post_migrate.connect(guard.ensure_installed, sender=self, dispatch_uid="automate.audit_guard")
         resolver.on_access = record_access
+        resolver.own_references = key_references
         autodiscover_modules("automations")

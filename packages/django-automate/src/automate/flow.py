@@ -34,7 +34,7 @@ class EmitInput(_Input):
 
 _ACTIONS = (
     ActionSpec("log", LogInput, idempotent=True, title="Write a log line"),
-    ActionSpec("emit", EmitInput, idempotent=True, title="Emit an event"),
+    ActionSpec("emit", EmitInput, idempotent=True, title="Emit an event", takes_secrets=False),
 )
 
 
@@ -70,6 +70,8 @@ class FlowConnector(Connector):
     def _emit(self, data: EmitInput) -> dict[str, Any]:
         from automate.events import emit_event
 
+        # No secret is named here, but an event may have brought one, and the row of the next keeps what it is given.
+        data = data.model_copy(update=redact(data.model_dump()))
         # A retry after a crash finds the event of the attempt before it by this key.
         key = f"{self.ctx.idempotency_key}:emit"
         return {"event_id": emit_event(data.type, data.payload, key, source="flow", subject=data.subject)}

@@ -257,6 +257,9 @@ def _check_action(step: StepDefinition, path: Path, actions: ActionCatalogue) ->
     except AutomateError as error:
         yield Problem(json_pointer((*path, "action")), error.message)
         return
+    if not spec.takes_secrets:
+        for pointer in dict.fromkeys(pointer for pointer, _ in find_secret_refs(step.params)):
+            yield Problem(json_pointer((*path, "params")) + pointer, f"{step.action!r} takes no secrets")
     yield from _check_input(spec, step.params, path)
 
 

@@ -24,6 +24,7 @@ from automate_core.errors import (
     ErrorCodes,
     PermanentError,
     SecretAccessDenied,
+    SecretNotFoundError,
     StepTimeout,
     TransientError,
 )
@@ -324,8 +325,8 @@ def _secret(access: SecretAccess, ref: str) -> SecretValue:
     with contained():
         try:
             return resolver.secret(ref, access)
-        except SecretAccessDenied as error:
-            denial = error
+        except (SecretAccessDenied, SecretNotFoundError) as error:
+            denial: AutomateError = error
     raise denial
 
 
