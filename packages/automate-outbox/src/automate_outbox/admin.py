@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from automate_core.lookups import may_look_up
 from automate_core.redaction import redact, redact_text
 from automate_core.tenancy import within
 from django.contrib import admin, messages
@@ -42,7 +43,7 @@ def _redacted(name: str) -> Callable[[OutboxJob], str]:
 
     shown: Any = show  # the admin's own protocol
     shown.__name__ = name
-    shown.short_description, shown.admin_order_field = name.replace("_", " "), name
+    shown.short_description = name.replace("_", " ")  # and no order, which would tell what is redacted
     return show
 
 
@@ -56,9 +57,19 @@ class OutboxJobAdmin(_OutboxJobAdmin):
         "attempts", "crashes", "next_attempt_at", _redacted("lease_owner"),
     )  # fmt: skip
     list_filter = ("status", "created_at")
-    search_fields = ("=id", "=fingerprint", "kind", "tenant", "lease_owner", "last_error")
+    search_fields = ("=id", "=fingerprint", "kind", "=tenant", "lease_owner", "last_error")
     ordering = ("-id",)
     show_full_result_count = False
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        """Whether the address may hold a lookup: one of the filters, or the whole key of a row.
+
+        Args:
+            lookup: The lookup.
+            value: What it is compared with.
+            request: The request.
+        """
+        return may_look_up(self, lookup)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[OutboxJob]:
         """Leave the items of the user's tenants.
