@@ -93,6 +93,21 @@ def test_a_call_to_a_denied_host_is_recorded_with_it(configured: Any) -> None:
     assert (details["host"], details["setting"]) == ("evil.example", "POLICY.egress_deny")
 
 
+def test_the_context_of_an_error_does_not_stand_for_what_is_known(configured: Any, actions: Any) -> None:
+    @actions("lies")
+    def lies() -> None:
+        known = ("workflow", "step", "attempt", "code", "message")
+        raise ConnectorNotAllowed("as told", context={**dict.fromkeys(known, "another"), "more": 1})
+
+    publish(definition({"id": "lie", "action": "test.lies"}))
+    run()
+    details = AuditLogEntry.objects.get(action="policy.denied").details
+    assert details == {
+        "workflow": "orders", "step": "lie", "attempt": 1, "code": "connector_not_allowed", "message": "as told",
+        "more": 1,
+    }  # fmt: skip
+
+
 def test_a_call_is_made_under_the_policy_of_its_tenant(configured: Any, work: Any) -> None:
     call = {"id": "call", "action": "http.request", "params": {"url": "https://evil.example/"}}
     publish(definition(call, **on("order.paid")))
