@@ -16,6 +16,7 @@ from django.template.response import TemplateResponse
 from django.utils.html import format_html
 
 from automate_outbox.dead import BATCH, DeadLetters, discard, requeue
+from automate_outbox.handlers import registered_kinds, requeue_permission
 from automate_outbox.models import OutboxJob
 
 if TYPE_CHECKING:
@@ -131,12 +132,12 @@ class OutboxJobAdmin(_OutboxJobAdmin):
     # -- dead letters -----------------------------------------------------------------------------------------------
 
     def has_requeue_permission(self, request: HttpRequest) -> bool:
-        """Whether somebody may requeue: the model's change permission.
+        """Whether somebody may requeue items of some kind: what :func:`requeue_permission` says of it.
 
         Args:
             request: The request.
         """
-        return bool(request.user.has_perm("automate_outbox.change_outboxjob"))
+        return any(request.user.has_perm(requeue_permission(kind)) for kind in ("", *registered_kinds()))
 
     def has_discard_permission(self, request: HttpRequest) -> bool:
         """Whether somebody may discard: the model's delete permission.
@@ -167,7 +168,12 @@ class OutboxJobAdmin(_OutboxJobAdmin):
         return self._change_dead(request, queryset, "discard")
 
     def _change_dead(self, request: HttpRequest, queryset: QuerySet[OutboxJob], verb: str) -> HttpResponse | None:
-        ids = sorted(queryset.filter(status="FAILED").order_by().values_list("pk", flat=True))
+        dead, kept = queryset.filter(status="FAILED").order_by(), 0
+        if verb == "requeue":
+            kinds = dead.values_list("kind", flat=True).distinct()
+            others = [kind for kind in kinds if not request.user.has_perm(requeue_permission(kind))]
+            kept, dead = dead.filter(kind__in=others).count(), dead.exclude(kind__in=others)
+        ids = sorted(dead.values_list("pk", flat=True))
         if ids and "confirmed" not in request.POST:
             context = {
                 **self.admin_site.each_context(request),
@@ -195,5 +201,7 @@ class OutboxJobAdmin(_OutboxJobAdmin):
             text += f" {left} stay dead: there is nothing that they could carry on, or it is not their turn."
         if gone := len(ids) - done - left:
             text += f" {gone} had gone meanwhile."
-        self.message_user(request, text, messages.WARNING if done < len(ids) or not ids else messages.SUCCESS)
+        if kept:
+            text += f" {kept} are of kinds that you may not requeue."
+        self.message_user(request, text, messages.WARNING if done < len(ids) or kept or not ids else messages.SUCCESS)
         return None
