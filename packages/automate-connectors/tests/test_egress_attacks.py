@@ -142,10 +142,29 @@ def test_credentials_never_leave_their_origin_nor_come_back(url: str, location: 
     net.answers["/start"] = redirect(location.rstrip("/") + "/middle", 307)
     net.answers["/middle"] = redirect(url + "end", 307)
     with net.client() as client:
-        client.request("POST", url + "start", content=b"body", headers=dict.fromkeys(SECRETS, "hidden"))
+        client.request("POST", url + "start", headers=dict.fromkeys(SECRETS, "hidden"))
     assert len(net.requests) == 3
     assert net.requests[0].count(b"hidden") == len(SECRETS)
     assert b"hidden" not in net.requests[1] + net.requests[2]
+
+
+@pytest.mark.parametrize(("url", "location"), ELSEWHERE)
+@pytest.mark.parametrize(("status", "method"), [(307, "POST"), (308, "PATCH"), (301, "PUT"), (302, "DELETE")])
+def test_a_body_never_leaves_its_origin(status: int, method: str, url: str, location: str, net: StubInternet) -> None:
+    net.answers["/start"] = redirect("/middle", status)
+    net.answers["/middle"] = redirect(location, status)
+    with net.client() as client, pytest.raises(PermanentError, match="the body would go along") as caught:
+        client.request(method, url + "start", data={"client_secret": "hidden"})
+    assert [request.count(b"hidden") for request in net.requests] == [1, 1]
+    assert "hidden" not in f"{caught.value} {caught.value.context}"
+
+
+@pytest.mark.parametrize(("status", "method"), [(301, "POST"), (302, "POST"), (303, "PUT")])
+def test_a_redirect_that_drops_the_body_is_followed_elsewhere(status: int, method: str, net: StubInternet) -> None:
+    net.answers["/start"] = redirect("http://b.example/", status)
+    with net.client() as client:
+        client.request(method, "https://a.example/start", data={"client_secret": "hidden"})
+    assert [request.count(b"hidden") for request in net.requests] == [1, 0]
 
 
 @pytest.mark.parametrize("location", ["/end", "end", "?end", "https://A.Example/end", "https://a.example:443/end",

@@ -242,6 +242,8 @@ PUBLIC_ADDRESS = "93.184.216.34"
         (PUBLIC_ADDRESS, "http://good.example/", PUBLIC_ADDRESS),
         ("93.184.216.34:80", "http://good.example/", "::ffff:93.184.216.34"),
         ("::ffff:93.184.216.34", "http://good.example/", PUBLIC_ADDRESS),
+        ("::ffff:93.184.0.0/112", "http://good.example/", PUBLIC_ADDRESS),
+        ("::ffff:0:0/96", "http://good.example/", "::ffff:93.184.216.34"),
         ("93.184.0.0/16", "http://good.example/", "64:ff9b::5db8:d822"),
         ("93.184.0.0/16", "http://good.example/", "2002:5db8:d822::1"),
         ("2606:4700::/32", "http://good.example/", "2606:4700::1111"),

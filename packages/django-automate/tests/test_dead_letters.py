@@ -263,6 +263,10 @@ def test_the_admin_asks_and_obeys_permissions(actions: Any) -> None:
     client.post(url, {**chosen, "confirmed": "yes"})
     assert OutboxJob.objects.get(pk=dead.job_id).status == "FAILED"  # who may look may not requeue
     user.user_permissions.add(Permission.objects.get(codename="change_outboxjob"))
+    page = client.post(url, {**chosen, "confirmed": "yes"}, follow=True).content.decode()
+    assert "0 dead letters requeued. 1 are of kinds that you may not requeue." in page
+    assert OutboxJob.objects.get(pk=dead.job_id).status == "FAILED"  # that is for items of other kinds
+    user.user_permissions.set(Permission.objects.filter(codename__in=["view_outboxjob", "replay_run"]))
     asked = client.post(url, chosen).content.decode()
     assert "1 dead letter will be due again" in asked
     assert OutboxJob.objects.get(pk=dead.job_id).status == "FAILED"
@@ -280,6 +284,20 @@ def test_the_admin_asks_and_obeys_permissions(actions: Any) -> None:
         ("ann (admin)", "dead_letters.discarded"),
     ]
     user.delete()
+
+
+@pytest.mark.parametrize("change", [requeue, discard])
+def test_the_entry_belongs_to_the_tenant_of_all_the_letters(change: Any) -> None:
+    for tenants, owner in ((["acme", "acme"], "acme"), (["acme", "globex"], ""), (["", ""], "")):
+        OutboxJob.objects.all().delete()
+        for tenant in tenants:
+            emit_event("order.paid", {}, tenant=tenant)
+        ids = tuple(OutboxJob.objects.values_list("pk", flat=True))
+        for job_id in ids:
+            bury(job_id)
+        change(DeadLetters(ids=ids), actor="ann")
+        entry = AuditLogEntry.objects.filter(action__startswith="dead_letters").latest("position")
+        assert (entry.tenant, entry.details["count"]) == (owner, 2)
 
 
 @pytest.mark.parametrize(("verb", "done"), [("requeue", "requeued"), ("discard", "discarded")])

@@ -11,15 +11,17 @@ from typing import Any
 
 import pytest
 from automate.events import emit_event, run_workflow
-from automate.models import AuditLogEntry, ExecutionRun
+from automate.models import AuditLogEntry, ExecutionRun, StepRun
 from automate.policy import ensure_allowed, is_allowed
 from automate.policy.replay import Call, judge, replay
 from automate.publish import promote, publish
 from automate.runtime import Runtime
+from automate_connectors.base import HTTPConnector
 from automate_core import cli
 from automate_core.egress import parse_url
 from automate_core.errors import ConfigurationError, ConnectorNotAllowed, SSRFBlocked
 from automate_core.policy import effective_policy
+from automate_core.registry import registry
 from automate_core.settings import parse
 from django.core.checks import run_checks
 from hypothesis import given
@@ -89,6 +91,21 @@ def test_a_call_to_a_denied_host_is_recorded_with_it(configured: Any) -> None:
     assert code(run()) == "ssrf_blocked"
     details = AuditLogEntry.objects.get(action="policy.denied").details
     assert (details["host"], details["setting"]) == ("evil.example", "POLICY.egress_deny")
+
+
+def test_the_context_of_an_error_does_not_stand_for_what_is_known(configured: Any, actions: Any) -> None:
+    @actions("lies")
+    def lies() -> None:
+        known = ("workflow", "step", "attempt", "code", "message")
+        raise ConnectorNotAllowed("as told", context={**dict.fromkeys(known, "another"), "more": 1})
+
+    publish(definition({"id": "lie", "action": "test.lies"}))
+    run()
+    details = AuditLogEntry.objects.get(action="policy.denied").details
+    assert details == {
+        "workflow": "orders", "step": "lie", "attempt": 1, "code": "connector_not_allowed", "message": "as told",
+        "more": 1,
+    }  # fmt: skip
 
 
 def test_a_call_is_made_under_the_policy_of_its_tenant(configured: Any, work: Any) -> None:
@@ -233,6 +250,33 @@ def test_a_policy_is_asked_about_what_has_run(work: Any) -> None:
     (example,) = next(one for one in changed.blocked if one.workflow == "calls").examples
     assert "cdn.example" in example.message
     assert ExecutionRun.objects.get(pk=example.run).status == "SUCCESS"
+
+
+@pytest.mark.parametrize(
+    ("action", "known", "unknown"),
+    [
+        ("slack.post_message", True, 0), ("acme.get", False, 1), ("http.request", False, 1), ("gone.away", False, 1),
+        ("llm.chat", False, 1), ("flow.log", False, 0),
+    ],
+)  # fmt: skip
+def test_hosts_that_are_not_on_record_are_those_of_the_connector_or_are_unknown(
+    action: str, known: bool, unknown: int, work: Any
+) -> None:
+    class Acme(HTTPConnector):
+        key = "acme"
+
+    publish(definition(LOG))
+    run_workflow("orders", {})
+    work()
+    StepRun.objects.update(action=action, input={})
+    registry.register("acme", Acme)
+    try:
+        found = replay(policy(egress_deny=["slack.com"]))
+        asked = replay(policy(egress_only=["api.example"]))
+    finally:
+        registry.remove("connectors", "acme")
+    assert (found.blocks, found.unknown) == (asked.blocks, asked.unknown) == (int(known), unknown)
+    assert found.by_name == known
 
 
 @pytest.mark.usefixtures("history")

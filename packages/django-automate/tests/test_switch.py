@@ -10,16 +10,22 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from automate.events import emit_event, run_workflow
+from automate.events import EVENT_JOB, RUN_JOB, emit_event, run_workflow
 from automate.models import AuditLogEntry, Event, ExecutionRun, StepRun, Switch
 from automate.policy.switch import LOOK_SECONDS, Watch, current_pause, pause, resume
 from automate.publish import publish
 from automate.runtime import Runtime
+from automate.worker.engine import Engine
+from automate.worker.launch import InlineLauncher
 from automate.worker.loop import Worker, WorkerOptions
+from automate.worker.stopping import Holding
 from automate_core import cli
 from automate_core.errors import PolicyError
+from automate_core.outbox import NewJob, OutboxItem
+from automate_outbox.handlers import register_handler, unregister_handler
 from automate_outbox.models import OutboxJob
-from django.db import connection
+from automate_outbox.store import get_store
+from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
@@ -102,6 +108,88 @@ def test_a_run_in_the_calling_process_is_put_down_too(three_steps: list[str], mo
     Runtime().run_execution(execution_id)
     assert three_steps == ["one", "two", "three"]
     assert ExecutionRun.objects.get().status == "SUCCESS"
+
+
+def in_one_turn(kind: str) -> None:
+    """Have all items of a kind accepted at once, each to be worked off in this thread."""
+    store = get_store()
+    engine = Engine(store, "w", InlineLauncher(), Holding(Watch()))
+    engine.accept(store.claim_batch("w", limit=10, kinds=[kind]))
+    while engine.in_hand:
+        engine.flush()
+        engine.pump(0.0)
+
+
+def test_what_was_claimed_together_is_put_down_too(actions: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once(monkeypatch)
+    done: list[str] = []
+
+    @actions("step")
+    def step(name: str) -> None:
+        done.append(name)
+        pause("a bad deploy", actor="ann")
+
+    publish({"slug": "one", "trigger": {"type": "event", "event": "a.b"}, "steps": steps("one")})
+    for _ in range(5):
+        emit_event("a.b", {})
+    in_one_turn(EVENT_JOB)
+    assert done == ["one"]
+    assert (ExecutionRun.objects.count(), StepRun.objects.count()) == (5, 1)
+    assert list(OutboxJob.objects.filter(status="PENDING").values_list("kind", "attempts")) == [(RUN_JOB, 0)] * 4
+
+
+def test_items_of_other_kinds_are_handed_back_untouched(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once(monkeypatch)
+    handled: list[int] = []
+
+    class Handler:
+        kind = "test.switch"
+
+        def handle(self, item: OutboxItem) -> None:
+            handled.append(item.id)
+            pause("a bad deploy", actor="ann")
+
+    register_handler(Handler())
+    try:
+        get_store().add([NewJob("test.switch", {})] * 3)
+        in_one_turn("test.switch")
+    finally:
+        unregister_handler("test.switch")
+    assert len(handled) == 1
+    assert sorted(OutboxJob.objects.values_list("status", flat=True)) == ["COMPLETED", "PENDING", "PENDING"]
+    assert set(OutboxJob.objects.filter(status="PENDING").values_list("attempts", "lease_owner")) == {(0, "")}
+
+
+def test_of_parallel_steps_none_more_begins(actions: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once(monkeypatch)
+    done: list[str] = []
+
+    @actions("step")
+    def step(name: str) -> None:
+        done.append(name)
+        if len(done) == 2:
+            pause("a bad deploy", actor="ann")
+
+    publish({"slug": "wide", "trigger": {"type": "manual"}, "steps": [{**one, "needs": []} for one in steps(*"abcde")]})
+    execution_id = run_workflow("wide", {})
+    with pytest.raises(PolicyError, match="a bad deploy"):
+        Runtime().run_execution(execution_id)
+    assert done == ["a", "b"]
+    resume(actor="ann")
+    Runtime().run_execution(execution_id)
+    assert done == list("abcde")
+    assert ExecutionRun.objects.get().status == "SUCCESS"
+
+
+def test_a_database_that_is_away_is_no_fault_of_the_run_that_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away() -> None:
+        raise OperationalError("server closed the connection")
+
+    monkeypatch.setattr("automate.policy.switch.current_pause", away)
+    holding = Holding(Watch())
+    assert not holding.is_set()
+    with pytest.raises(OperationalError):
+        holding.look()
 
 
 def test_either_switch_stops_everything(configured: Any, work: Any) -> None:

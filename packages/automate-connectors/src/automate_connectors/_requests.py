@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from automate_core.egress import Target, join_url, parse_url
-from automate_core.errors import InvalidInputError
+from automate_core.errors import InvalidInputError, PermanentError
 
 from automate_connectors.__about__ import __version__
 
@@ -152,6 +152,7 @@ def follow_redirect(hop: Hop, status: int, location: str) -> Hop:
 
     Raises:
         SSRFBlocked: If the location is malformed.
+        PermanentError: If the body, which may hold credentials, would go along to another origin.
     """
     target = join_url(hop.target, location)
     method, body, headers = hop.method, hop.body, hop.headers
@@ -159,5 +160,10 @@ def follow_redirect(hop: Hop, status: int, location: str) -> Hop:
         method, body = "GET", b""
         headers = {name: value for name, value in headers.items() if not name.startswith("content-")}
     if target.origin != hop.target.origin:
+        if body:
+            raise PermanentError(
+                f"{hop.target.origin} redirects to {target.origin}, and the body would go along: call {target.origin} "
+                "itself where that is meant."
+            )
         headers = {name: value for name, value in headers.items() if name in _CROSS_ORIGIN or name in _OURS}
     return Hop(method, target, headers, body)

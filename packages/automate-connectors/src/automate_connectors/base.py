@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from automate_core.connectors import ActionContext, ActionSpec, Connector, TriggerSpec, revealed
 from automate_core.errors import AutomateError, ConfigurationError, TransientError
@@ -18,7 +18,12 @@ Config = TypeVar("Config", bound=BaseModel)
 
 
 class HTTPConnector(Connector):
-    """Base of a connector that calls an HTTP API through the one egress client."""
+    """Base of a connector that calls an HTTP API through the one egress client.
+
+    One that always calls the same hosts names them in :attr:`hosts`.
+    """
+
+    hosts: ClassVar[tuple[str, ...] | None] = None
 
     def egress(self) -> EgressClient:
         """Return the client to call with, under the policy of the run's tenant; tests override it."""

@@ -234,7 +234,8 @@ class EgressClient:
         Raises:
             SSRFBlocked: If the policy refuses the URL, an address of its host, or a redirect; nothing was sent there.
             TransientError: If a name does not resolve, nothing answers in time, or the connection breaks.
-            PermanentError: If the answer is too large, has an encoding that was not asked for, or redirects too often.
+            PermanentError: If the answer is too large, has an encoding that was not asked for, redirects too often, or
+                redirects a body to another origin.
             InvalidInputError: If the method, a header or the body is malformed.
         """
         hop = first_hop(method, url, headers, params, encode_body(json, data, content))

@@ -63,6 +63,7 @@ class Slack(HTTPConnector):
 
     key = "slack"
     display_name = "Slack"
+    hosts = ("slack.com",)
 
     @classmethod
     def actions(cls) -> list[ActionSpec]:

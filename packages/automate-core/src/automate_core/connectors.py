@@ -167,6 +167,9 @@ class Connector:
     display_name: ClassVar[str] = ""
     """Its name for people."""
 
+    hosts: ClassVar[tuple[str, ...] | None] = ()
+    """The hosts that its actions call by https, for judging a policy beforehand; None where that differs by step."""
+
     def __init__(self, config: Mapping[str, Any] | None = None, ctx: ActionContext | None = None) -> None:
         self.config: Any = {} if config is None else config
         self.ctx = ActionContext() if ctx is None else ctx

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from automate_core.lookups import may_look_up
 from automate_core.tenancy import tenants_of, within
 from django.contrib import admin
 from django.http import HttpRequest
@@ -20,6 +21,9 @@ else:
 
 
 class _ReadOnlyAdmin(ModelAdmin):
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        return may_look_up(self, lookup)
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 

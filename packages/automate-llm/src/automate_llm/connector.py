@@ -67,6 +67,7 @@ class LLMConnector(Connector):
 
     key: ClassVar[str] = "llm"
     display_name: ClassVar[str] = "Language models"
+    hosts: ClassVar[tuple[str, ...] | None] = None  # those of the provider
 
     @classmethod
     def actions(cls) -> Sequence[ActionSpec]:

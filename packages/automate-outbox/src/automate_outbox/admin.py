@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from automate_core.lookups import may_look_up
 from automate_core.redaction import redact, redact_text
 from automate_core.tenancy import within
 from django.contrib import admin, messages
@@ -15,6 +16,7 @@ from django.template.response import TemplateResponse
 from django.utils.html import format_html
 
 from automate_outbox.dead import BATCH, DeadLetters, discard, requeue
+from automate_outbox.handlers import registered_kinds, requeue_permission
 from automate_outbox.models import OutboxJob
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ def _redacted(name: str) -> Callable[[OutboxJob], str]:
 
     shown: Any = show  # the admin's own protocol
     shown.__name__ = name
-    shown.short_description, shown.admin_order_field = name.replace("_", " "), name
+    shown.short_description = name.replace("_", " ")  # and no order, which would tell what is redacted
     return show
 
 
@@ -56,9 +58,19 @@ class OutboxJobAdmin(_OutboxJobAdmin):
         "attempts", "crashes", "next_attempt_at", _redacted("lease_owner"),
     )  # fmt: skip
     list_filter = ("status", "created_at")
-    search_fields = ("=id", "=fingerprint", "kind", "tenant", "lease_owner", "last_error")
+    search_fields = ("=id", "=fingerprint", "kind", "=tenant", "lease_owner", "last_error")
     ordering = ("-id",)
     show_full_result_count = False
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        """Whether the address may hold a lookup: one of the filters, or the whole key of a row.
+
+        Args:
+            lookup: The lookup.
+            value: What it is compared with.
+            request: The request.
+        """
+        return may_look_up(self, lookup)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[OutboxJob]:
         """Leave the items of the user's tenants.
@@ -120,12 +132,12 @@ class OutboxJobAdmin(_OutboxJobAdmin):
     # -- dead letters -----------------------------------------------------------------------------------------------
 
     def has_requeue_permission(self, request: HttpRequest) -> bool:
-        """Whether somebody may requeue: the model's change permission.
+        """Whether somebody may requeue items of some kind: what :func:`requeue_permission` says of it.
 
         Args:
             request: The request.
         """
-        return bool(request.user.has_perm("automate_outbox.change_outboxjob"))
+        return any(request.user.has_perm(requeue_permission(kind)) for kind in ("", *registered_kinds()))
 
     def has_discard_permission(self, request: HttpRequest) -> bool:
         """Whether somebody may discard: the model's delete permission.
@@ -156,7 +168,12 @@ class OutboxJobAdmin(_OutboxJobAdmin):
         return self._change_dead(request, queryset, "discard")
 
     def _change_dead(self, request: HttpRequest, queryset: QuerySet[OutboxJob], verb: str) -> HttpResponse | None:
-        ids = sorted(queryset.filter(status="FAILED").order_by().values_list("pk", flat=True))
+        dead, kept = queryset.filter(status="FAILED").order_by(), 0
+        if verb == "requeue":
+            kinds = dead.values_list("kind", flat=True).distinct()
+            others = [kind for kind in kinds if not request.user.has_perm(requeue_permission(kind))]
+            kept, dead = dead.filter(kind__in=others).count(), dead.exclude(kind__in=others)
+        ids = sorted(dead.values_list("pk", flat=True))
         if ids and "confirmed" not in request.POST:
             context = {
                 **self.admin_site.each_context(request),
@@ -184,5 +201,7 @@ class OutboxJobAdmin(_OutboxJobAdmin):
             text += f" {left} stay dead: there is nothing that they could carry on, or it is not their turn."
         if gone := len(ids) - done - left:
             text += f" {gone} had gone meanwhile."
-        self.message_user(request, text, messages.WARNING if done < len(ids) or not ids else messages.SUCCESS)
+        if kept:
+            text += f" {kept} are of kinds that you may not requeue."
+        self.message_user(request, text, messages.WARNING if done < len(ids) or kept or not ids else messages.SUCCESS)
         return None

@@ -43,8 +43,9 @@ BATCH = 200
 """Dead letters that one transaction requeues or discards."""
 
 dead_letters_changed = Signal()
-"""Sent with ``action`` (``"requeued"`` or ``"discarded"``), ``actor``, ``letters`` (:class:`DeadLetters`), ``ids`` and
-``using`` within the transaction of each batch; an error of a receiver rolls that back."""
+"""Sent with ``action`` (``"requeued"`` or ``"discarded"``), ``actor``, ``letters`` (:class:`DeadLetters`), ``ids``,
+``tenants`` (whose they are) and ``using`` within the transaction of each batch; an error of a receiver rolls that
+back."""
 
 _REVIVE = (
     "UPDATE {table} SET status = 'PENDING', attempts = 0, crashes = 0, last_error = '', fingerprint = '', "
@@ -234,7 +235,8 @@ def requeue(
             dialect = dialect_of(using)
             dialect.execute(sql(_REVIVE, now=dialect.now, ids=marks(len(payloads))), sorted(payloads))
             dialect.announce()
-            _announce("requeued", actor, letters, sorted(payloads), using)
+            revived = {row.pk: row.tenant for row in rows if row.pk in payloads}
+            _announce("requeued", actor, letters, revived, using)
         return len(payloads), len(rows) - len(payloads)
 
     return Requeued(*_in_batches(letters, revive, using, batch, progress))
@@ -262,7 +264,7 @@ def discard(
     """
 
     def delete(ids: Sequence[int]) -> tuple[int, int]:
-        found = sorted(_locked(letters, ids, using).values_list("pk", flat=True))
+        found = dict(_locked(letters, ids, using).values_list("pk", "tenant"))
         if found:
             DeadLetters(ids=tuple(found)).rows(using).delete()
             _announce("discarded", actor, letters, found, using)
@@ -314,7 +316,14 @@ def _prepared(kind: str, payloads: Mapping[int, dict[str, Any]]) -> dict[int, di
     return {item_id: dict(payload) for item_id, payload in prepared.items() if item_id in payloads}
 
 
-def _announce(action: str, actor: str, letters: DeadLetters, ids: Sequence[int], using: str) -> None:
+def _announce(action: str, actor: str, letters: DeadLetters, found: Mapping[int, str], using: str) -> None:
+    """Tell which letters were changed; each id comes with the tenant of its letter."""
     dead_letters_changed.send(
-        sender=DeadLetters, action=action, actor=actor, letters=letters, ids=tuple(ids), using=using
+        sender=DeadLetters,
+        action=action,
+        actor=actor,
+        letters=letters,
+        ids=tuple(sorted(found)),
+        tenants=tuple(sorted(set(found.values()))),
+        using=using,
     )

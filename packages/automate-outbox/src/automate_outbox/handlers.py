@@ -9,11 +9,24 @@ from typing import Any, Protocol
 from automate_core.errors import DuplicateKeyError, NotRegisteredError, nearby
 from automate_core.outbox import OutboxItem
 
-__all__ = ["JobHandler", "get_handler", "register_handler", "registered_kinds", "unregister_handler"]
+__all__ = [
+    "JobHandler",
+    "get_handler",
+    "register_handler",
+    "registered_kinds",
+    "requeue_permission",
+    "unregister_handler",
+]
+
+_CHANGE = "automate_outbox.change_outboxjob"
 
 
 class JobHandler(Protocol):
-    """Handles the items of one kind."""
+    """Handles the items of one kind.
+
+    One with an attribute ``requeue_permission`` names the permission that requeueing its dead letters in the admin
+    takes, instead of the change permission of the model.
+    """
 
     @property
     def kind(self) -> str:
@@ -108,3 +121,12 @@ def registered_kinds() -> list[str]:
     """Return the kinds that have a handler, sorted: what a worker claims."""
     with _lock:
         return sorted(_handlers)
+
+
+def requeue_permission(kind: str) -> str:
+    """Return the permission that requeueing dead letters of a kind takes.
+
+    Args:
+        kind: The kind.
+    """
+    return str(getattr(_handlers.get(kind), "requeue_permission", _CHANGE))

@@ -69,6 +69,7 @@ class RagConnector(Connector):
 
     key: ClassVar[str] = "rag"
     display_name: ClassVar[str] = "Document retrieval"
+    hosts: ClassVar[tuple[str, ...] | None] = None  # those of the embedder and the store
 
     @classmethod
     def actions(cls) -> Sequence[ActionSpec]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from automate_core.lookups import may_look_up
 from automate_core.tenancy import within
 from django.contrib import admin
 
@@ -30,6 +31,16 @@ class SecretAdmin(_SecretAdmin):
     fields = ("name", "tenant", "version", "key_id", "created_at")
     readonly_fields = fields
     show_full_result_count = False
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        """Whether the address may hold a lookup: one of the filters, or the whole key of a row.
+
+        Args:
+            lookup: The lookup.
+            value: What it is compared with.
+            request: The request.
+        """
+        return may_look_up(self, lookup)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Secret]:
         """Leave the secrets of the user's tenants.

@@ -139,7 +139,9 @@ def _copy_checkpoints(old: ExecutionRun, new: ExecutionRun) -> None:
         cursor.execute(statement, [run_field.get_db_prep_save(run.pk, connection) for run in (new, old)])
 
 
-def audit(*, action: str, actor: str, letters: DeadLetters, ids: Sequence[int], **_: Any) -> None:
+def audit(
+    *, action: str, actor: str, letters: DeadLetters, ids: Sequence[int], tenants: Sequence[str], **_: Any
+) -> None:
     """Write down who requeued or discarded dead letters: one entry for each batch, in its transaction.
 
     Args:
@@ -147,6 +149,7 @@ def audit(*, action: str, actor: str, letters: DeadLetters, ids: Sequence[int], 
         actor: Who did it.
         letters: Which ones were meant.
         ids: Which ones it became, by id.
+        tenants: Whose those are; the entry belongs to the tenant where there is one.
         **_: What else the signal sends.
     """
     from automate.audit import record
@@ -155,6 +158,6 @@ def audit(*, action: str, actor: str, letters: DeadLetters, ids: Sequence[int], 
         f"dead_letters.{action}",
         f"outbox:{ids[0]}" if len(ids) == 1 else "outbox",
         actor=actor,
-        tenant=letters.tenant or "",
+        tenant=tenants[0] if len(tenants) == 1 else "",
         details={"filter": letters.given(), "count": len(ids), "first": ids[0], "last": ids[-1]},
     )

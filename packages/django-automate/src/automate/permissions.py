@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
 __all__ = [
-    "APPROVE",
     "CANCEL_RUN",
     "PUBLISH_WORKFLOW",
     "REPLAY_RUN",
@@ -28,11 +27,9 @@ VIEW_RAW_PAYLOAD = "automate.view_raw_payload"
 CANCEL_RUN = "automate.cancel_run"
 """To cancel executions that have not ended."""
 REPLAY_RUN = "automate.replay_run"
-"""To run an execution again."""
+"""To requeue the dead letters of events and runs: events are decided again, runs carried on."""
 PUBLISH_WORKFLOW = "automate.publish_workflow"
 """To publish workflows, and to enable and disable them."""
-APPROVE = "automate.approve"
-"""To approve or decline what a run waits for."""
 
 
 def may(user: Any, permission: str, *, tenant: str | None = None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 
 from automate_core.egress.targets import Address, Network, Target, parse_address, parse_endpoint, unmapped
 from automate_core.errors import ConfigurationError
@@ -13,6 +13,8 @@ __all__ = ["HostRules", "parse_hosts"]
 
 _Port = int | None
 """None is every port."""
+_MAPPED_PREFIX = 96
+"""Bits of ``::ffff:0:0/96``, the network of the IPv4-mapped addresses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ def parse_hosts(entries: Iterable[str], setting: str, *, vouches: bool = False) 
     for entry in entries:
         try:
             if "/" in entry:
-                networks.append(ip_network(entry))
+                networks.append(_unmapped(ip_network(entry)))
                 continue
             is_domain = entry.startswith("*") and not vouches
             host, port = _domain(entry) if is_domain else parse_endpoint(entry)
@@ -103,6 +105,14 @@ def parse_hosts(entries: Iterable[str], setting: str, *, vouches: bool = False) 
         else:
             names.add((host, port))
     return HostRules(frozenset(names), frozenset(domains), frozenset(addresses), tuple(networks))
+
+
+def _unmapped(network: Network) -> Network:
+    """Return the IPv4 network that an IPv4-mapped one stands for: addresses are judged in that form."""
+    first = unmapped(network.network_address)
+    if isinstance(network, IPv6Network) and isinstance(first, IPv4Address) and network.prefixlen >= _MAPPED_PREFIX:
+        return IPv4Network((first, network.prefixlen - _MAPPED_PREFIX))
+    return network
 
 
 def _domain(entry: str) -> tuple[str, _Port]:

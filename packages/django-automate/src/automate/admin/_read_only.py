@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from automate_core.lookups import may_look_up
 from automate_core.redaction import redact, redact_text
 from automate_core.tenancy import tenants_of
 from django.contrib import admin
@@ -77,6 +78,8 @@ class ReadOnly:
     """Permissions that open the page too."""
     shown: tuple[str, ...] = ()
     """The fields to show; all of them where it is empty."""
+    ordered: tuple[str, ...] = ()
+    """The texts that a list may be ordered by: of one that may hold a secret, the order would tell it."""
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """Leave the rows of the user's tenants.
@@ -179,7 +182,9 @@ class ReadOnly:
             return pretty(value) if kind == "pretty" else redact_text(value or "-")
 
         shown: Any = show  # the admin's own protocol
-        shown.short_description, shown.admin_order_field = field.replace("_", " "), None if kind == "pretty" else field
+        shown.short_description, shown.admin_order_field = field.replace("_", " "), None
+        if field in self.ordered:
+            shown.admin_order_field = field
         return show
 
 
@@ -204,6 +209,16 @@ class ReadOnlyAdmin(ReadOnly, AnyModelAdmin):
 
     show_full_result_count = False
     list_per_page = 50
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        """Whether the address may hold a lookup: one of the filters, or the whole key of a row.
+
+        Args:
+            lookup: The lookup.
+            value: What it is compared with.
+            request: The request.
+        """
+        return may_look_up(self, lookup)
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         """Find the row of a page, and put on record who asks for another tenant's.

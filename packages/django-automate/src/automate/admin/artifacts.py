@@ -46,6 +46,7 @@ class ArtifactAdmin(ReadOnlyAdmin):
     seen_with = (VIEW_RUN,)
     list_display = ("created_at", "sha256", "bytes")
     list_filter = ("created_at",)
+    ordered = ("sha256",)
     search_fields = ("=sha256",)
     shown = ("sha256", "bytes", "created_at", "download")
     inlines = (UseInline,)

@@ -20,6 +20,7 @@ class AuditLogEntryAdmin(ReadOnlyAdmin):
 
     list_display = ("position", "created_at", "actor", "action", "resource", "tenant", "state")
     list_filter = ("created_at", "action", "tenant", "actor")
+    ordered = ("actor", "action", "resource", "tenant")  # redacted before they were written
     search_fields = ("actor", "action", "resource")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:

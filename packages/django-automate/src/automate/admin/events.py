@@ -32,7 +32,7 @@ class EventAdmin(ReadOnlyAdmin):
     seen_with = (VIEW_RUN,)
     list_display = ("created_at", "type", "source", "subject", "tenant", "id")
     list_filter = ("created_at", *((name, RedactedChoices) for name in ("type", "source", "tenant")))
-    search_fields = ("=id", "type", "subject")
+    search_fields = ("=id", "=type", "=subject")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         """Show what became of the event too.
@@ -123,7 +123,7 @@ class DedupeKeyAdmin(ReadOnlyAdmin):
     seen_with = (VIEW_RUN,)
     list_display = ("key", "source", "tenant", "event", "expires_at")
     list_filter = (("source", RedactedChoices), ("tenant", RedactedChoices))
-    search_fields = ("key", "=event_id")
+    search_fields = ("=key", "=event_id")
 
 
 @admin.register(Decision)

@@ -112,4 +112,5 @@ class StepRunAdmin(ReadOnlyAdmin):
     seen_with = (VIEW_RUN,)
     list_display = ("finished_at", "step_id", "action", "attempt", "status", "run_id")
     list_filter = ("status", "action")
+    ordered = ("step_id", "action")
     search_fields = ("=run__id", "step_id", "action")

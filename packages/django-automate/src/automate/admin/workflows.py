@@ -33,7 +33,8 @@ class WorkflowAdmin(ReadOnlyAdmin):
     seen_with = (PUBLISH_WORKFLOW,)
     list_display = ("slug", "name", "tenant", "enabled", "created_at")
     list_filter = ("enabled", ("tenant", RedactedChoices))
-    search_fields = ("slug", "name")
+    ordered = ("slug",)
+    search_fields = ("slug", "=name")
     inlines = (VersionInline,)
     actions = ("enable", "disable")
 

@@ -184,7 +184,7 @@ def _describe(report: PolicyReport) -> None:
     if report.by_name:
         _say(f"{report.by_name} were judged by the name of their host alone; --resolve looks its addresses up.")
     if report.unknown:
-        _say(f"{report.unknown} do not tell where they went, and were judged by their action alone.")
+        _say(f"{report.unknown} do not tell which hosts they called, and were judged by their action alone.")
     if report.left_out:
         _say(f"{report.left_out} of further groups are not shown.")
 

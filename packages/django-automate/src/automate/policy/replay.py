@@ -1,8 +1,8 @@
 """Asking a policy about the steps that have run: what it would have refused, and what it would let through.
 
-Nothing is called and nothing is written. A step is judged by its action, and one of ``http`` by the URL that its row
-holds, and the one that it was redirected to; no name is resolved unless a resolver is given. What the policy refused
-then is known with the address that it was refused for.
+Nothing is called and nothing is written. A step is judged by its action, one of ``http`` by the URL that its row holds
+and the one that it was redirected to as well, and one of a connector that always calls the same hosts by those; no name
+is resolved unless a resolver is given. What the policy refused then is known with the address that it was refused for.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from uuid import UUID
 
 from automate_core.egress import Target, parse_url
 from automate_core.egress.targets import DEFAULT_PORTS
-from automate_core.errors import PolicyError, SSRFBlocked
+from automate_core.errors import NotRegisteredError, PluginLoadError, PolicyError, SSRFBlocked
 from automate_core.policy import EffectivePolicy, effective_policy
+from automate_core.registry import registry
 from automate_core.settings import PolicySettings
 
 from automate.policy.report import Example, Group, PolicyReport
@@ -158,11 +159,19 @@ def _batches(since: datetime | None, limit: int, using: str) -> Iterator[list[_R
         last, limit = batch[-1].pk, limit - len(recent)
 
 
-def _call_of(row: _Row, resolver: Resolver | None) -> Call:
-    targets = []
+def _hosts_of(connector: str) -> tuple[str, ...] | None:
+    """Return the hosts that a connector always calls; None where nobody can tell."""
+    try:
+        return registry.get_connector(connector).hosts
+    except (NotRegisteredError, PluginLoadError):  # its rows outlive it
+        return None
+
+
+def _call_of(row: _Row, hosts: tuple[str, ...] | None, resolver: Resolver | None) -> Call:
+    urls = [f"https://{host}/" for host in hosts or ()]
     if row.action.startswith("http."):
         urls = [url for url in (row.url, row.final_url) if isinstance(url, str)]
-        targets = [_addressed(target, resolver) for target in map(_target, dict.fromkeys(urls)) if target is not None]
+    targets = [_addressed(target, resolver) for target in map(_target, dict.fromkeys(urls)) if target is not None]
     if (refused := _refused(row)) is not None:
         targets = [one for one in targets if one[0].endpoint != refused[0].endpoint] + [refused]
     return Call(row.action, tuple(targets))
@@ -233,6 +242,7 @@ class _Count:
     def __init__(self, policy: PolicySettings, examples: int, resolver: Resolver | None) -> None:
         self.steps = 0
         self._policy_of = lru_cache(maxsize=256)(lambda tenant: effective_policy(policy, tenant))
+        self._hosts_of = lru_cache(maxsize=None)(_hosts_of)
         self._resolver = resolver
         self._blocked, self._allowed = _Groups(examples), _Groups(examples)
         self._blocked_before = self._by_name = self._unknown = 0
@@ -243,9 +253,10 @@ class _Count:
         self.steps += 1
         self._oldest = row.at if self._oldest is None else min(self._oldest, row.at)
         self._newest = row.at if self._newest is None else max(self._newest, row.at)
-        call = _call_of(row, self._resolver)
+        hosts = self._hosts_of(row.action.partition(".")[0])
+        call = _call_of(row, hosts, self._resolver)
         self._by_name += any(not addresses for _, addresses in call.targets)
-        self._unknown += row.action.startswith("http.") and not call.targets
+        self._unknown += hosts is None and not call.targets
         refusal = judge(self._policy_of(row.tenant), call)
         was_denied = _was_denied(row)
         if refusal is not None and was_denied:

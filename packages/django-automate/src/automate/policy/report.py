@@ -60,7 +60,8 @@ class PolicyReport:
         allowed: What would be allowed, and was refused.
         blocked_before: How many would be refused, and were.
         by_name: How many calls were judged by the name of their host alone, as its addresses were not looked up.
-        unknown: How many calls of ``http`` do not tell where they went: their input is a file, or was never rendered.
+        unknown: How many steps do not tell which hosts they called: their connector calls various ones or is gone, or
+            the input of one of ``http`` is a file, or was never rendered.
         left_out: Attempts of further groups, beyond the most that are kept.
     """
 

@@ -98,7 +98,7 @@ class Runtime:
         from automate.worker.leases import LeaseKeeper
         from automate.worker.stopping import Holding
 
-        holding = Holding()
+        holding = Holding(watch)
         engine = Engine(store, worker_id, InlineLauncher(), holding, registry=self._registry)
         keeper = LeaseKeeper(store, worker_id, engine.in_hand, engine.lose)
         # Within the caller's transaction the item is locked, or not to be seen, until that ends: nobody can take it,
@@ -109,7 +109,7 @@ class Runtime:
         try:
             while items or engine.in_hand:
                 try:
-                    holding.is_off = not watch.is_on()
+                    holding.look()
                     engine.accept(items)
                     items = []
                     engine.flush()

@@ -247,7 +247,9 @@ class Advance:
         elif not self._running and (draining or not step.ready):
             self._put_down(step)
         elif not draining:
-            for step_id in step.ready:
+            for number, step_id in enumerate(step.ready):
+                if number and self._draining.is_set():
+                    break  # each may have taken its time; those under way are waited for
                 self._start(step_id)
 
     def _look_ahead(self) -> Plan:

@@ -32,11 +32,11 @@ def record_denials(steps: Iterable[StepRun]) -> None:
             actor=f"run:{step.run_id}",
             tenant=execution.tenant,
             details={
+                **(error.get("context") or {}),  # first: it must not stand for what is known
                 "workflow": execution.version.workflow.slug,
                 "step": step.step_id,
                 "attempt": step.attempt,
                 "code": error["code"],
                 "message": error.get("message", ""),
-                **(error.get("context") or {}),
             },
         )

@@ -62,7 +62,7 @@ class Engine:
         store: The store that claims the items.
         worker_id: Who claims them.
         launcher: Where actions and handlers are called.
-        draining: Set when no further step shall be started: each run is handed back at its next checkpoint.
+        draining: Set when nothing further shall be started: each run is handed back at its next checkpoint.
         registry: Where actions are looked up.
         announce: Sends signals of :mod:`automate.signals`.
         counters: Counts what becomes of the items.
@@ -122,6 +122,8 @@ class Engine:
                 self._failures.add(item, InvalidPayloadError("The payload of an item must be an object."))
             elif item.kind in (EVENT_JOB, RUN_JOB):
                 self._unread.append(item)
+            elif self._draining.is_set():
+                self.hand_back([item])
             else:
                 self._launcher.call(item, self._handle)
         if self._unread:

@@ -11,6 +11,7 @@ from automate_core.outbox import OutboxItem
 from automate_outbox.handlers import register_handler
 
 from automate.events import EVENT_JOB, RUN_JOB
+from automate.permissions import REPLAY_RUN
 
 __all__ = ["EventHandler", "RunHandler", "register_handlers"]
 
@@ -19,6 +20,7 @@ class EventHandler:
     """Stands for events: the engine decides about many of them together."""
 
     kind = EVENT_JOB
+    requeue_permission = REPLAY_RUN
 
     def handle(self, item: OutboxItem) -> None:
         """Refuse: events are not handled one by one.
@@ -52,6 +54,7 @@ class RunHandler:
     """Stands for runs: the engine carries many of them on together."""
 
     kind = RUN_JOB
+    requeue_permission = REPLAY_RUN
 
     def handle(self, item: OutboxItem) -> None:
         """Refuse: runs are not handled one by one.

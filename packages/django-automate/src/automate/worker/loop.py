@@ -122,7 +122,7 @@ class Worker:
         self._reaper = OutboxReaper(max_crashes=current.outbox.max_crashes)
         self._suspects = Suspects(options.concurrency, current.outbox.max_crashes)
         self._draining = Stopping()
-        self._holding, self._switch = Holding(self._draining), Watch()
+        self._holding = Holding(Watch(), self._draining)
         self._signal = 0
         self._launcher = InlineLauncher() if options.inline else ThreadLauncher(options.concurrency)
         self._announcer = Announcer()
@@ -249,8 +249,7 @@ class Worker:
 
     def _look_at_switch(self) -> None:
         """Switched off, nothing is claimed, and what is in hand is put down at its next checkpoint."""
-        was_off, self._holding.is_off = self._holding.is_off, not self._switch.is_on()
-        if self._holding.is_off and not was_off:
+        if self._holding.look():
             self._engine.put_down_waiting()
 
     def _request(self) -> ClaimRequest | None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 import time
 
+from automate.policy.switch import Watch
+from automate.runtime.connections import AWAY
+
 __all__ = ["Holding", "Stopping"]
 
 _SLICE_SECONDS = 0.1
@@ -47,18 +50,36 @@ class Stopping(threading.Event):
 class Holding(threading.Event):
     """Set while no further step shall be started: the worker stops, or automation is switched off.
 
+    It belongs to the thread of its watch, which it asks itself: a turn of the loop may be many steps long.
+
     Args:
+        watch: Knows whether anything may run.
         stopping: Set when the worker stops.
 
     Attributes:
-        is_off: Whether automation is switched off.
+        is_off: Whether automation was switched off when :meth:`look` was last called.
     """
 
-    def __init__(self, stopping: threading.Event | None = None) -> None:
+    def __init__(self, watch: Watch, stopping: threading.Event | None = None) -> None:
         super().__init__()
-        self._stopping = stopping
+        self._watch, self._stopping = watch, stopping
         self.is_off = False
+
+    def look(self) -> bool:
+        """Look at the switch; raises what the database raises.
+
+        Returns:
+            Whether automation is off, and was on at the last look.
+        """
+        was_off, self.is_off = self.is_off, not self._watch.is_on()
+        return self.is_off and not was_off
 
     def is_set(self) -> bool:
         """Whether it is set."""
-        return self.is_off or (self._stopping is not None and self._stopping.is_set())
+        return self.is_off or (self._stopping is not None and self._stopping.is_set()) or self._is_off_by_now()
+
+    def _is_off_by_now(self) -> bool:
+        try:
+            return not self._watch.is_on()
+        except AWAY:
+            return False  # no fault of the run that asks; the next look of the loop meets it, and waits
