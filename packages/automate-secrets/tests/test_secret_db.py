@@ -260,6 +260,23 @@ def test_every_change_is_announced_in_its_transaction(backend: DbBackend, announ
     ]
 
 
+def test_nothing_is_written_after_the_first_announcement(backend: DbBackend) -> None:
+    """Whoever announces may hold the last lock of all by then: that of the end of the audit log."""
+    backend.set("API_KEY", "the first")
+    seen: list[tuple[str, list[int]]] = []
+
+    def look(*, action: str, **_: Any) -> None:
+        seen.append((action, list(Secret.objects.order_by("version").values_list("version", flat=True))))
+
+    secret_changed.connect(look)
+    try:
+        backend.rotate("API_KEY", "the second", keep=1)
+        backend.delete("API_KEY")
+    finally:
+        secret_changed.disconnect(look)
+    assert seen == [("rotated", [2]), ("pruned", [2]), ("deleted", [])]
+
+
 def test_what_cannot_be_announced_is_not_done(backend: DbBackend) -> None:
     backend.set("API_KEY", "the first")
 
