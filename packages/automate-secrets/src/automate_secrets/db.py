@@ -312,10 +312,10 @@ def _announce(action: str, rows: Sequence[Secret], actor: str, key_id: str = "")
     """Tell whoever keeps an audit log, within the transaction of the change, and resolvers once others can see it."""
     from django.db import router, transaction
 
-    from automate_secrets.changes import SecretVersion, secret_changed
+    from automate_secrets.changes import SecretVersion, announce
 
     model, versions = type(rows[0]), [SecretVersion(row.tenant, row.name, row.version) for row in rows]
-    secret_changed.send(model, action=action, actor=actor, versions=versions, key_id=key_id)
+    announce(model, action, actor, versions, key_id)
     transaction.on_commit(partial(invalidate, rows[0].name), using=router.db_for_write(model))
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from automate_core.errors import SecretDecryptionError
 
 from automate_secrets._table import asking
-from automate_secrets.changes import SecretVersion, secret_changed
+from automate_secrets.changes import SecretVersion, announce
 from automate_secrets.envelope import rewrap
 from automate_secrets.inventory import BATCH, Refused, batches, key_to_leave
 from automate_secrets.keys import Binding, KeyRing
@@ -110,5 +110,5 @@ def _write_once(model: type[Secret], renewed: Sequence[tuple[Secret, bytes]], ke
             if same.update(ciphertext=envelope, key_id=key_id):
                 written.append(SecretVersion(row.tenant, row.name, row.version))
         if written:
-            secret_changed.send(model, action="rewrapped", actor=actor, versions=written, key_id=key_id)
+            announce(model, "rewrapped", actor, written, key_id)
     return len(written)
