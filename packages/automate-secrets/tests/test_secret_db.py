@@ -25,7 +25,7 @@ from automate_secrets.db import DbBackend
 from automate_secrets.inventory import examine, stored
 from automate_secrets.models import Secret
 from django.core.management import call_command
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, OperationalError, ProgrammingError, connection
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -260,6 +260,23 @@ def test_every_change_is_announced_in_its_transaction(backend: DbBackend, announ
     ]
 
 
+def test_nothing_is_written_after_the_first_announcement(backend: DbBackend) -> None:
+    """Whoever announces may hold the last lock of all by then: that of the end of the audit log."""
+    backend.set("API_KEY", "the first")
+    seen: list[tuple[str, list[int]]] = []
+
+    def look(*, action: str, **_: Any) -> None:
+        seen.append((action, list(Secret.objects.order_by("version").values_list("version", flat=True))))
+
+    secret_changed.connect(look)
+    try:
+        backend.rotate("API_KEY", "the second", keep=1)
+        backend.delete("API_KEY")
+    finally:
+        secret_changed.disconnect(look)
+    assert seen == [("rotated", [2]), ("pruned", [2]), ("deleted", [])]
+
+
 def test_what_cannot_be_announced_is_not_done(backend: DbBackend) -> None:
     backend.set("API_KEY", "the first")
 
@@ -280,6 +297,36 @@ def test_what_cannot_be_announced_is_not_done(backend: DbBackend) -> None:
     finally:
         secret_changed.disconnect(fail)
     assert [(version.name, version.version) for version in stored()] == [("API_KEY", 1)]
+
+
+@pytest.mark.parametrize("error", [OperationalError, ProgrammingError])
+def test_a_table_that_a_receiver_lacks_is_not_taken_for_that_of_secrets(
+    backend: DbBackend, error: type[Exception]
+) -> None:
+    def fail(**_: Any) -> None:
+        raise error("no such table: automate_auditlogentry")
+
+    secret_changed.connect(fail)
+    try:
+        with pytest.raises(SecretBackendUnavailable, match="a receiver of secret_changed failed") as raised:
+            backend.set("API_KEY", "the first")
+    finally:
+        secret_changed.disconnect(fail)
+    assert "migrate automate_secrets" not in str(raised.value)
+    assert not raised.value.retryable
+
+
+def test_a_lock_that_a_receiver_waits_for_too_long_may_be_tried_again(backend: DbBackend) -> None:
+    def fail(**_: Any) -> None:
+        raise OperationalError("database is locked")
+
+    secret_changed.connect(fail)
+    try:
+        with pytest.raises(SecretBackendUnavailable, match="OperationalError") as raised:
+            backend.set("API_KEY", "the first")
+    finally:
+        secret_changed.disconnect(fail)
+    assert raised.value.retryable
 
 
 # -- the admin --------------------------------------------------------------------------------------------------------

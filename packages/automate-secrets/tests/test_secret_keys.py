@@ -6,6 +6,7 @@ import base64
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,7 +100,10 @@ def test_ids_that_a_database_may_take_for_one_are_refused() -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="the bits of a mode mean nothing here")
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o660, 0o620, 0o602, 0o610, 0o601])
-def test_a_file_that_others_have_access_to_is_refused(tmp_path: Path, mode: int) -> None:
+def test_a_file_that_others_have_access_to_is_refused(
+    tmp_path: Path, mode: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owned_by(1000, monkeypatch)
     path = tmp_path / "kek"
     path.write_text(text(1))
     path.chmod(mode)
@@ -114,6 +118,38 @@ def test_a_file_that_others_have_access_to_is_refused(tmp_path: Path, mode: int)
     assert holds(KeyRing.from_settings(SecretSettings(keys={"k1": f"file:{link}"})), "k1", 1)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="the bits of a mode mean nothing here")
+@pytest.mark.parametrize(
+    ("mode", "read"),
+    [(0o440, True), (0o640, True), (0o400, True), (0o444, False), (0o644, False), (0o460, False), (0o450, False)],
+)
+def test_the_group_may_read_what_root_has_mounted(
+    tmp_path: Path, mode: int, read: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kubernetes makes 0440 of 0400 where there is an fsGroup; Docker's 0444 lets every user of the container read."""
+    path = tmp_path / "kek"
+    path.write_text(text(1))
+    path.chmod(mode)
+    owned_by(0, monkeypatch)
+    if read:
+        assert holds(KeyRing.from_settings(SecretSettings(keys={"k1": f"file:{path}"})), "k1", 1)
+    else:
+        message = refused(f"file:{path}")
+        assert "in Docker Swarm: the uid of the process and mode: 0400" in message
+
+
+def owned_by(user: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let open files belong to somebody."""
+    real = os.fstat
+
+    def fstat(descriptor: int) -> os.stat_result:
+        found = list(real(descriptor))
+        found[stat.ST_UID] = user
+        return os.stat_result(found)
+
+    monkeypatch.setattr("automate_secrets._files.os.fstat", fstat)
+
+
 def test_what_is_no_file_with_a_key_is_refused(tmp_path: Path) -> None:
     assert "cannot be read (FileNotFoundError)" in refused(f"file:{tmp_path / 'missing'}")
     assert "not an absolute path" in refused("file:kek")
@@ -126,7 +162,7 @@ def test_what_is_no_file_with_a_key_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "kek"
     path.touch(0o600)
     path.write_bytes(b"\xff" * 32)  # the key itself, not its text
-    assert "not base64" in refused(f"file:{path}")
+    assert "is no text. A key is written down in base64" in refused(f"file:{path}")
     path.write_bytes(text(1).encode() * 1000)
     assert "not base64" in refused(f"file:{path}")
 

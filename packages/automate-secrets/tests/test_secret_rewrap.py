@@ -75,6 +75,22 @@ def test_every_row_gets_to_the_active_key_and_the_old_key_can_go() -> None:
     assert rewrap_rows(backend("k2").ring) == Rewrapped()
 
 
+def test_a_row_whose_column_and_header_name_other_keys_is_rewrapped() -> None:
+    expected = fill(backend("k1"), 2)
+    ring = backend("k2").ring
+    Secret.objects.filter(name="SECRET_0").update(key_id="k2")  # by SQL: its header is on k1
+    fill(backend("k2"), 1)
+    Secret.objects.filter(name="SECRET_0", version__gt=2).update(key_id="k1")  # its header is on k2
+    problems = examine(ring).problems
+    assert len([problem for problem in problems if "in its header" in problem]) == 4
+    assert all("automate secrets rewrap" in problem for problem in problems)
+    assert [(use.key_id, use.rows) for use in use_of_keys(ring) if use.rows] == [("k1", 6)]
+    assert rewrap_rows(ring) == Rewrapped(rewrapped=6)
+    assert examine(ring).problems == []
+    assert [(use.key_id, use.rows) for use in use_of_keys(ring) if use.rows] == [("k2", 6)]
+    assert_reads(backend("k2", "k2"), expected)
+
+
 def test_each_batch_is_announced_with_what_it_wrote() -> None:
     fill(backend("k1"), 2)
     heard: list[tuple[str, str, str, list[SecretVersion]]] = []

@@ -90,6 +90,7 @@ def test_by_a_token_of_the_environment_or_of_a_file(
     monkeypatch.setenv("APP_TOKEN", first)
     file = tmp_path / "token"
     file.write_text(f"{first}\n")
+    file.chmod(0o640)  # as the sink of Vault Agent is
     for settings in ({"token": "$env:APP_TOKEN"}, {"token_file": str(file)}):
         config = SecretSettings(vault={"address": vault.url, **settings})
         backend = VaultBackend(config, clock=clock)
@@ -126,6 +127,7 @@ def test_by_approle_wherever_it_is_mounted(
     secret_id = vault.write(f"auth/{path}/role/app/secret-id")["secret_id"]
     file = tmp_path / "secret-id"
     file.write_text(secret_id)
+    file.chmod(0o600)
     monkeypatch.setenv("APP_ROLE_ID", "the-role-of-the-app")
     backend = approle.backend(role_id="$env:APP_ROLE_ID", secret_id="", secret_id_file=str(file), auth_mount=mount)
     assert read(backend) == VALUE
@@ -135,6 +137,26 @@ def test_by_approle_wherever_it_is_mounted(
 def test_by_approle_without_a_secret_id_where_the_role_asks_for_none(vault: VaultServer, approle: AppRole) -> None:
     vault.write("auth/approle/role/app", {"bind_secret_id": False})
     assert read(approle.backend(secret_id="")) == VALUE
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the bits of a mode mean nothing here")
+@pytest.mark.parametrize(
+    ("auth", "mode"), [("token", 0o644), ("token", 0o660), ("approle", 0o604), ("kubernetes", 0o666)]
+)
+def test_a_credential_that_others_have_access_to_is_refused(
+    approle: AppRole, tmp_path: Path, auth: str, mode: int
+) -> None:
+    """The service account's token alone is for every user of its pod, as the kubelet writes it."""
+    file = tmp_path / "credential"
+    file.write_text("a-credential")
+    file.chmod(mode)
+    given = {
+        "token": {"auth": "token", "token_file": str(file)},
+        "approle": {"secret_id": "", "secret_id_file": str(file)},
+        "kubernetes": {"auth": "kubernetes", "role": "app", "jwt_file": str(file)},
+    }[auth]
+    with pytest.raises(ConfigurationError, match=f"has the mode 0{mode:o}"):
+        read(approle.backend(**given))
 
 
 @pytest.mark.parametrize("mount", ["", "clusters/east"])
@@ -147,6 +169,7 @@ def test_by_the_service_account_of_kubernetes(
     vault.write(f"auth/{path}/role/app", {"token_policies": ["app"], "token_ttl": "20m", **bound})
     cluster, file = vault.kubernetes(path), tmp_path / "jwt"
     file.write_text(cluster.issue_jwt("shop", ttl=600))
+    file.chmod(0o644)
     settings = {"address": vault.url, "auth": "kubernetes", "role": "app", "jwt_file": str(file), "auth_mount": mount}
     backend = VaultBackend(SecretSettings(vault=settings), clock=clock)
     assert read(backend) == VALUE
@@ -375,13 +398,14 @@ def test_nothing_comes_from_the_environment(
         ({"secret_id": "$env:NOT_SET_ANYWHERE"}, r"NOT_SET_ANYWHERE is not set.*The setting SECRETS\.vault\.secret_id"),
         (
             {"secret_id": "", "secret_id_file": "/no/such/file"},
-            r"/no/such/file, which .*secret_id_file names, cannot be",
+            r"secret_id_file: /no/such/file cannot be read",
         ),
         (
             {"auth": "token", "token_file": "/dev/null"},
-            r"/dev/null, .*\.token_file names, is empty",
+            r"token_file: /dev/null is not a file",
         ),
-        ({"auth": "kubernetes", "role": "app"}, r"/var/run/secrets/kubernetes\.io.*SECRETS\.vault\.jwt_file"),
+        ({"auth": "token", "token_file": "token"}, r"token_file: 'token' is not an absolute path"),
+        ({"auth": "kubernetes", "role": "app"}, r"SECRETS\.vault\.jwt_file: /var/run/secrets/kubernetes\.io"),
         ({"ca": "/no/such/authority.pem"}, r"no file /no/such/authority\.pem, which.*SECRETS\.vault\.ca"),
     ],
 )

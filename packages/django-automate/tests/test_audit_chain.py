@@ -591,7 +591,7 @@ def test_keys_come_from_the_environment_and_from_files(
 ) -> None:
     monkeypatch.setenv("AUDIT_KEY", KEYS["k1"])
     (tmp_path / "key").write_text(KEYS["k2"] + "\n")
-    (tmp_path / "key").chmod(0o640)
+    (tmp_path / "key").chmod(0o644)
     configured(AUDIT={"keys": {"k1": "$env:AUDIT_KEY", "k2": f"file:{tmp_path / 'key'}"}})
     with pytest.raises(ConfigurationError, match="chmod 600"):
         current_ring()

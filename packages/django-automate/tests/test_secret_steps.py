@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from automate._secret_access import record_access
 from automate.models import AuditLogEntry, Event, ExecutionRun, StepRun
 from automate.publish import publish
 from automate.runtime import Runtime, run_workflow
@@ -20,7 +21,7 @@ from automate_core import redaction
 from automate_core.errors import ConfigurationError, InvalidDefinitionError, TransientError
 from automate_core.redaction import RedactingFilter
 from automate_core.registry import registry
-from automate_core.secrets import SecretValue, resolver
+from automate_core.secrets import AccessRecord, SecretAccess, SecretRef, SecretValue, resolver
 from automate_core.settings import SecretSettings
 from automate_core.testing.secrets import MemoryBackend
 from automate_core.workflow import RunState, compile_workflow, context_for, parse
@@ -353,6 +354,16 @@ def test_only_the_step_that_a_rule_names_gets_the_secret(actions: Any, configure
     refused = AuditLogEntry.objects.filter(action="secret.denied").order_by("pk")[2]
     assert refused.tenant == "acme"
     assert "SECRETS.access" in refused.details["reason"]
+
+
+@pytest.mark.parametrize("before", range(270, 300, 5))
+def test_no_half_of_a_secret_stays_where_a_long_reference_is_cut(before: int) -> None:
+    redaction.remember(KEY)
+    ref = SecretRef("$secret:API_KEY/" + "x" * (before - len("secret:$secret:API_KEY/")) + f"/{KEY}")
+    access = SecretAccess("w", "test", "test.call", run_id="1", step_id="f")
+    record_access(AccessRecord(ref, access))
+    ((_, resource, _),) = trail()
+    assert KEY[:5] not in resource
 
 
 def test_a_tenant_gets_its_own_secret(actions: Any, configured: Any, monkeypatch: pytest.MonkeyPatch) -> None:

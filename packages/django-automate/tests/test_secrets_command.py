@@ -132,6 +132,43 @@ def test_a_value_in_the_command_line_is_refused_and_not_repeated(action: str, en
 
 
 @pytest.mark.usefixtures("db")
+@pytest.mark.parametrize("action", ["set", "rotate"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("API_KEY", f"-{VALUES[1]}"),
+        ("API_KEY", f"-h{VALUES[1]}"),
+        ("API_KEY", f"--{VALUES[1]}"),
+        ("API_KEY", f"--value={VALUES[1]}"),
+        ("API_KEY", "--value", VALUES[1]),
+        ("API_KEY", f"--keep={VALUES[1]}"),
+        (f"API_KEY={VALUES[1]}",),
+        (f"--API_KEY={VALUES[1]}",),
+    ],
+)
+def test_no_form_of_a_value_among_the_arguments_is_repeated_or_stored(
+    action: str, arguments: tuple[str, ...], enter: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    enter(VALUES[0])
+    with pytest.raises((CommandError, SystemExit)) as caught:
+        call_command("automate", "secrets", action, *arguments)
+    assert 2 in (getattr(caught.value, "returncode", None), getattr(caught.value, "code", None))
+    said = "".join((*capsys.readouterr(), str(caught.value)))
+    assert said
+    assert VALUES[1] not in said
+    assert not Secret.objects.exists()
+
+
+@pytest.mark.usefixtures("db")
+def test_a_secret_whose_name_has_an_equals_sign_is_still_rotated(enter: Any) -> None:
+    DbBackend().set("OLD=NAME", VALUES[0], actor="set-up")
+    enter(VALUES[1])
+    assert "version 2" in secrets("rotate", "OLD=NAME")
+    enter(VALUES[2])
+    assert "version 3" in secrets("set", "OLD=NAME")
+
+
+@pytest.mark.usefixtures("db")
 def test_what_is_refused_says_why(enter: Any, configured: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(1)
     enter(VALUES[1])

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import stat
 
 from automate_core.errors import ConfigurationError, SecretError
 from automate_core.redaction import remember
 from automate_core.secrets import SecretRef, is_reference
 from automate_core.settings import SecretSettings
 
+from automate_secrets._files import read_file
 from automate_secrets.env import EnvBackend
 
-__all__ = ["read_file", "read_reference"]
+__all__ = ["read_credential", "read_reference"]
 
 
 def read_reference(setting: str, text: str) -> str:
@@ -34,24 +35,20 @@ def read_reference(setting: str, text: str) -> str:
     return value
 
 
-def read_file(setting: str, path: str) -> str:
+def read_credential(setting: str, path: str, *, readers: int = stat.S_IRGRP) -> str:
     """Return what is in the file that a setting names, without white space around it.
 
     Args:
         setting: Its name, for messages.
         path: The file.
+        readers: As :func:`~automate_secrets._files.read_file` takes them. An agent that runs as another user writes
+            for its group (``0640``).
 
     Raises:
-        ConfigurationError: If it cannot be read, or is empty.
+        ConfigurationError: If it cannot be read, is empty, or others have access to it.
     """
-    try:
-        value = Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(
-            f"The file {path}, which the setting {setting} names, cannot be read ({type(error).__name__}). "
-            "Mount it where the web and worker processes run, readable for their user."
-        ) from error
+    value = read_file(setting, path, readers=readers).strip()
     if not value:
-        raise ConfigurationError(f"The file {path}, which the setting {setting} names, is empty.")
+        raise ConfigurationError(f"{setting}: {path} is empty.")
     remember(value)
     return value

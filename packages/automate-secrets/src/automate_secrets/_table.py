@@ -32,12 +32,17 @@ def asking() -> Iterator[type[Secret]]:
             retryable=False,
         ) from error
     except Error as error:
-        missing = isinstance(error, ProgrammingError) or "no such table" in str(error)
+        # A receiver of secret_changed may lack a table of its own.
+        missing = (isinstance(error, ProgrammingError) or "no such" in str(error)) and _names_table(error)
         remedy = " Run: python manage.py migrate automate_secrets" if missing else ""
         raise SecretBackendUnavailable(
             f"The database cannot be asked for secrets ({type(error).__name__}).{remedy}",
             retryable=isinstance(error, OperationalError) and not missing,
         ) from error
+
+
+def _names_table(error: Exception) -> bool:
+    return _model()._meta.db_table in str(error)
 
 
 def _model() -> type[Secret]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from automate_core.redaction import remember
 from automate_core.settings import VaultSettings
 from automate_core.single_flight import SingleFlight
 
-from automate_secrets._credentials import read_file, read_reference
+from automate_secrets._credentials import read_credential, read_reference
 from automate_secrets._vault_answers import VaultAdapter, VaultRefusal
 
 __all__ = ["VaultClient"]
@@ -194,7 +195,7 @@ class VaultClient:
         if self.settings.token:
             token = read_reference("SECRETS.vault.token", self.settings.token)
         else:
-            token = read_file("SECRETS.vault.token_file", self.settings.token_file)
+            token = read_credential("SECRETS.vault.token_file", self.settings.token_file)
         client = self._new_client(token)
         try:
             data = client.auth.token.lookup_self()["data"]
@@ -209,7 +210,7 @@ class VaultClient:
         if self.settings.secret_id:
             secret_id = read_reference("SECRETS.vault.secret_id", self.settings.secret_id)
         elif self.settings.secret_id_file:
-            secret_id = read_file("SECRETS.vault.secret_id_file", self.settings.secret_id_file)
+            secret_id = read_credential("SECRETS.vault.secret_id_file", self.settings.secret_id_file)
         role_id = read_reference("SECRETS.vault.role_id", self.settings.role_id)
         answer = self._new_client().auth.approle.login(
             role_id, secret_id, use_token=False, mount_point=self.settings.auth_mount or "approle"
@@ -219,7 +220,8 @@ class VaultClient:
     def _log_in_by_kubernetes(self) -> tuple[Any, Any, object]:
         answer = self._new_client().auth.kubernetes.login(
             self.settings.role,
-            read_file("SECRETS.vault.jwt_file", self.settings.jwt_file),
+            # The kubelet writes it for every user of the pod, unless there is an fsGroup.
+            read_credential("SECRETS.vault.jwt_file", self.settings.jwt_file, readers=stat.S_IRGRP | stat.S_IROTH),
             use_token=False,
             mount_point=self.settings.auth_mount or "kubernetes",
         )

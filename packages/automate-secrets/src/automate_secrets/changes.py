@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from automate_core.errors import SecretBackendUnavailable
 from django.dispatch import Signal
 
-__all__ = ["SecretVersion", "secret_changed"]
+if TYPE_CHECKING:
+    from automate_secrets.models import Secret
+
+__all__ = ["SecretVersion", "announce", "secret_changed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +38,31 @@ secret_changed = Signal()
 - ``versions``: a list of :class:`SecretVersion`, of one secret, or with ``"rewrapped"`` of those of a batch;
 - ``key_id``: of the key that encrypts them now, empty where they are gone.
 """
+
+
+def announce(model: type[Secret], action: str, actor: str, versions: Sequence[SecretVersion], key_id: str = "") -> None:
+    """Send :data:`secret_changed`.
+
+    Args:
+        model: The model.
+        action: What was done.
+        actor: Who did it.
+        versions: What it concerns.
+        key_id: The id of the key that encrypts them now.
+
+    Raises:
+        OperationalError: If the database fails, such as by a deadlock: the change may be tried again.
+        SecretBackendUnavailable: If it refuses what a receiver writes.
+    """
+    from django.db import Error, OperationalError
+
+    try:
+        secret_changed.send(model, action=action, actor=actor, versions=versions, key_id=key_id)
+    except Error as error:
+        if isinstance(error, OperationalError) and "no such" not in str(error):
+            raise
+        raise SecretBackendUnavailable(
+            "The change of the secret cannot be recorded, and so was not made: a receiver of secret_changed failed "
+            f"({type(error).__name__}). Where a table is missing, run: python manage.py migrate",
+            retryable=False,
+        ) from error

@@ -23,8 +23,6 @@ from automate_secrets.envelope import decrypt, encrypt
 from automate_secrets.keys import Binding, KeyRing, keys_of_django
 
 if TYPE_CHECKING:
-    from django.db.models import QuerySet
-
     from automate_secrets.models import Secret
 
 __all__ = ["DbBackend"]
@@ -218,9 +216,13 @@ class DbBackend(SecretBackend):
                             row = model.objects.create(tenant=tenant, name=name, version=version, ciphertext=envelope)
                     except IntegrityError:
                         continue  # another process stored this version first
+                    pruned = [] if keep is None else [one for one in found.all() if _is_exactly(one, tenant, name)]
+                    pruned = pruned[keep:]
+                    _delete(pruned)
+                    # Last: whoever records it locks the end of a log, and is not to wait for rows after that.
                     _announce(action, [row], actor, row.key_id)
-                    if keep is not None:
-                        _prune(found, (tenant, name), keep, actor)
+                    if pruned:
+                        _announce("pruned", pruned, actor)
                 return version
         raise SecretBackendUnavailable(f"The secret {name!r} is being stored by others at the same time. Try again.")
 
@@ -246,7 +248,8 @@ class DbBackend(SecretBackend):
             found = model.objects.filter(tenant=tenant, name=name).defer("ciphertext").order_by("version")
             rows = [row for row in found if _is_exactly(row, tenant, name)]
             if rows:
-                _delete(rows, "deleted", actor)
+                _delete(rows)
+                _announce("deleted", rows, actor)
         if not rows:
             raise self._not_found(name, tenant)
         return len(rows)
@@ -288,26 +291,19 @@ class DbBackend(SecretBackend):
         ]
 
 
-def _prune(found: QuerySet[Secret], place: tuple[str, str], keep: int, actor: str) -> None:
-    """Delete all but the newest versions of a secret, within the caller's transaction."""
-    rows = [row for row in found.all() if _is_exactly(row, *place)][keep:]
+def _delete(rows: Sequence[Secret]) -> None:
     if rows:
-        _delete(rows, "pruned", actor)
-
-
-def _delete(rows: Sequence[Secret], action: str, actor: str) -> None:
-    type(rows[0]).objects.filter(pk__in=[row.pk for row in rows]).delete()
-    _announce(action, rows, actor)
+        type(rows[0]).objects.filter(pk__in=[row.pk for row in rows]).delete()
 
 
 def _announce(action: str, rows: Sequence[Secret], actor: str, key_id: str = "") -> None:
     """Tell whoever keeps an audit log, within the transaction of the change, and resolvers once others can see it."""
     from django.db import router, transaction
 
-    from automate_secrets.changes import SecretVersion, secret_changed
+    from automate_secrets.changes import SecretVersion, announce
 
     model, versions = type(rows[0]), [SecretVersion(row.tenant, row.name, row.version) for row in rows]
-    secret_changed.send(model, action=action, actor=actor, versions=versions, key_id=key_id)
+    announce(model, action, actor, versions, key_id)
     transaction.on_commit(partial(invalidate, rows[0].name), using=router.db_for_write(model))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from automate_secrets.models import Secret
 
-__all__ = ["Inventory", "KeyUse", "Refused", "StoredVersion", "examine", "stored", "use_of_keys"]
+__all__ = ["Inventory", "KeyUse", "Refused", "StoredVersion", "examine", "key_to_leave", "stored", "use_of_keys"]
 
 BATCH = 200
 """Rows that are read at once."""
@@ -119,7 +120,7 @@ def stored(tenant: str | None = None) -> list[StoredVersion]:
 
 
 def use_of_keys(ring: KeyRing) -> list[KeyUse]:
-    """Count the rows on each key, by what their column says; nothing is decrypted.
+    """Count the rows on each key, as :func:`key_to_leave` says; nothing is decrypted.
 
     Args:
         ring: The keys.
@@ -127,11 +128,26 @@ def use_of_keys(ring: KeyRing) -> list[KeyUse]:
     Raises:
         SecretBackendUnavailable: If the database cannot be asked, or lacks the table.
     """
-    from django.db.models import Count
-
+    counted: Counter[str] = Counter()
     with asking() as model:
-        counted = dict(model.objects.order_by().values_list("key_id").annotate(Count("pk")))
+        for rows in batches(model.objects.all(), BATCH):
+            counted.update(key_to_leave(row, ring.active) for row in rows)
     return _uses(ring, counted)
+
+
+def key_to_leave(row: Secret, active: str) -> str:
+    """Return the id of the key that a row is on: as its header says, and where that is the active one, its column.
+
+    They differ where somebody has changed a row by SQL, or put its ciphertext back.
+
+    Args:
+        row: The row.
+        active: The id of the active key; what else is returned is to be rewrapped.
+    """
+    with suppress(SecretDecryptionError):  # nobody can rewrap what has no header
+        if (key_id := key_id_of(bytes(row.ciphertext))) != active:
+            return key_id
+    return row.key_id
 
 
 def examine(ring: KeyRing) -> Inventory:
@@ -197,5 +213,6 @@ def _try(row: Secret, ring: KeyRing) -> tuple[str, str]:
     except SecretError as error:  # the service that holds its key cannot be asked, or refuses
         return row.key_id, f"{what} could not be tried. {error.message}"
     if key_id != row.key_id:
-        return key_id, f"{what} says in its column that its key is {row.key_id!r}, and in its header {key_id!r}."
+        differ = f"{what} says in its column that its key is {row.key_id!r}, and in its header {key_id!r}."
+        return key_id, f"{differ} Run: automate secrets rewrap"
     return key_id, ""

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from automate_core.errors import SecretDecryptionError
 
 from automate_secrets._table import asking
-from automate_secrets.changes import SecretVersion, secret_changed
+from automate_secrets.changes import SecretVersion, announce
 from automate_secrets.envelope import rewrap
-from automate_secrets.inventory import BATCH, Refused, batches
+from automate_secrets.inventory import BATCH, Refused, batches, key_to_leave
 from automate_secrets.keys import Binding, KeyRing
 
 if TYPE_CHECKING:
@@ -67,12 +67,12 @@ def rewrap_rows(
 
     report, seen = Rewrapped(), 0
     with asking() as model:
-        old = model.objects.exclude(key_id=ring.active)
-        count, last = old.aggregate(count=Count("pk"), last=Max("pk")).values()
-        old = old.filter(pk__lte=last or 0)
-        for rows in batches(old, size):
+        # All of them, as the column of a row may say another key than its header.
+        count, last = model.objects.aggregate(count=Count("pk"), last=Max("pk")).values()
+        for rows in batches(model.objects.filter(pk__lte=last or 0), size):
+            old = [row for row in rows if key_to_leave(row, ring.active) != ring.active]
             # Keys that are held elsewhere are asked before the transaction.
-            renewed = [(row, envelope) for row in rows if (envelope := _rewrap(row, ring, report)) is not None]
+            renewed = [(row, envelope) for row in old if (envelope := _rewrap(row, ring, report)) is not None]
             written = _write(model, renewed, ring.active, actor)
             report.rewrapped += written
             report.overtaken += len(renewed) - written
@@ -110,5 +110,5 @@ def _write_once(model: type[Secret], renewed: Sequence[tuple[Secret, bytes]], ke
             if same.update(ciphertext=envelope, key_id=key_id):
                 written.append(SecretVersion(row.tenant, row.name, row.version))
         if written:
-            secret_changed.send(model, action="rewrapped", actor=actor, versions=written, key_id=key_id)
+            announce(model, "rewrapped", actor, written, key_id)
     return len(written)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from automate_core.tenancy import may_see
@@ -53,7 +54,9 @@ def actor_of(request: HttpRequest) -> str:
     return f"{user.get_username() or 'anonymous'} (admin)"
 
 
-def refuse(request: HttpRequest, permission: str, resource: str, *, tenant: str = "") -> HttpResponse:
+def refuse(
+    request: HttpRequest, permission: str, resource: str, *, tenant: str = "", details: Mapping[str, Any] | None = None
+) -> HttpResponse:
     """Put a refusal on record, and answer with it.
 
     It is an answer and no exception, which would take the record along where requests are transactions
@@ -64,11 +67,13 @@ def refuse(request: HttpRequest, permission: str, resource: str, *, tenant: str 
         permission: What was missing.
         resource: What was asked for: ``<kind>:<name>``.
         tenant: Whose it is.
+        details: What else is to be known.
     """
     from django.core.exceptions import PermissionDenied
     from django.views.defaults import permission_denied
 
     from automate.audit import record
 
-    record("access.denied", resource, actor=actor_of(request), tenant=tenant, details={"permission": permission})
+    details = {"permission": permission, **(details or {})}
+    record("access.denied", resource, actor=actor_of(request), tenant=tenant, details=details)
     return permission_denied(request, PermissionDenied(f"This needs the permission {permission}."))

@@ -6,7 +6,6 @@ import base64
 import binascii
 import hashlib
 import os
-import stat
 from collections.abc import Collection
 from typing import TYPE_CHECKING, ClassVar, NoReturn
 
@@ -18,13 +17,12 @@ from automate_secrets.keys._encryption import DATA_KEY_BYTES, Binding, refusal
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-__all__ = ["GENERATE_KEY", "LocalKey", "aes_gcm", "keys_of_django", "read_file", "read_key"]
+__all__ = ["GENERATE_KEY", "LocalKey", "aes_gcm", "keys_of_django", "read_key"]
 
 GENERATE_KEY = 'python -c "import base64, os; print(base64.b64encode(os.urandom(32)).decode())"'
 """A command that prints a new key-encryption key."""
 
 _NONCE_BYTES = 12
-_FILE_BYTES = 4096
 
 
 class LocalKey:
@@ -151,44 +149,3 @@ def _is_secret_key(where: str) -> ConfigurationError:
         f"{where}: this is Django's SECRET_KEY, or made of it. That key is changed for other reasons and known to "
         f"other parts of the project, so it is no key here. Make one with {GENERATE_KEY}"
     )
-
-
-def read_file(where: str, path: str) -> str:
-    """Read a file that nobody but its owner may read.
-
-    Args:
-        where: Which setting names it, for messages.
-        path: The absolute path.
-
-    Returns:
-        Its text.
-
-    Raises:
-        ConfigurationError: If it cannot be read, is no plain file, or its group or others may read or write it.
-    """
-    if not os.path.isabs(path):
-        raise ConfigurationError(f"{where}: {path!r} is not an absolute path. Write file:/path/to/the/key.")
-    try:
-        # What is checked is what is read: the open file, which nobody can exchange for another one. A pipe that
-        # nobody writes to would block without O_NONBLOCK.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        try:
-            _check_mode(where, path, os.fstat(descriptor).st_mode)
-            return os.read(descriptor, _FILE_BYTES).decode("ascii", "replace")
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise ConfigurationError(
-            f"{where}: {path} cannot be read ({type(error).__name__}). Put the key there, in base64, readable for the "
-            "user of the web and worker processes alone."
-        ) from error
-
-
-def _check_mode(where: str, path: str, mode: int) -> None:
-    if not stat.S_ISREG(mode):
-        raise ConfigurationError(f"{where}: {path} is not a file.")
-    if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise ConfigurationError(
-            f"{where}: {path} has the mode {stat.S_IMODE(mode):04o}, so others than its owner have access to the key. "
-            f"Run: chmod 600 {path} (in Kubernetes: defaultMode: 0400), and consider the key as known to them."
-        )

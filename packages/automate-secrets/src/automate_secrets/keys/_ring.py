@@ -12,9 +12,10 @@ from automate_core.secrets import is_reference
 from automate_core.settings import SecretSettings
 
 from automate_secrets._credentials import read_reference
+from automate_secrets._files import read_file
 from automate_secrets.keys._aws_kms import KmsKey
 from automate_secrets.keys._encryption import KeyEncryption
-from automate_secrets.keys._local import GENERATE_KEY, LocalKey, read_file, read_key
+from automate_secrets.keys._local import GENERATE_KEY, LocalKey, read_key
 from automate_secrets.keys._unwrapped import Unwrapped
 from automate_secrets.keys._vault_transit import TransitKey
 

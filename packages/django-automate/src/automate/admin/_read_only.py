@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from automate_core.lookups import may_look_up
 from automate_core.redaction import redact, redact_text
 from automate_core.tenancy import tenants_of
 from django.contrib import admin
-from django.core.exceptions import ValidationError
+from django.contrib.admin.utils import unquote
+from django.contrib.auth import get_permission_codename
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import models
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from automate.artifacts import Reference
 from automate.audit import record
-from automate.permissions import actor_of
+from automate.permissions import actor_of, refuse
 
 if TYPE_CHECKING:
     AnyModelAdmin = admin.ModelAdmin[Any]
@@ -220,19 +223,94 @@ class ReadOnlyAdmin(ReadOnly, AnyModelAdmin):
         """
         return may_look_up(self, lookup)
 
-    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """Find the row of a page, and put on record who asks for another tenant's.
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """List the rows.
 
         Args:
             request: The request.
-            object_id: Its primary key.
-            from_field: As in Django.
+            extra_context: As in Django.
         """
-        found = super().get_object(request, object_id, from_field)
-        if found is None and tenants_of(request.user) is not None and self._exists(object_id):
-            name = self.model._meta.model_name
-            record("access.denied", f"{name}:{object_id}", actor=actor_of(request), details={"why": "tenant"})
-        return found
+        return self.on_record(request, None, partial(super().changelist_view, request, extra_context))
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show a row.
+
+        Args:
+            request: The request.
+            object_id: Its primary key; None is a new one, which nobody may add.
+            form_url: As in Django.
+            extra_context: As in Django.
+        """
+        needed = "add" if object_id is None else "change" if request.method == "POST" else "view"
+        view = partial(super().changeform_view, request, object_id, form_url, extra_context)
+        return self.on_record(request, object_id, view, needed)
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Refuse.
+
+        Args:
+            request: The request.
+            object_id: Which row.
+            extra_context: As in Django.
+        """
+        view = partial(super().delete_view, request, object_id, extra_context)
+        return self.on_record(request, object_id, view, "delete")
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show what was done to a row in the admin.
+
+        Args:
+            request: The request.
+            object_id: Which row.
+            extra_context: As in Django.
+        """
+        view = partial(super().history_view, request, object_id, extra_context)
+        return self.on_record(request, object_id, view)
+
+    def on_record(
+        self, request: HttpRequest, object_id: str | None, view: Callable[[], HttpResponse], needed: str = "view"
+    ) -> HttpResponse:
+        """Answer with a view, and put on record who may not see what it shows, or asks for another tenant's row.
+
+        What the view refuses becomes an answer, and is recorded outside of the transactions of the view: an exception
+        would take the record along where requests are transactions (``ATOMIC_REQUESTS``).
+
+        Args:
+            request: The request.
+            object_id: Which row, as the address says it; None where it is about no row in particular.
+            view: The view; it must not raise ``Http404``.
+            needed: Which permission for the model it asks for: ``view``, ``add``, ``change`` or ``delete``.
+
+        Returns:
+            The answer; for another tenant's row the one that a row gets that does not exist.
+        """
+        name = "*" if object_id is None else unquote(object_id)
+        resource = f"{self.opts.model_name}:{name}"
+        details = {"why": "tenant"} if object_id is not None and self._hides(request, name) else {}
+        try:
+            answer = view()
+        except PermissionDenied:
+            permission = f"{self.opts.app_label}.{get_permission_codename(needed, self.opts)}"
+            return refuse(request, permission, resource, details=details)
+        if details:
+            record("access.denied", resource, actor=actor_of(request), details=details)
+        return answer
+
+    def _hides(self, request: HttpRequest, object_id: str) -> bool:
+        """Whether there is such a row, and it is another tenant's."""
+        if tenants_of(request.user) is None or self.get_object(request, object_id) is not None:
+            return False
+        return self._exists(object_id)
 
     def _exists(self, object_id: str) -> bool:
         try:

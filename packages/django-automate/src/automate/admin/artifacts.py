@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 from automate_core.errors import ArtifactError
 from automate_core.redaction import redact
@@ -11,6 +12,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
+from django.views.defaults import page_not_found
 
 from automate.admin._read_only import ReadOnlyAdmin, ReadOnlyInline, link
 from automate.artifacts import content
@@ -63,28 +65,28 @@ class ArtifactAdmin(ReadOnlyAdmin):
     def get_urls(self) -> list[URLPattern]:
         """Add the page of the content."""
         view = self.admin_site.admin_view(self.content_view)
-        return [path("<str:sha256>/content/", view, name="automate_artifact_content"), *super().get_urls()]
+        return [path("<str:object_id>/content/", view, name="automate_artifact_content"), *super().get_urls()]
 
-    def content_view(self, request: HttpRequest, sha256: str) -> HttpResponse:
+    def content_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Send the content as a file, redacted.
 
         Args:
             request: The request.
-            sha256: Which one.
-
-        Raises:
-            PermissionDenied: If the user may not view artifacts.
+            object_id: The digest of the artifact.
         """
+        return self.on_record(request, object_id, partial(self._send, request, object_id))
+
+    def _send(self, request: HttpRequest, object_id: str) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        artifact = self.get_object(request, sha256)
+        artifact = self.get_object(request, object_id)
         if artifact is None:
-            raise Http404
+            return page_not_found(request, Http404("There is no such artifact."))
         try:
             text = json.dumps(redact(content(artifact.reference)), indent=2, ensure_ascii=False)
         except ArtifactError as error:
             self.message_user(request, str(error), messages.ERROR)
-            return HttpResponseRedirect(reverse("admin:automate_artifact_change", args=(sha256,)))
+            return HttpResponseRedirect(reverse("admin:automate_artifact_change", args=(object_id,)))
         disposition = f'attachment; filename="{artifact.sha256}.json"'
         headers = {"Content-Disposition": disposition, "X-Content-Type-Options": "nosniff"}
         return HttpResponse(text, content_type="application/json", headers=headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 from automate_core.errors import ArtifactError
@@ -14,6 +15,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.views.defaults import page_not_found
 
 from automate.admin._filters import OwnWorkflowsFilter
 from automate.admin._read_only import ReadOnlyAdmin, RedactedChoices, link
@@ -64,13 +66,13 @@ class EventAdmin(ReadOnlyAdmin):
         Args:
             request: The request; the reason is posted.
             object_id: Which event.
-
-        Raises:
-            Http404: If there is no such event among those that the user may see.
         """
+        return self.on_record(request, object_id, partial(self._reveal, request, object_id))
+
+    def _reveal(self, request: HttpRequest, object_id: str) -> HttpResponse:
         event = self.get_object(request, object_id)
         if event is None:
-            raise Http404
+            return page_not_found(request, Http404("There is no such event."))
         if not may(request.user, VIEW_RAW_PAYLOAD, tenant=event.tenant):
             return refuse(request, VIEW_RAW_PAYLOAD, f"event:{event.pk}", tenant=event.tenant)
         reason = request.POST.get("reason", "").strip()[:500]

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from automate_core.errors import ConfigurationError, SecretError
 from automate_core.redaction import remember
@@ -22,7 +22,30 @@ if TYPE_CHECKING:
 
 __all__ = ["SecretsCommand"]
 
+_NEVER = (
+    "automate: the value is never an argument: the shell's history and the list of processes show it. Run 'automate "
+    "secrets {action} NAME' and enter it when asked, or give it on standard input. Use another value than the one that "
+    "you typed just now.\n"
+)
 _OF_WHOM = "whose secret; default: the installation's own"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Repeats nothing of what it does not understand: it may be the value of a secret."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown and "value" not in found:
+            self.error(f"{len(unknown)} of the arguments cannot be understood")
+        if unknown:
+            found.value = [*found.value, *unknown]  # refused with what it looks like
+        return found, []
+
+    def error(self, message: str) -> NoReturn:
+        about, colon, _ = message.partition(": ")
+        if colon and about.startswith("argument "):  # behind the colon is what was given
+            message = f"{about} cannot be as it is given"
+        super().error(message)
 
 
 class SecretsCommand(ProjectCommand):
@@ -36,12 +59,12 @@ class SecretsCommand(ProjectCommand):
         Args:
             parser: The parser of this subcommand.
         """
-        actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+        actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_Parser)
         for name, text in (
             ("set", "store a value, which is asked for or read from standard input, as the newest version"),
             ("rotate", "store a new value of a secret that exists; older versions stay readable by @version"),
         ):
-            storing = actions.add_parser(name, help=text)
+            storing = actions.add_parser(name, help=text, allow_abbrev=False)
             storing.add_argument("name", metavar="NAME", help="its name")
             storing.add_argument(
                 "value",
@@ -103,13 +126,12 @@ def _store(args: argparse.Namespace) -> int:
     from automate_secrets.db import DbBackend
 
     if args.value:
-        sys.stderr.write(
-            f"automate: the value is never an argument: the shell's history and the list of processes show it. Run "
-            f"'automate secrets {args.action} NAME' and enter it when asked, or give it on standard input. Use "
-            "another value than the one that you typed just now.\n"
-        )
+        sys.stderr.write(_NEVER.format(action=args.action))
         return 2
     backend = DbBackend()
+    if "=" in args.name and args.name not in backend.names(tenant=args.tenant):
+        sys.stderr.write(_NEVER.format(action=args.action))  # NAME=value; names with '=' are for those that have them
+        return 2
     key_id = backend.ring.active  # whoever lacks a key is told before they enter the value
     given: dict[str, Any] = {"tenant": args.tenant, "actor": actor("automate secrets")}
     value = _read_value(args.name)

@@ -98,14 +98,10 @@ def _turn(paused: bool, reason: str, actor: str) -> bool:
         row = Switch.objects.select_for_update().get(pk=_ONLY)
         if row.paused is paused:
             return False
-        record(
-            "automation.paused" if paused else "automation.resumed",
-            _RESOURCE,
-            actor=actor,
-            details={"reason": reason} if paused else {"was": row.reason, "paused_by": row.actor},
-        )
+        details = {"reason": reason} if paused else {"was": row.reason, "paused_by": row.actor}
         row.paused, row.reason, row.actor = paused, reason, actor
         row.save()
+        record("automation.paused" if paused else "automation.resumed", _RESOURCE, actor=actor, details=details)
     return True
 
 

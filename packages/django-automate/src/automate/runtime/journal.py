@@ -251,8 +251,10 @@ class Journal:
                 # Before the births: what has ended keeps no run of its key from starting, and is not cancelled by it.
                 write_changes(changes)
             self._give_birth(births)
+            lost -= self._written_before(entries, lost)
+            claimed = self._claim(claim)
             record_denials(steps)  # last: nobody waits for a lock while he holds that of the audit log
-            return lost - self._written_before(entries, lost), self._claim(claim)
+            return lost, claimed
 
     def _complete(self, entries: list[Entry], claim: ClaimRequest | None) -> tuple[set[int], list[OutboxItem]]:
         claims = _claims(entries)

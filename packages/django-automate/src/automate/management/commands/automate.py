@@ -65,7 +65,8 @@ class Command(BaseCommand):
         with redirect_stdout(cast("TextIO", self.stdout)):
             status = main(arguments, program=_PROGRAM)
         if status:
-            raise CommandError(f"automate {' '.join(arguments)} ended with status {status}", returncode=status)
+            # Not all of the arguments: there may be one among them that is a secret.
+            raise CommandError(f"automate {' '.join(arguments[:2])} ended with status {status}", returncode=status)
 
 
 def _without_django_options(arguments: list[str]) -> list[str]:
