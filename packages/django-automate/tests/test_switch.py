@@ -149,7 +149,8 @@ def test_items_of_other_kinds_are_handed_back_untouched(monkeypatch: pytest.Monk
             handled.append(item.id)
             pause("a bad deploy", actor="ann")
 
-    register_handler(Handler())
+    handler: Any = Handler()
+    register_handler(handler)
     try:
         get_store().add([NewJob("test.switch", {})] * 3)
         in_one_turn("test.switch")
