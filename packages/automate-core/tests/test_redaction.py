@@ -359,6 +359,9 @@ def test_what_looks_like_a_secret_is_hidden(shape: str, frame: str) -> None:
         ("redis://:word@host", "redis://*@host"),
         ("https://tok@github.com/x", "https://*@github.com/x"),
         ("postgres:\\/\\/user:word@host", "postgres:\\/\\/*@host"),
+        ("password: 'it is here\nand this is prose", "password: '*\nand this is prose"),
+        ("token: [see docs\nand this is prose", "token: *\nand this is prose"),
+        ('"credentials": {\n "user": "ann"', '"credentials": *'),
         ("https://hooks.slack.com/services/T0/B0/abcdef", "https://hooks.slack.com/*"),
     ],
 )

@@ -96,6 +96,13 @@ def test_html_and_xml_name_quotes_differently(apostrophe: str, quotes: str) -> N
         forget(SPECIAL)
 
 
+@knows("https://hooks.example.com/T0/abc+def")
+def test_a_url_within_a_url_within_a_url(known: str) -> None:
+    twice = quote(quote(known, safe=""), safe="")
+    assert redact_text(f"?next={twice}&page=2") == f"?next={REDACTED}&page=2"
+    assert redact_text(twice.replace("%252F", "%252f").replace("%253A", "%253a").replace("%252B", "%252b")) == REDACTED
+
+
 @knows(PASSWORD)
 @pytest.mark.parametrize(
     "text",

@@ -112,7 +112,7 @@ class Shows:
 
 
 secrets = st.lists(st.sampled_from(SECRETS), unique=True)
-TEXTLESS = [
+TEXTLESS: list[Any] = [
     uuid.UUID(ID), uuid.UUID(int=7), 8812345.6789, decimal.Decimal("8812345.6789"), decimal.Decimal("sNaN"),
     decimal.Decimal(4111111111111111), 4111111111111111.0, float("nan"), datetime.date(2031, 5, 17),
     datetime.datetime(2031, 5, 17, tzinfo=datetime.UTC), datetime.timedelta(1), fractions.Fraction(1, 3), 1j,

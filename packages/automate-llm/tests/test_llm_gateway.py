@@ -217,7 +217,9 @@ def test_secrets_do_not_leave() -> None:
     try:
         provider, fake, _ = metered()
         provider.complete(
-            provider.request([{"role": "user", "content": f"Log in with {secret}, please."}], seed=secret, stop=secret)
+            provider.request(
+                [{"role": "user", "content": f"Log in with {secret}, please."}], seed={secret: secret}, stop=secret
+            )
         )
     finally:
         forget(secret)

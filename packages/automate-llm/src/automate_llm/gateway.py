@@ -237,7 +237,7 @@ def _redact_texts(value: Any) -> Any:
     if isinstance(value, str):
         return redact_text(value)
     if isinstance(value, Mapping):
-        return {name: _redact_texts(item) for name, item in value.items()}
+        return {_redact_texts(name): _redact_texts(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_redact_texts(item) for item in value]
     return value

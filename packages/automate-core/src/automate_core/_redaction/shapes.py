@@ -263,7 +263,7 @@ def _is_telling(word: str) -> bool:
 
 
 def _closing_quote(text: str, start: int, quote: str) -> int:
-    """Find the quote that closes, at any level of escaping; without one, everything to the end is the value."""
+    """Find the quote that closes, at any level of escaping; without one, the value is the rest of the line."""
     escapes = len(quote) - 1
     position = text.find(quote[-1], start)
     while position >= 0:
@@ -274,7 +274,12 @@ def _closing_quote(text: str, start: int, quote: str) -> int:
         if count == escapes or (count > escapes and (count - escapes) % (2 * (escapes + 1)) == 0):
             return position - escapes
         position = text.find(quote[-1], position + 1)
-    return len(text)
+    return _end_of_line(text, start)
+
+
+def _end_of_line(text: str, start: int) -> int:
+    end = text.find("\n", start)
+    return len(text) if end < 0 else end
 
 
 def _closing_bracket(text: str, start: int) -> int:
@@ -283,7 +288,8 @@ def _closing_bracket(text: str, start: int) -> int:
         depth += 1 if bracket.group() in "[({" else -1
         if depth == 0:
             return bracket.end()
-    return len(text)
+    end = _end_of_line(text, start)
+    return end if text[start + 1 : end].strip() else len(text)  # what opens at the end of a line goes on in the next
 
 
 def _is_shown(value: str) -> bool:

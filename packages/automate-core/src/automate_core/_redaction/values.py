@@ -83,6 +83,7 @@ def _forms(value: str) -> set[str]:
         found.update(quote(raw, safe=safe) for safe in _URL_SAFE)
         found.update({quote_plus(raw), quote_plus(raw, safe="*")})
     found.update([_HEX_ESCAPE.sub(_swap_case, form) for form in found if "%" in form or "\\" in form])
+    found.update([form.replace("%", "%25") for form in found if "%" in form])  # encoded twice
     return {form.replace("\\", "") for form in found}
 
 

@@ -99,7 +99,7 @@ class SDKProvider(LLMProvider):
         except AutomateError:
             raise
         except Exception as error:
-            raise self._failure(error, key, request) from error
+            raise self._failure(error, request) from error
         return self._result(answer)
 
     async def acomplete(self, request: ChatRequest) -> ChatResult:
@@ -123,7 +123,7 @@ class SDKProvider(LLMProvider):
             except AutomateError:
                 raise
             except Exception as error:
-                raise self._failure(error, key, request) from error
+                raise self._failure(error, request) from error
         return self._result(answer)
 
     def close(self) -> None:
@@ -151,7 +151,7 @@ class SDKProvider(LLMProvider):
 
     # -- errors -----------------------------------------------------------------------------------------------------
 
-    def _failure(self, error: Exception, key: str, request: ChatRequest) -> AutomateError:
+    def _failure(self, error: Exception, request: ChatRequest) -> AutomateError:
         from automate_llm.providers._http import never_reached
 
         if isinstance(error.__cause__, LLMError):  # of our transport, which the SDK takes for a lost connection
@@ -159,7 +159,7 @@ class SDKProvider(LLMProvider):
         sdk = self._sdk()
         context: dict[str, Any] = {"provider": self.key, "model": request.model}
         if isinstance(error, sdk.APIStatusError):
-            return self._refusal(error, key, context)
+            return self._refusal(error, context)
         if isinstance(error, (sdk.APITimeoutError, sdk.APIConnectionError, TimeoutError)):
             if never_reached(error):
                 context["billed"] = False
@@ -168,12 +168,12 @@ class SDKProvider(LLMProvider):
             return ProviderUnavailable(f"{self.key} {lost}.", context=context)
         if isinstance(error, (sdk.APIResponseValidationError, json.JSONDecodeError)):
             return ProviderUnavailable(f"{self.key} answered with something that is not JSON.", context=context)
-        return LLMError(f"The call of {self.key} failed: {_clean(error, str(error), key)}", context=context)
+        return LLMError(f"The call of {self.key} failed: {_clean(error, str(error))}", context=context)
 
-    def _refusal(self, error: Any, key: str, context: dict[str, Any]) -> AutomateError:
+    def _refusal(self, error: Any, context: dict[str, Any]) -> AutomateError:
         status: int = error.status_code
         said = "" if status in (401, 403) else _said(error)
-        text = _clean(error, said, key)
+        text = _clean(error, said)
         context |= {"status": status} | ({} if status in MAYBE_BILLED else {"billed": False})
         if status in (401, 403):
             return LLMError(f"{self.key} refused the key of {self._reference} ({status}).", context=context)
@@ -203,9 +203,9 @@ def _said(error: Any) -> str:
     return ": ".join(parts) if parts else str(error)
 
 
-def _clean(error: Exception, text: str, key: str) -> str:
+def _clean(error: Exception, text: str) -> str:
     """Make a vendor's text fit to be shown, and give the exception, which a traceback shows as the cause, the same."""
-    clean = redact_text(text.replace(key, "***") if key else text)[:500]
+    clean = redact_text(text)[:500]
     error.args = (clean or type(error).__name__,)
     for name in ("message", "body"):
         if hasattr(error, name):
