@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import logging
 import os
 import traceback
 from collections.abc import Iterator
@@ -27,6 +29,7 @@ from automate_core.registry import Registry
 from automate_core.secrets import Resolver, SecretBackend
 from automate_core.settings import SecretSettings
 from automate_core.testing.secrets import SecretBackendContract
+from automate_secrets._aws_client import AwsClient
 from automate_secrets.aws import AwsBackend
 from aws_server import AwsServer, Reply
 from moto.server import ThreadedMotoServer
@@ -401,3 +404,35 @@ def test_an_endpoint_that_is_not_there_is_unavailable() -> None:
     with pytest.raises(SecretBackendUnavailable, match="cannot be reached") as raised:
         AwsBackend(config_for(address)).get("billing")
     assert raised.value.retryable
+
+
+# -- logs -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_log_of_botocore_shows_nothing_of_what_is_asked_and_answered(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "the-session-token-of-the-tests")
+    caplog.set_level(logging.DEBUG)
+    encoded = base64.b64encode(VALUE.encode()).decode()
+    parameter = {"Name": "/a", "Type": "SecureString", "Value": VALUE}
+    answer = {"SecretString": VALUE, "Parameter": parameter, "Plaintext": encoded}
+    with AwsServer(Reply(200, json.dumps(answer))) as server:
+        backend = AwsBackend(config_for(server.url))
+        assert (backend.get("name"), backend.get("ssm/a")) == (VALUE, VALUE)
+        client = AwsClient(backend.config.aws)
+        assert client.call("kms", "decrypt", {"CiphertextBlob": b"sealed-data-key"})["Plaintext"] == VALUE.encode()
+        assert client.call("kms", "encrypt", {"KeyId": "k", "Plaintext": VALUE.encode()})
+        for shown in (VALUE, encoded, "the-session-token-of-the-tests"):
+            assert shown not in caplog.text
+        # What the project itself asks is its own affair.
+        boto3.client("ssm", endpoint_url=server.url, region_name="eu-west-1").get_parameter(Name="/a")
+        assert VALUE in caplog.text
+
+
+def test_what_aws_does_not_allow_in_a_request_is_no_outage() -> None:
+    client = AwsClient(config_for("http://127.0.0.1:9").aws)
+    with pytest.raises(SecretError, match="AWS does not allow") as raised:
+        client.call("secretsmanager", "get_secret_value", {"SecretId": ""})
+    assert not isinstance(raised.value, SecretBackendUnavailable)
+    assert not raised.value.retryable

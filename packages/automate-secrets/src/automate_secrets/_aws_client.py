@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -51,6 +54,9 @@ _THROTTLED = frozenset(
 _UNDECIPHERABLE = frozenset(
     {"DecryptionFailure", "InvalidKeyId", "KMSInvalidStateException", "DisabledException", "InvalidCiphertextException"}
 )
+_TALKATIVE = ("botocore.auth", "botocore.endpoint", "botocore.parsers")
+"""Loggers that show headers and bodies at level DEBUG: the session token, values and data keys."""
+_asking: ContextVar[bool] = ContextVar("automate_secrets_asking_aws", default=False)
 _MISSING = frozenset({"ResourceNotFoundException", "ParameterNotFound", "ParameterVersionNotFound"})
 
 
@@ -142,7 +148,8 @@ class AwsClient:
             SecretError: If AWS does not understand the request.
         """
         try:
-            answer: Mapping[str, Any] = getattr(self._client(service), operation)(**parameters)
+            with _unlogged():
+                answer: Mapping[str, Any] = getattr(self._client(service), operation)(**parameters)
         except exceptions.ClientError as error:
             refusal = AwsRefusal(error)
             raise (explain and explain(refusal)) or refusal.as_error() from error
@@ -161,7 +168,8 @@ class AwsClient:
             credentials = self._session.get_credentials()
             if credentials is None:
                 raise exceptions.NoCredentialsError
-            credentials.get_frozen_credentials()
+            with _unlogged():  # it may be that a role is assumed
+                credentials.get_frozen_credentials()
         except exceptions.ClientError as error:
             raise AwsRefusal(error).as_error() from error
         except exceptions.BotoCoreError as error:
@@ -233,8 +241,28 @@ class _Role(CredentialProvider):  # type: ignore[misc]  # botocore has no annota
         return DeferredRefreshableCredentials(refresh_using=fetcher.fetch_credentials, method=self.METHOD)
 
 
-def _failed(error: exceptions.BotoCoreError) -> SecretBackendUnavailable:
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Keep what is asked and answered out of logs: the redactor learns a value only after botocore has shown it."""
+    token = _asking.set(True)
+    try:
+        yield
+    finally:
+        _asking.reset(token)
+
+
+def _is_for_logs(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.DEBUG or not _asking.get()
+
+
+for _name in _TALKATIVE:
+    logging.getLogger(_name).addFilter(_is_for_logs)  # the same one is added once
+
+
+def _failed(error: exceptions.BotoCoreError) -> SecretError:
     """Say what kept a request from being made or answered."""
+    if isinstance(error, exceptions.ParamValidationError):
+        return SecretError("AWS cannot be asked for that: the reference or key has a part that AWS does not allow.")
     lasting = (
         (exceptions.ProfileNotFound, "The profile of the setting SECRETS.aws.profile is not in the shared files."),
         (exceptions.NoRegionError, "No region is known. Set SECRETS.aws.region, or AWS_DEFAULT_REGION."),
