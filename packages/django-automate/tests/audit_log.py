@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from automate.audit import Entry, Report, record_many, verify
+from automate.audit import AuditEntry, AuditReport, record_many, verify
 from django.db import connection
 
 KEYS = {name: base64.b64encode(name.encode() * 16).decode() for name in ("k1", "k2")}
@@ -16,7 +16,7 @@ COLUMNS = "position, actor, action, resource, tenant, details, created_at, key_i
 def write(number: int = 6) -> None:
     """Record some entries, no two alike."""
     record_many(
-        Entry(
+        AuditEntry(
             "workflow.published", f"workflow:w{n}", f"user{n}", f"t{n % 2}", {"n": n, "text": "é\u2028", "part": n / 4}
         )
         for n in range(number)
@@ -57,5 +57,5 @@ def empty() -> None:
     execute(f"DELETE FROM {HEAD}")
 
 
-def kinds(report: Report | None = None) -> set[str]:
+def kinds(report: AuditReport | None = None) -> set[str]:
     return {finding.kind for finding in (report or verify()).findings}

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from audit_log import COLUMNS, HEAD, KEYS, LOG, empty, execute, head, insert, kinds, rows, set_head, write
-from automate.audit import Anchor, Entry, record, record_many, verify
+from automate.audit import Anchor, AuditEntry, record, record_many, verify
 from automate.audit.appending import reseal
 from automate.audit.chain import FIELDS, GENESIS, KeyRing, code_of, seal_of
 from automate.audit.keys import current_ring
@@ -58,7 +58,7 @@ def test_an_append_takes_three_statements_however_many_entries() -> None:
     record("a.b", "c:d", actor="me")
     for number in (1, 50):
         with CaptureQueriesContext(connection) as queries:
-            record_many([Entry("a.b", "c:d", "me")] * number)
+            record_many([AuditEntry("a.b", "c:d", "me")] * number)
         kept = [query["sql"] for query in queries if not query["sql"].startswith(("BEGIN", "COMMIT"))]
         assert len(kept) == 3, kept
     with transaction.atomic(), CaptureQueriesContext(connection) as queries:  # no savepoint either
@@ -90,7 +90,7 @@ VALUES = st.recursive(
 @given(details=st.lists(st.dictionaries(st.text(), VALUES, max_size=4), min_size=1, max_size=8), text=st.text())
 def test_what_is_written_is_what_the_database_gives_back(details: list[dict[str, Any]], text: str) -> None:
     empty()
-    record_many(Entry("a.b", text, text, text, one) for one in details)
+    record_many(AuditEntry("a.b", text, text, text, one) for one in details)
     report = verify()
     assert report.findings == []
     assert report.checked == len(details)

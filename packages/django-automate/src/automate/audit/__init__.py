@@ -2,15 +2,15 @@
 
 from automate.audit.chain import Anchor
 from automate.audit.reading import Selection, export
-from automate.audit.recording import Entry, record, record_many
+from automate.audit.recording import AuditEntry, record, record_many
 from automate.audit.standing import note_settings
-from automate.audit.verification import Finding, Report, verify
+from automate.audit.verification import AuditReport, Finding, verify
 
 __all__ = [
     "Anchor",
-    "Entry",
+    "AuditEntry",
+    "AuditReport",
     "Finding",
-    "Report",
     "Selection",
     "export",
     "note_settings",

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["Entry", "record", "record_many"]
+__all__ = ["AuditEntry", "record", "record_many"]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class AuditEntry:
     """What is to be recorded; see :func:`record`.
 
     Args:
@@ -56,7 +56,7 @@ def record(
     )
 
 
-def record_many(entries: Iterable[Entry]) -> None:
+def record_many(entries: Iterable[AuditEntry]) -> None:
     """Write many entries, in their order, with the statements of one.
 
     Args:
@@ -73,5 +73,5 @@ def record_many(entries: Iterable[Entry]) -> None:
     AuditLogEntry.objects.bulk_create([AuditLogEntry(**_columns(entry)) for entry in entries])
 
 
-def _columns(entry: Entry) -> dict[str, Any]:
+def _columns(entry: AuditEntry) -> dict[str, Any]:
     return {**asdict(entry), "details": dict(entry.details)}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from automate.models import AuditHead, AuditLogEntry
 
-__all__ = ["Finding", "Report", "state_of", "verify"]
+__all__ = ["AuditReport", "Finding", "state_of", "verify"]
 
 BATCH = 1000
 """Rows that are read at once."""
@@ -47,7 +47,7 @@ class Finding:
 
 
 @dataclass(slots=True)
-class Report:
+class AuditReport:
     """What was looked at, and what was found.
 
     Args:
@@ -98,7 +98,7 @@ def verify(
     anchor: Anchor | None = None,
     using: str = "default",
     progress: Callable[[int], None] | None = None,
-) -> Report:
+) -> AuditReport:
     """Walk through the log, entry by entry, while others may write to it.
 
     Args:
@@ -147,7 +147,7 @@ class _Walk:
     """One walk along the chain."""
 
     def __init__(self, ring: KeyRing, since: int) -> None:
-        self.report = Report()
+        self.report = AuditReport()
         self.position = since - 1
         self._mac = GENESIS if since == 1 else None
         self._ring = ring
@@ -302,7 +302,7 @@ def _readable(rows: Any, position: int) -> Mapping[str, Any]:
         return dict(one.values("position", "previous", "mac")[0])
 
 
-def _hold_against(anchor: Anchor, report: Report, using: str) -> None:
+def _hold_against(anchor: Anchor, report: AuditReport, using: str) -> None:
     from automate.models import AuditLogEntry
 
     macs = AuditLogEntry.objects.using(using).filter(position=anchor.position).values_list("mac", flat=True)
@@ -313,7 +313,7 @@ def _hold_against(anchor: Anchor, report: Report, using: str) -> None:
         report.add(anchor.position, "anchor", f"entry {anchor.position} is another one than the given head names")
 
 
-def _note_weaknesses(report: Report, using: str) -> None:
+def _note_weaknesses(report: AuditReport, using: str) -> None:
     from django.db import connections
 
     from automate.audit import guard
@@ -327,7 +327,7 @@ def _note_weaknesses(report: Report, using: str) -> None:
         report.notices.append("The triggers that refuse changes of the log are not in the database.")
 
 
-def _note_older_versions(report: Report, first: int, using: str) -> None:
+def _note_older_versions(report: AuditReport, first: int, using: str) -> None:
     """Say where workflows are older than the log: whoever emptied it, head and all, began it anew."""
     from automate.models import AuditLogEntry, WorkflowVersion
 

@@ -20,7 +20,7 @@ from automate.commands.people import actor, printable, show_time
 
 if TYPE_CHECKING:
     from automate.audit.reading import Selection
-    from automate.audit.verification import Report
+    from automate.audit.verification import AuditReport
 
 __all__ = ["AuditCommand"]
 
@@ -146,7 +146,7 @@ def _verify(args: argparse.Namespace) -> int:
     return 0 if report.intact else 1
 
 
-def _describe(report: Report) -> str:
+def _describe(report: AuditReport) -> str:
     lines = [f"problem: {finding.message} ({finding.kind})" for finding in report.findings]
     if report.count > len(report.findings):
         lines.append(f"problem: and {report.count - len(report.findings)} more")

@@ -179,7 +179,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ('-id',),
-                'permissions': (('view_run', 'Can view events, decisions and runs'), ('replay_run', 'Can replay runs'), ('cancel_run', 'Can cancel runs')),
+                'permissions': (('view_run', 'Can view events, decisions and runs'), ('replay_run', 'Can replay runs'), ('cancel_run', 'Can cancel runs'), ('approve', 'Can approve what a run waits for')),
             },
         ),
         migrations.CreateModel(

@@ -136,6 +136,7 @@ class ExecutionRun(TenantModel):
             ("view_run", "Can view events, decisions and runs"),
             ("replay_run", "Can replay runs"),
             ("cancel_run", "Can cancel runs"),
+            ("approve", "Can approve what a run waits for"),
         )
 
     def __str__(self) -> str:

@@ -115,7 +115,8 @@ class RedactedStream:
     def finish(self) -> None:
         """Write all that there is of the last line, and hold nothing back from now on when the stream is flushed."""
         self._finished = True
-        self.flush()
+        if not self._stream.closed:  # whoever ran this in a process of his own may have closed it
+            self.flush()
 
     def close(self) -> None:
         """Write the rest, and close the stream."""
