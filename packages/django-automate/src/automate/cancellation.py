@@ -8,7 +8,7 @@ from uuid import UUID
 from automate_outbox.store import get_store
 from django.db import transaction
 
-from automate.audit import Entry, record_many
+from automate.audit import AuditEntry, record_many
 
 __all__ = ["cancel_executions"]
 
@@ -40,7 +40,7 @@ def cancel_executions(execution_ids: Iterable[UUID], *, actor: str, reason: str 
         cancelled = list(rows.values_list("pk", "tenant"))
         details = {"reason": reason} if reason else {}
         record_many(
-            Entry("execution.cancelled", f"execution:{execution_id}", actor, tenant, details)
+            AuditEntry("execution.cancelled", f"execution:{execution_id}", actor, tenant, details)
             for execution_id, tenant in cancelled
         )
     return len(cancelled)
