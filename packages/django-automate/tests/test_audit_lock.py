@@ -8,7 +8,7 @@ from automate.models import AuditLogEntry, ExecutionRun, StepRun
 from automate.models.audit import AuditHead
 from automate.policy.switch import pause, resume
 from automate.publish import publish
-from automate.runtime.journal import AuditEntry, ClaimRequest, End, Journal
+from automate.runtime.journal import ClaimRequest, End, Entry, Journal
 from automate_core.errors import ErrorCodes
 from automate_outbox.counters import Counters
 from automate_outbox.handlers import registered_kinds
@@ -52,7 +52,7 @@ def test_what_the_policy_denies_is_recorded_after_the_next_items_are_claimed() -
     error = {"code": ErrorCodes.POLICY.value, "message": "denied"}
     step = StepRun(run=run, step_id="f", action="flow.log", status="FAILED", error=error)
     journal = Journal(store, "w", Counters())
-    journal.add(AuditEntry(item, End.COMPLETE, lambda error: None, steps=[step]))
+    journal.add(Entry(item, End.COMPLETE, lambda error: None, steps=[step]))
 
     with CaptureQueriesContext(connection) as captured:
         claimed = journal.flush(ClaimRequest(1, kinds, None))
