@@ -307,5 +307,6 @@ def test_the_admin_shows_and_changes_nothing() -> None:
     calls = admin.site.get_model_admin(LLMCall)
     assert all(calls.lookup_allowed(lookup, "x", request) for lookup in ("status__exact", "provider", "day__gte", "pk"))
     assert not any(
-        calls.lookup_allowed(lookup, "x", request) for lookup in ("prompt_hash__startswith", "tenant", "provider__startswith")
+        calls.lookup_allowed(lookup, "x", request)
+        for lookup in ("prompt_hash__startswith", "tenant", "provider__startswith")
     )
