@@ -226,7 +226,7 @@ def test_a_token_without_an_end_is_left_alone(
     assert (vault.renewals, vault.count("lookup-self")) == (0, 1)
 
 
-@pytest.mark.parametrize("trouble", ["renewal", "login"])
+@pytest.mark.parametrize("trouble", ["renewal", "nothing", "login"])
 def test_a_token_that_still_works_bridges_a_renewal_that_fails(
     vault: VaultServer, approle: AppRole, clock: ManualClock, caplog: pytest.LogCaptureFixture, trouble: str
 ) -> None:
@@ -235,6 +235,8 @@ def test_a_token_that_still_works_bridges_a_renewal_that_fails(
     clock.advance(10 * 60)
     if trouble == "renewal":
         vault.fail(500, times=None, path="auth/token/renew-self")
+    elif trouble == "nothing":
+        vault.garble(b'{"auth": null}', times=None, path="auth/token/renew-self")
     else:
         vault.fail(400, times=None, path="auth/")
     with caplog.at_level(logging.WARNING, "automate.secrets"):

@@ -162,11 +162,16 @@ class VaultClient:
         now = self._clock()
         try:
             auth = login.client.auth.token.renew_self()["auth"]
+            seconds, renewable = auth["lease_duration"], auth["renewable"]
         except VaultRefusal as refusal:
             if refusal.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN):
                 return None
             raise
-        renewed = _Login.of(login.client, auth["lease_duration"], renewable=auth["renewable"], now=now)
+        except (LookupError, TypeError) as error:
+            raise SecretBackendUnavailable(
+                f"What Vault answers to a renewal is none ({type(error).__name__})."
+            ) from error
+        renewed = _Login.of(login.client, seconds, renewable=renewable, now=now)
         # Short of the end that its role sets, Vault grants less and less: the next time is a new login.
         exhausted = renewed.granted <= login.granted / 2
         return replace(renewed, granted=login.granted, renewable=renewed.renewable and not exhausted)
