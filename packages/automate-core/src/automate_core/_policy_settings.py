@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
+from automate_core._action_patterns import ensure_pattern
 from automate_core._section import Section
 from automate_core.errors import ConfigurationError
 
@@ -34,8 +35,6 @@ class _PolicyLists(Section):
     @field_validator("connector_allowlist", "connector_denylist", check_fields=False)
     @classmethod
     def _patterns_are_well_formed(cls, patterns: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        from automate_core.policy import ensure_pattern
-
         for pattern in patterns or ():
             try:
                 ensure_pattern(pattern)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from automate_core._action_patterns import matches
 from automate_core._references import SCHEMES
 from automate_core._secret_names import SecretPlace, aws_names, find_names
 from automate_core._secret_ref import SecretRef, is_reference
@@ -174,9 +175,7 @@ def _permits(rule: SecretRule, names: list[str], access: SecretAccess) -> bool:
     return (
         any(is_listed(name, rule.refs) for name in names)
         and any(fnmatchcase(access.workflow, pattern) for pattern in rule.workflows)
-        and any(
-            fnmatchcase(access.action if "." in pattern else access.connector, pattern) for pattern in rule.connectors
-        )
+        and any(matches(pattern, access.action) for pattern in rule.connectors)
         and any(fnmatchcase(access.tenant, pattern) for pattern in rule.tenants)
     )
 

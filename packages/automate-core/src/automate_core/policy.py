@@ -6,13 +6,12 @@ pass both.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from automate_core import settings
+from automate_core._action_patterns import ensure_pattern, matches
 from automate_core.egress import EgressPolicy
-from automate_core.errors import ConfigurationError, ConnectorNotAllowed
+from automate_core.errors import ConnectorNotAllowed
 from automate_core.settings import PolicySettings, TenantPolicySettings
 
 __all__ = [
@@ -27,34 +26,6 @@ __all__ = [
 
 EVERY_TENANT = "*"
 """The entry of ``POLICY.tenants`` for every tenant that has none of its own."""
-
-_PATTERN = re.compile(r"[a-z0-9_*?]{1,100}(\.[a-z0-9_*?]{1,100})?")
-
-
-def ensure_pattern(pattern: str) -> None:
-    """Refuse a pattern that no action can have been meant by.
-
-    Args:
-        pattern: ``"*"``, ``"slack"``, ``"http.*"``, ``"slack.post_message"``: a connector, or a connector and an
-            action, in lower case; ``*`` stands for any characters and ``?`` for one.
-
-    Raises:
-        ConfigurationError: If it has another form.
-    """
-    if not _PATTERN.fullmatch(pattern):
-        raise ConfigurationError(
-            f"{pattern!r} must be a connector or 'connector.action', in lower case, with * for any characters"
-        )
-
-
-def matches(pattern: str, action: str) -> bool:
-    """Whether a pattern means an action.
-
-    Args:
-        pattern: The pattern. Without a dot it means every action of the connectors that it matches.
-        action: The full name of the action, ``"connector.action"``.
-    """
-    return fnmatchcase(action if "." in pattern else action.partition(".")[0], pattern)
 
 
 @dataclass(frozen=True, slots=True)

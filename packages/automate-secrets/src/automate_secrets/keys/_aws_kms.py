@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from automate_core.errors import ConfigurationError, SecretBackendUnavailable, SecretDecryptionError, SecretError
 from automate_core.settings import AwsSettings
 
-from automate_secrets.keys._encryption import Binding, refusal
+from automate_secrets.keys._encryption import Binding, missing_extra, refusal
 
 if TYPE_CHECKING:
     from automate_secrets._aws_client import AwsClient, AwsRefusal
@@ -114,11 +114,7 @@ class KmsKey:
                 try:
                     from automate_secrets._aws_client import AwsClient
                 except ImportError as error:
-                    raise SecretBackendUnavailable(
-                        f"SECRETS.keys[{self.key_id!r}] needs a module that is missing ({error}). "
-                        "Install it: pip install 'automate-secrets[aws]'",
-                        retryable=False,
-                    ) from error
+                    raise missing_extra(self.key_id, "aws", error) from error
                 self._made = AwsClient(self._settings)
             return self._made
 

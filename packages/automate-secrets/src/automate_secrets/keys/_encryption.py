@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from automate_core.errors import SecretDecryptionError
+from automate_core.errors import SecretBackendUnavailable, SecretDecryptionError
 
-__all__ = ["DATA_KEY_BYTES", "Binding", "KeyEncryption", "refusal"]
+__all__ = ["DATA_KEY_BYTES", "Binding", "KeyEncryption", "missing_extra", "refusal"]
 
 DATA_KEY_BYTES = 32
 """Length of a data key: AES-256."""
@@ -118,4 +118,19 @@ def refusal(binding: Binding, key_id: str) -> SecretDecryptionError:
         f"The secret {binding.name!r} (version {binding.version}) cannot be decrypted: the row was changed or moved, "
         f"or the key {key_id!r} is another one than that which encrypted it.",
         context={"name": binding.name, "version": binding.version, "key_id": key_id},
+    )
+
+
+def missing_extra(key_id: str, extra: str, error: ImportError) -> SecretBackendUnavailable:
+    """Return the error for a key whose service needs what is not installed.
+
+    Args:
+        key_id: The key.
+        extra: The extra that brings it.
+        error: What could not be imported.
+    """
+    return SecretBackendUnavailable(
+        f"SECRETS.keys[{key_id!r}] needs a module that is missing ({error}). "
+        f"Install it: pip install 'automate-secrets[{extra}]'",
+        retryable=False,
     )

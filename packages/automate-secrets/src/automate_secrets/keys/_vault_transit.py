@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from automate_core.errors import ConfigurationError, SecretBackendUnavailable, SecretError
 from automate_core.settings import VaultSettings
 
-from automate_secrets.keys._encryption import DATA_KEY_BYTES, Binding, refusal
+from automate_secrets.keys._encryption import DATA_KEY_BYTES, Binding, missing_extra, refusal
 
 if TYPE_CHECKING:
     from automate_secrets._vault_answers import VaultRefusal
@@ -116,11 +116,7 @@ class TransitKey:
                 try:
                     from automate_secrets._vault_client import VaultClient
                 except ImportError as error:
-                    raise SecretBackendUnavailable(
-                        f"SECRETS.keys[{self.key_id!r}] needs a module that is missing ({error}). "
-                        "Install it: pip install 'automate-secrets[vault]'",
-                        retryable=False,
-                    ) from error
+                    raise missing_extra(self.key_id, "vault", error) from error
                 self._made = VaultClient(self._settings)
             return self._made
 
