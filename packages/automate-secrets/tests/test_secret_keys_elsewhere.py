@@ -191,6 +191,22 @@ def test_no_sdk_is_imported_before_a_key_is_used() -> None:
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
+@pytest.mark.parametrize(
+    ("key", "module", "extra"),
+    [
+        (KmsKey("k", "alias/a", AwsSettings()), "_aws_client", "aws"),
+        (TransitKey("k", "transit/a", VaultSettings()), "_vault_client", "vault"),
+    ],
+)
+def test_a_key_whose_extra_is_not_installed_says_what_to_install(
+    key: KmsKey | TransitKey, module: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, f"automate_secrets.{module}", None)
+    with pytest.raises(SecretBackendUnavailable, match=rf"'k'.*automate-secrets\[{extra}\]") as caught:
+        key.wrap(bytes(32), PLACE)
+    assert not caught.value.retryable
+
+
 # -- AWS KMS ----------------------------------------------------------------------------------------------------------
 
 

@@ -111,12 +111,6 @@ class VaultClient:
         except VaultRefusal as refusal:
             raise (explain and explain(refusal)) or refusal.as_error() from refusal
 
-    def close(self) -> None:
-        """Close the connections; the next call opens new ones."""
-        _, session = self._connections
-        if session is not None:
-            session.close()
-
     # -- the login --------------------------------------------------------------------------------------------------
 
     def _current(self) -> _Login:
