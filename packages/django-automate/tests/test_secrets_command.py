@@ -152,7 +152,9 @@ def test_no_form_of_a_value_among_the_arguments_is_repeated_or_stored(
     enter(VALUES[0])
     with pytest.raises((CommandError, SystemExit)) as caught:
         call_command("automate", "secrets", action, *arguments)
-    assert 2 in (getattr(caught.value, "returncode", None), getattr(caught.value, "code", None))
+    status = getattr(caught.value, "returncode", None) or getattr(caught.value, "code", None)
+    # Some releases of Python take what is glued to -h for a request for help, which ends with 0.
+    assert status == 2 or (status == 0 and arguments[-1].startswith("-h"))
     said = "".join((*capsys.readouterr(), str(caught.value)))
     assert said
     assert VALUES[1] not in said
