@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from automate_core._redaction import values
 from automate_core._redaction.cuts import Cuts
 from automate_core._redaction.parts import parts
 from automate_core._redaction.values import _WRAPPED, LiveValues, _base64_cores, encodings
@@ -415,3 +416,16 @@ def test_it_hides_what_a_naive_replacement_of_every_form_hides(known: list[str],
     covered = naive([part for value in known for part in parts(value) if is_long(part)], text)
     left = live.replace(text, "\0").replace("\0", "")
     assert left == "".join(character for place, character in enumerate(text) if place not in covered)
+
+
+def test_whoever_uses_a_known_value_does_not_wait_for_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    live = values.LiveValues()
+    learn = values._learn
+
+    def watched(value: str) -> values._Learned:
+        assert not live._lock.locked()
+        return learn(value)
+
+    monkeypatch.setattr(values, "_learn", watched)
+    assert live.add("correct-horse-battery")
+    assert "battery" not in live.replace("it is correct-horse-battery", "-")

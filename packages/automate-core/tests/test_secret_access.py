@@ -303,6 +303,24 @@ def test_what_is_not_shared_is_not_read_for_a_tenant(tenant: str, shared: tuple[
     assert [record.denial for record in records] == [refused.value]
 
 
+def test_a_version_that_a_tenant_lacks_is_not_that_of_somebody_elses_secret() -> None:
+    found, records = filled(shared=("*",))
+    backend: Any = found._given["secret"]
+    backend.put("KEY", "the installation's second key")
+    backend.put("OTHER", "the installation's second")
+    with pytest.raises(SecretNotFoundError, match="the tenant 'acme' has other versions of it") as refused:
+        found.secret("$secret:KEY@2", access(tenant="acme"))
+    assert [record.denial for record in records] == [refused.value]
+    assert found.secret("$secret:OTHER@2", access(tenant="acme")).reveal() == "the installation's second"
+
+
+def test_a_secret_that_cannot_be_hidden_in_time_is_refused() -> None:
+    backend = MemoryBackend(SecretSettings())
+    backend.put("LARGE", "x" * 65_537)
+    with pytest.raises(SecretError, match=r"^\$secret:LARGE: The secret has 65,537 characters, and more than 65,536"):
+        resolver(backend).secret("$secret:LARGE", access())
+
+
 def test_a_backend_without_tenants_serves_all() -> None:
     class Plain(MemoryBackend):
         supports_tenants = False

@@ -207,7 +207,7 @@ def test_a_claim_looks_its_token_up_whatever_the_statistics_say(using: str) -> N
             store.hold_many(claims, "w")
 
     ran = statements(using, hold) + statements(using, lambda: store.mark_success_many(claims, "w"))
-    fenced = [text for text in ran if "lease_owner = 'w'" in text and 'CLAIMED' in text]
+    fenced = [text for text in ran if "lease_owner = 'w'" in text and "CLAIMED" in text]
     assert len(fenced) == 2
     for statement in fenced:
         assert "Join" not in plan(using, statement)

@@ -26,6 +26,7 @@ from automate_secrets.inventory import examine, stored
 from automate_secrets.models import Secret
 from django.core.management import call_command
 from django.db import IntegrityError, OperationalError, ProgrammingError, connection
+from django.test.utils import CaptureQueriesContext
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -145,6 +146,37 @@ def test_a_name_that_no_reference_can_spell_is_refused(backend: DbBackend, name:
 def test_an_empty_value_is_refused(backend: DbBackend) -> None:
     with pytest.raises(SecretError, match="empty"):
         backend.set("API_KEY", "")
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (123, "a text, not int"),
+        (b"bytes", "a text, not bytes"),
+        ("x" * 65_537, "up to 65,536 characters, and this one has 65,537"),
+    ],
+)
+def test_what_could_not_be_hidden_is_no_value(backend: DbBackend, value: Any, says: str) -> None:
+    with pytest.raises(SecretError, match=says):
+        backend.set("API_KEY", value)
+    assert not Secret.objects.exists()
+
+
+def test_names_and_tenants_are_texts(backend: DbBackend) -> None:
+    for name, tenant in ((None, None), (b"API_KEY", None), ("API_KEY", 5)):
+        arguments: Any = {"tenant": tenant}
+        with pytest.raises(SecretError):
+            backend.get(name, **arguments)  # type: ignore[arg-type]
+
+
+def test_deleting_begins_with_a_write(backend: DbBackend) -> None:
+    """SQLite refuses at once to let a transaction that has read go on to write beside others."""
+    backend.set("API_KEY", "a value")
+    with CaptureQueriesContext(connection) as captured:
+        assert backend.delete("API_KEY") == 1
+    words = [query["sql"].split()[0] for query in captured.captured_queries]
+    begins = next(place for place, word in enumerate(words) if word in ("BEGIN", "DELETE"))
+    assert "DELETE" in words[begins : begins + 2]
 
 
 def test_tenants_and_names_that_differ_by_case_alone_are_told_apart(backend: DbBackend) -> None:

@@ -162,6 +162,15 @@ def test_no_form_of_a_value_among_the_arguments_is_repeated_or_stored(
 
 
 @pytest.mark.usefixtures("db")
+def test_a_value_too_short_to_be_hidden_by_itself_is_told(enter: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    enter("12345")
+    assert "version 1" in secrets("set", "PIN")
+    said = capsys.readouterr().err
+    assert "fewer than 6 characters" in said
+    assert "12345" not in said
+
+
+@pytest.mark.usefixtures("db")
 def test_a_secret_whose_name_has_an_equals_sign_is_still_rotated(enter: Any) -> None:
     DbBackend().set("OLD=NAME", VALUES[0], actor="set-up")
     enter(VALUES[1])

@@ -27,9 +27,10 @@ from automate_core._redaction.exceptions import text_of
 from automate_core._redaction.keys import extra_keys, is_secret_key
 from automate_core._redaction.plain import TEXTLESS, PlainCopier, hide, redact_textless
 from automate_core._redaction.shapes import REDACTED, is_card, redact_shapes
-from automate_core._redaction.values import MIN_LENGTH, LiveValues
+from automate_core._redaction.values import MAX_LENGTH, MIN_LENGTH, LiveValues
 
 __all__ = [
+    "MAX_LENGTH",
     "MIN_LENGTH",
     "REDACTED",
     "RedactingFilter",

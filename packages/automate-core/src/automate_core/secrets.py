@@ -39,7 +39,7 @@ from automate_core.errors import (
     SecretNotFoundError,
 )
 from automate_core.plugins import load_target
-from automate_core.redaction import remember
+from automate_core.redaction import MAX_LENGTH, remember
 from automate_core.registry import Registry, registry
 from automate_core.settings import SecretSettings
 
@@ -222,14 +222,26 @@ class Resolver:
         try:
             return SecretValue(self._get(ref, tenant)), tenant
         except SecretNotFoundError as error:
-            if is_listed(str(ref), self.config.shared):
+            if self._has_other_version(ref, tenant):
+                why = f"the tenant {tenant!r} has other versions of it."
+            elif is_listed(str(ref), self.config.shared):
                 return SecretValue(self._get(ref, None)), ""
+            else:
+                why = "SECRETS.shared does not list the reference."
             denial = SecretNotFoundError(
-                f"{error.message} The installation's own is not read: SECRETS.shared does not list the reference.",
-                context=error.context,
+                f"{error.message} The installation's own is not read: {why}", context=error.context
             )
             self._record(AccessRecord(ref, access, denial=denial))
             raise denial from error
+
+    def _has_other_version(self, ref: SecretRef, tenant: str) -> bool:
+        """Whether a tenant lacks a version alone: that of another owner's secret would be quite another value."""
+        if ref.version is None:
+            return False
+        try:
+            return bool(self._get(SecretRef(str(ref).removesuffix(f"@{ref.version}")), tenant))
+        except SecretNotFoundError:
+            return False
 
     def _get(self, ref: SecretRef, tenant: str | None) -> str:
         backend, path, cache = self._find(ref)
@@ -366,6 +378,11 @@ def _checked(value: object) -> str:
         raise SecretError(f"The secret backend returned {type(value).__name__}, not a text.")
     if not value:
         raise SecretNotFoundError("The secret is empty.")
+    if len(value) > MAX_LENGTH:
+        raise SecretError(
+            f"The secret has {len(value):,} characters, and more than {MAX_LENGTH:,} cannot be hidden wherever they "
+            "may appear. Keep a secret that encrypts the text, and the text elsewhere."
+        )
     return value
 
 

@@ -15,6 +15,7 @@ from automate_core.errors import (
     SecretNotFoundError,
     nearby,
 )
+from automate_core.redaction import MAX_LENGTH
 from automate_core.secrets import SecretBackend, invalidate
 from automate_core.settings import SecretSettings
 
@@ -163,7 +164,7 @@ class DbBackend(SecretBackend):
             The version.
 
         Raises:
-            SecretError: If the name cannot be one, or the value is empty.
+            SecretError: If the name cannot be one, or the value is empty, too long or no text.
             ConfigurationError: If no keys are configured.
             SecretBackendUnavailable: If the database or the service that holds the key cannot be asked.
         """
@@ -186,7 +187,7 @@ class DbBackend(SecretBackend):
 
         Raises:
             SecretNotFoundError: If there is no such secret; the message names what exists nearby.
-            SecretError: If the value is empty, or ``keep`` is less than 1.
+            SecretError: If the value is empty, too long or no text, or ``keep`` is less than 1.
             ConfigurationError: If no keys are configured.
             SecretBackendUnavailable: If the database or the service that holds the key cannot be asked.
         """
@@ -197,8 +198,7 @@ class DbBackend(SecretBackend):
     def _store(self, action: str, name: str, value: str, tenant: str, actor: str, keep: int | None = None) -> int:
         from django.db import IntegrityError, router, transaction
 
-        if not value:
-            raise SecretError("An empty value is no secret.")
+        _check_value(value)
         ring = self.ring
         for _ in range(_ATTEMPTS):
             with asking() as model:
@@ -244,12 +244,21 @@ class DbBackend(SecretBackend):
         from django.db import router, transaction
 
         tenant = _check(name, tenant)
-        with asking() as model, transaction.atomic(using=router.db_for_write(model)):
+        with asking() as model:
             found = model.objects.filter(tenant=tenant, name=name).defer("ciphertext").order_by("version")
-            rows = [row for row in found if _is_exactly(row, tenant, name)]
+
+            def exactly() -> list[Secret]:
+                return [row for row in found.all() if _is_exactly(row, tenant, name)]
+
+            rows = exactly()
             if rows:
-                _delete(rows)
-                _announce("deleted", rows, actor)
+                # It begins with a write: SQLite refuses at once to let one that has read go on to write beside others.
+                with transaction.atomic(using=router.db_for_write(model)):
+                    _delete(rows)
+                    late = exactly()  # stored since then
+                    _delete(late)
+                    rows += late
+                    _announce("deleted", rows, actor)
         if not rows:
             raise self._not_found(name, tenant)
         return len(rows)
@@ -307,12 +316,23 @@ def _announce(action: str, rows: Sequence[Secret], actor: str, key_id: str = "")
     transaction.on_commit(partial(invalidate, rows[0].name), using=router.db_for_write(model))
 
 
-def _check(name: str, tenant: str | None) -> str:
+def _check_value(value: object) -> None:
+    if not isinstance(value, str):
+        raise SecretError(f"A secret is a text, not {type(value).__name__}: encode bytes first, in base64 for one.")
+    if not value:
+        raise SecretError("An empty value is no secret.")
+    if len(value) > MAX_LENGTH:
+        raise SecretError(f"A secret has up to {MAX_LENGTH:,} characters, and this one has {len(value):,}.")
+
+
+def _check(name: object, tenant: object) -> str:
     """Refuse a name that no reference could spell; return the tenant as it is stored."""
-    if not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise SecretError(
             f"{name!r} cannot be the name of a secret: up to 200 letters, digits and _ . / : + = - are allowed."
         )
+    if tenant is not None and not isinstance(tenant, str):
+        raise SecretError(f"A tenant is a text, not {type(tenant).__name__}.")
     if len(tenant or "") > _TENANT_LENGTH or _UNSTORABLE.search(tenant or ""):
         raise SecretError(f"A tenant has up to {_TENANT_LENGTH} characters, without NUL and halves of surrogate pairs.")
     return tenant or ""

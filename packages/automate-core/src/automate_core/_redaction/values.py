@@ -23,10 +23,13 @@ from automate_core._redaction.cuts import LEAST, Cuts
 from automate_core._redaction.parts import ending, opening, parts
 from automate_core._redaction.windows import Key, Windows
 
-__all__ = ["MIN_LENGTH", "LiveValues", "encodings"]
+__all__ = ["MAX_LENGTH", "MIN_LENGTH", "LiveValues", "encodings"]
 
 MIN_LENGTH = 6
 """Shorter values are not searched for: they would be found in ordinary words and numbers."""
+
+MAX_LENGTH = 65_536
+"""What is longer is no secret that can be resolved: each of its lines is searched for in every encoding."""
 
 _HEX_ESCAPE = re.compile(r"%[0-9A-F]{2}|\\u[0-9a-f]{4}|\\x[0-9a-f]{2}")
 
@@ -199,6 +202,21 @@ def _ends(value: str) -> tuple[set[str], set[str]]:
     return heads, tails
 
 
+class _Learned(NamedTuple):
+    """All that a value is found by."""
+
+    keys: set[Key]
+    heads: set[str]
+    tails: set[str]
+    facts: _Facts
+
+
+def _learn(value: str) -> _Learned:
+    keys, (heads, tails) = _patterns(value), _ends(value)
+    facts = _Facts(min(len(text) for text, _, _ in keys), _is_textless(value), _number(value))
+    return _Learned(keys, heads, tails, facts)
+
+
 def _long_parts(value: str) -> list[str]:
     return [part for part in parts(value) if _length(part) >= MIN_LENGTH]
 
@@ -249,16 +267,26 @@ class LiveValues:
         """
         if _length(value) < MIN_LENGTH:
             return False
+        if self._touch(value):
+            return True
+        learned = _learn(value)  # which takes its time, and keeps nobody who uses another value waiting
         with self._lock:
             if value in self._values:
-                self._values[value] = self._values.pop(value)
                 return True
-            self._enter(value)
+            self._enter(value, learned)
             if len(self._values) > self._limit:
                 for old in list(self._values)[: len(self._values) // 10]:
                     self._drop(old)
                 self._describe()
         return True
+
+    def _touch(self, value: str) -> bool:
+        """Note that a value is used, and return whether it is known."""
+        with self._lock:
+            facts = self._values.pop(value, None)
+            if facts is not None:
+                self._values[value] = facts
+            return facts is not None
 
     def discard(self, value: str) -> None:
         """Search for a value no longer; nothing happens where it is unknown.
@@ -276,13 +304,11 @@ class LiveValues:
         with self._lock:
             self._reset()
 
-    def _enter(self, value: str) -> None:
-        keys, (heads, tails) = _patterns(value), _ends(value)
-        for key in keys:
+    def _enter(self, value: str, learned: _Learned) -> None:
+        for key in learned.keys:
             self._tier(key).add(key)
-        self._cuts.add(heads, tails)
-        facts = _Facts(min(len(text) for text, _, _ in keys), _is_textless(value), _number(value))
-        self._values[value] = facts
+        self._cuts.add(learned.heads, learned.tails)
+        facts = self._values[value] = learned.facts
         self.shortest = min(self.shortest, facts.shortest)
         self.textless = self.textless or facts.textless
         if facts.number is not None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from automate_core.errors import ConfigurationError, SecretError
-from automate_core.redaction import remember
+from automate_core.redaction import MIN_LENGTH, remember
 
 from automate.commands import ProjectCommand, print_json
 from automate.commands.options import count
@@ -157,7 +157,11 @@ def _read_value(name: str) -> str:
             value = sys.stdin.read().removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError:  # its message would show a part of the value
             raise SecretError("Standard input is no text in UTF-8.") from None
-    remember(value)
+    if value and not remember(value):
+        sys.stderr.write(
+            f"automate: a value of fewer than {MIN_LENGTH} characters is hidden by the names of its keys alone, not "
+            "wherever it appears: it would be found in ordinary words.\n"
+        )
     return value
 
 
