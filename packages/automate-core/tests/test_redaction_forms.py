@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from automate_core._redaction import values
+from automate_core._redaction import values as live_values
 from automate_core._redaction.cuts import Cuts
 from automate_core._redaction.parts import parts
 from automate_core._redaction.values import _WRAPPED, LiveValues, _base64_cores, encodings
@@ -419,13 +419,13 @@ def test_it_hides_what_a_naive_replacement_of_every_form_hides(known: list[str],
 
 
 def test_whoever_uses_a_known_value_does_not_wait_for_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    live = values.LiveValues()
-    learn = values._learn
+    live = live_values.LiveValues()
+    learn = live_values._learn
 
-    def watched(value: str) -> values._Learned:
+    def watched(value: str) -> live_values._Learned:
         assert not live._lock.locked()
         return learn(value)
 
-    monkeypatch.setattr(values, "_learn", watched)
+    monkeypatch.setattr(live_values, "_learn", watched)
     assert live.add("correct-horse-battery")
     assert "battery" not in live.replace("it is correct-horse-battery", "-")
