@@ -77,6 +77,18 @@ def test_an_event_is_stored_as_it_came_and_shown_without_secrets(pages: Client) 
     assert f"https://{REDACTED}.example" in listed
 
 
+def test_titles_are_redacted_too(pages: Client) -> None:
+    event = emit_event(f"shop.{SECRET}", {})
+    (item,) = get_store().add([NewJob(f"till.{SECRET}")])
+    for kind, key in (("automate_event", event), ("automate_outbox_outboxjob", item)):
+        listed = said(pages, f"{kind}_changelist")
+        assert REDACTED in listed
+        for page in ("change", "history"):
+            assert REDACTED in said(pages, f"{kind}_{page}", key)
+    assert REDACTED in said(pages, "automate_event_raw", event)
+    assert Client().get(reverse("admin:automate_event_raw", args=[event])).status_code == 302
+
+
 def test_values_without_secrets_can_still_be_chosen(pages: Client) -> None:
     emitted()
     emit_event("shop.closed", {}, source="till")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from automate_core.outbox import JobStatus
 from automate_core.outbox.fingerprint import FINGERPRINT_LENGTH
+from automate_core.redaction import redact_text
 from django.db import models
 from django.utils import timezone
 
@@ -85,7 +86,7 @@ class OutboxJob(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.kind} #{self.pk} ({self.status})"
+        return redact_text(f"{self.kind} #{self.pk} ({self.status})")
 
 
 class WorkerBeat(models.Model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from automate_core.redaction import redact_text
 from automate_core.workflow.rates import Bucket
 from django.db import models
 
@@ -25,7 +26,7 @@ class ConcurrencyKey(models.Model):
         ordering = ("key",)
 
     def __str__(self) -> str:
-        return self.key
+        return redact_text(self.key)
 
     @property
     def bucket(self) -> Bucket:

@@ -41,7 +41,7 @@ class Event(AppendOnlyModel):
         permissions = (("view_raw_payload", "Can reveal payloads as they were sent"),)
 
     def __str__(self) -> str:
-        return f"{self.type} {self.id}"
+        return redact_text(f"{self.type} {self.id}")
 
 
 class DedupeKey(TenantModel):

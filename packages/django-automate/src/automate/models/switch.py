@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from automate_core.redaction import redact_text
 from django.db import models
 
 __all__ = ["Switch"]
@@ -27,4 +28,4 @@ class Switch(models.Model):
         verbose_name_plural = "switch"
 
     def __str__(self) -> str:
-        return f"paused: {self.reason}" if self.paused else "on"
+        return redact_text(f"paused: {self.reason}") if self.paused else "on"
