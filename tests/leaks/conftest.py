@@ -8,6 +8,7 @@ import pytest
 from automate_core.testing.databases import ALIASES, NAMES, chosen_database, find_server, require_database
 from faults.databases import empty_database
 
+from leaks.backends import Backends
 from leaks.hunt import Hunt
 from leaks.kinds import make_secrets
 from leaks.server import Echo
@@ -21,8 +22,9 @@ def hunt(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         require_database(ALIASES[NAMES.index(kind)])
     folder = tmp_path_factory.mktemp("hunt")
     database = empty_database(kind, folder)
-    with Echo() as server:
-        hunt = Hunt(folder, database, request.param, server.address, make_secrets())
+    secrets = make_secrets()
+    with Echo() as server, Backends(secrets) as backends:
+        hunt = Hunt(folder, database, request.param, server.address, secrets, backends)
         try:
             hunt.prepare()
             hunt.work()

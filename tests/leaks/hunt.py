@@ -15,11 +15,14 @@ from typing import Any
 from faults.databases import Database
 
 from leaks.app.names import DB, ENV
+from leaks.backends import Backends
+from leaks.kinds import needles
 
 __all__ = ["Hunt"]
 
 TESTS = Path(__file__).resolve().parents[1]
 _SECONDS = 240
+_KEY = base64.b64encode(bytes(range(32))).decode()
 
 
 @dataclass
@@ -32,6 +35,7 @@ class Hunt:
         schema: ``LOGGING_SCHEMA``.
         server: Host and port of the echoing server.
         secrets: The secrets, by name.
+        backends: Where some of them are kept.
 
     Attributes:
         places: What was left, by where it was found.
@@ -43,8 +47,15 @@ class Hunt:
     schema: str
     server: str
     secrets: dict[str, str]
+    backends: Backends
     places: dict[str, bytes] = field(default_factory=dict)
     received: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+
+    @property
+    def needles(self) -> dict[str, list[str]]:
+        """What must be seen nowhere: of the secrets what is random, the key that encrypts, and all credentials."""
+        credentials = {**self.backends.credentials, **self.backends.tokens(), "LEAKS_KEY": _KEY}
+        return needles(self.secrets) | {name: [text] for name, text in credentials.items()}
 
     def prepare(self) -> None:
         """Make the tables, publish the workflow, and store the secrets that the database keeps."""
@@ -143,18 +154,21 @@ class Hunt:
             "database": self.database.config,
             "media": str(self.folder / "media"),
             "log": str(self.folder / "project.log"),
+            "mails": str(self.folder / "mails"),
             "schema": self.schema,
+            "secrets": self.backends.settings,
             "server": self.server,
         }
         return {
             **os.environ,
+            **self.backends.environment,
             **{f"LEAKS_{name}": self.secrets[name] for name in ENV},
             "PYTHONPATH": os.pathsep.join([str(TESTS), *filter(None, sys.path)]),
             "PYTHONIOENCODING": "utf-8",
             "DJANGO_SETTINGS_MODULE": "leaks.settings",
             "LEAKS_CONFIG": json.dumps(config),
             "LEAKS_LLM_KEY": self.secrets["HEX_TOKEN"],
-            "LEAKS_KEY": base64.b64encode(bytes(range(32))).decode(),
+            "LEAKS_KEY": _KEY,
             "LEAKS_SERVER": self.server,
         }
 

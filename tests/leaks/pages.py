@@ -39,6 +39,15 @@ def main(folder: Path) -> None:
             if name == "automate_artifact":
                 keep(f"{name}_{row.pk}_content", reverse("admin:automate_artifact_content", args=[row.pk]))
 
+    from leaks.app.names import BROKEN
+
+    client.raise_request_exception = False
+    for number in range(len(BROKEN)):
+        response = client.get(f"/broken/{number}/")
+        assert response.status_code == 500, BROKEN[number]
+        assert b"Local vars" in response.content, "the debug page"
+        (folder / f"broken_{number}").write_bytes(response.content)
+
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))

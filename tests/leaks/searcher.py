@@ -9,6 +9,7 @@ import base64
 import binascii
 import gzip
 import html
+import quopri
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -123,10 +124,15 @@ def _from_base64(view: bytes) -> bytes:
     return b"\n".join(base64.b64decode(run) for run in whole)
 
 
+def _from_mail(view: bytes) -> bytes:
+    return quopri.decodestring(view) if b"=\n" in view or b"=\r\n" in view else b""
+
+
 _DECODERS: dict[str, Callable[[bytes], bytes]] = {
     "unescaped": _unescape,
     "URL-decoded": _unquote,
     "without entities": _unmark,
     "from hex": _from_hex,
     "from base64": _from_base64,
+    "from quoted-printable": _from_mail,
 }

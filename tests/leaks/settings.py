@@ -17,21 +17,35 @@ INSTALLED_APPS = [*INSTALLED_APPS, "leaks.app"]  # noqa: F405
 DATABASES = {"default": _config["database"]}
 MEDIA_ROOT = _config["media"]
 STATIC_URL = "/static/"
+ROOT_URLCONF = "leaks.urls"
+ADMINS = [("Root", "root@example.com")]
+EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+EMAIL_FILE_PATH = _config["mails"]
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
+    "filters": {"redact": {"()": "automate_core.redaction.RedactingFilter"}},
     "handlers": {
+        "mail": {"class": "django.utils.log.AdminEmailHandler", "include_html": True, "level": "ERROR"},
+        "web mail": {
+            "class": "django.utils.log.AdminEmailHandler", "include_html": True, "level": "ERROR", "filters": ["redact"]
+        },
         "file": {"class": "logging.FileHandler", "filename": _config["log"], "level": "DEBUG"},
         "console": {"class": "logging.StreamHandler", "level": "DEBUG"},
     },
+    "loggers": {
+        "django.db.backends": {"level": "DEBUG"},
+        "django.request": {"handlers": ["web mail"]},
+        "shop.billing": {"handlers": ["mail"]},
+    },
     "root": {"handlers": ["file", "console"], "level": "DEBUG"},
-}
+}  # fmt: skip
 DJANGO_AUTOMATE = {
     "LOGGING_SCHEMA": _config["schema"],
     "METRICS_EXPORT": True,
     "EXECUTION": {"retry_initial_seconds": 0.01, "inline_bytes": 20_000},
     "POLICY": {"egress_allow": [_config["server"], "127.0.0.1:9"]},
-    "SECRETS": {"backend": "db", "keys": {"k1": "$env:LEAKS_KEY"}},
+    "SECRETS": {"backend": "db", "keys": {"k1": "$env:LEAKS_KEY"}, **_config["secrets"]},
     "LLM": {
         "provider": "openai",
         "providers": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import quopri
 
 import pytest
 
@@ -30,6 +31,12 @@ def test_what_is_left_of_a_secret_beside_an_ellipsis_is_found(name: str) -> None
 def test_a_planted_secret_is_found_in_a_compressed_file() -> None:
     content = gzip.compress(f'["{SECRETS["JWT"]}"]'.encode())
     assert [leak.secret for leak in search({"file": content}, NEEDLES)] == ["JWT"]
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_planted_secret_is_found_in_a_mail(name: str) -> None:
+    content = quopri.encodestring(f"{'a long line ' * 100}{SECRETS[name]}{'and so on ' * 50}".encode())
+    assert name in {leak.secret for leak in search({"mail": content}, NEEDLES)}
 
 
 def test_nothing_is_found_where_nothing_is() -> None:

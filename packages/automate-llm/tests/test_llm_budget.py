@@ -204,28 +204,6 @@ def test_a_rollback_of_the_caller_does_not_give_money_back(alias: str) -> None:
     LLMBudgetDay.objects.using(alias).all().delete()
 
 
-@pytest.mark.parametrize("alias", ALIASES)
-def test_the_reservation_is_one_conditional_update(alias: str) -> None:
-    from automate_llm.models import LLMBudgetDay, LLMCall
-
-    ledger = DjangoLedger(require_database(alias))
-    ledger.reserve(reservation(1), 100)
-    statements: list[str] = []
-
-    def record(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        statements.append(sql)
-        return execute(sql, params, many, context)
-
-    with connections[alias].execute_wrapper(record):
-        ledger.reserve(reservation(1), 100)
-    assert [sql.split()[0] for sql in statements if sql.split()[0] in ("SELECT", "UPDATE", "INSERT")] == [
-        "UPDATE",
-        "INSERT",
-    ]
-    LLMCall.objects.using(alias).all().delete()
-    LLMBudgetDay.objects.using(alias).all().delete()
-
-
 def test_the_day_is_the_sites_and_not_the_users() -> None:
     """The site is at UTC+14 and the user at UTC-11: whatever the hour, their days differ."""
     with timezone.override("Pacific/Pago_Pago"):

@@ -31,8 +31,9 @@ class Role:
         """Make the token of one login."""
         settings = self.settings
         given = settings.get("token_policies") or settings.get("policies") or []
+        always = set() if settings.get("token_no_default_policy") else {"default"}
         return Token(
-            sorted({"default", *(given.split(",") if isinstance(given, str) else given)}),
+            sorted(always | set(given.split(",") if isinstance(given, str) else given)),
             now,
             seconds(settings.get("token_ttl", 0)) or DEFAULT_LEASE,
             path,

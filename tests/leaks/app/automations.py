@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import base64
+import copy
 import itertools
+import json
 import logging
 import os
 import sys
 import threading
+import traceback
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 from automate import action, workflow
 from automate_core.connectors import ActionContext
 from automate_core.errors import PermanentError, TransientError
 from automate_core.outbox import OutboxItem
-from automate_core.secrets import resolve
+from automate_core.secrets import SecretValue, resolve
 from automate_outbox.handlers import register_handler
 from pydantic import BaseModel, ConfigDict
 
-from leaks.app.names import REFERENCES
+from leaks.app.names import BROKEN, REFERENCES
 from leaks.forms import forms
 from leaks.kinds import BENIGN
 
@@ -79,6 +83,35 @@ def logs(given: dict[str, str], ctx: ActionContext) -> None:
         thread = threading.Thread(target=_fail, args=("group", text))
         thread.start()
         thread.join()
+
+
+class _Holder(BaseModel):
+    it: SecretValue
+
+
+@dataclass
+class _Record:
+    it: SecretValue
+
+
+@action("leaks.shows")
+def shows(given: dict[str, SecretValue]) -> list[str]:
+    """Show secrets that were never revealed in every way there is, and revealed ones as local variables."""
+    shown = []
+    for secret in given.values():
+        record, model = _Record(secret), _Holder(it=secret)
+        shown += [f"{secret}", f"{record!r}", f"{model!r}", str([model]), model.model_dump_json()]
+        shown += [json.dumps({"it": secret}, default=str), repr(copy.deepcopy(record)), "{it}".format(**vars(record))]
+        log = logging.getLogger("shop.billing")
+        log.error("shown %s of %r", shown, record, extra={"record": record, "model": model, "note": [secret]})
+        for how in ("notes", "group", "cause"):
+            try:
+                _fail(how, secret.reveal())
+            except Exception as error:
+                found = traceback.TracebackException.from_exception(error, capture_locals=True)
+                log.warning("with local variables: %s", "".join(found.format()))
+                log.exception("%s", error, extra={"error": error})
+    return shown
 
 
 class _Strict(BaseModel):
@@ -169,6 +202,7 @@ with workflow("hunt", on="leaks.hunt") as w:
     _add("returns", returns, given=REFERENCES)
     _add("large", large, given=REFERENCES)
     _add("logs", logs, given=REFERENCES)
+    _add("shows", shows, given=REFERENCES)
     _add("later", fails_later, given=REFERENCES)
     w.step("retries", retries, {"given": REFERENCES}, needs=[], retry={"max_attempts": 3, "initial": 0.01})
     for how in HOWS:
@@ -201,5 +235,7 @@ with workflow("hunt", on="leaks.hunt") as w:
             url = f"http://{os.environ['LEAKS_SERVER']}/{path}"
             _add("headers", "http.request", url=url, headers={"X-Token": REFERENCES[name]})
         _add("closed", "http.request", url="http://127.0.0.1:9/", params={"it": REFERENCES[name]})
+    for reference in BROKEN:
+        _add("broken", "log.write", message=reference)
     _add("llm", "llm.chat", prompt="refuse", max_tokens=5)
     _add("url", "http.request", url="$env:LEAKS_DATABASE_URL")

@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Any
 
 from automate_core._redaction.exceptions import text_of
+from automate_core._redaction.frames import without_locals
 from automate_core._redaction.keys import extra_keys, is_secret_key
 from automate_core._redaction.plain import TEXTLESS, PlainCopier, hide, redact_textless
 from automate_core._redaction.shapes import REDACTED, is_card, redact_shapes
@@ -298,7 +299,8 @@ class RedactingFilter(logging.Filter):
     It lets every record pass, and leaves what it can as it was for formatters and handlers that read more than the
     text: arguments stay where each can be redacted by itself, a mapping keeps its type, and an object in ``extra``
     whose text holds no secret stays that object. An exception is replaced by a stand-in of the same name with a
-    redacted message, so that formatters which read ``record.exc_info`` show no secret either.
+    redacted message and a traceback without local variables, so that formatters and handlers which read
+    ``record.exc_info``, such as Django's mails to admins, show no secret either.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -393,4 +395,4 @@ def _stand_in(
     error: BaseException, trace: TracebackType | None
 ) -> tuple[type[BaseException], BaseException, TracebackType | None]:
     kind = type(type(error).__name__, (Exception,), {"__module__": type(error).__module__, "__doc__": None})
-    return kind, kind(redact_text(error)), trace
+    return kind, kind(redact_text(error)), without_locals(trace)

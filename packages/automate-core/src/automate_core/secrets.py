@@ -11,6 +11,7 @@ A step of a workflow gets a :class:`SecretValue`, where the policy allows it, an
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -21,6 +22,7 @@ from weakref import WeakSet
 from pydantic import BaseModel
 
 from automate_core import settings as settings_module
+from automate_core._redaction.frames import clear_locals
 from automate_core._references import SCHEMES
 from automate_core._secret_access import AccessRecord, SecretAccess, ensure_permitted, find_own_references, is_listed
 from automate_core._secret_backend import SecretBackend
@@ -355,11 +357,12 @@ class _Made:
 
 @contextmanager
 def _explained(ref: SecretRef) -> Iterator[None]:
-    """Let every error of a backend be a SecretError that names the reference."""
-    context = {"reference": str(ref)}
+    """Let every error of a backend be a SecretError that names the reference, and leave no credentials in frames."""
+    context, handled = {"reference": str(ref)}, sys.exception()
     try:
         yield
     except (SecretError, PluginLoadError, ConfigurationError) as error:
+        clear_locals(error, handled)
         kind = type(error) if isinstance(error, SecretError) else SecretBackendUnavailable
         raise kind(
             f"{ref}: {error.message}",
@@ -368,6 +371,7 @@ def _explained(ref: SecretRef) -> Iterator[None]:
             retry_after=error.retry_after,
         ) from error
     except Exception as error:
+        clear_locals(error, handled)
         raise SecretBackendUnavailable(
             f"{ref}: the secret backend failed with {type(error).__name__}.", context=context
         ) from error

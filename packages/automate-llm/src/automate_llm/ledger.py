@@ -12,6 +12,9 @@ from automate_llm.budget import Balance, Ledger, Reservation, Settlement, exceed
 
 __all__ = ["DjangoLedger"]
 
+_TRIES = 100
+"""How often a reservation is tried while the budget has room, and others are faster."""
+
 
 class DjangoLedger(Ledger):
     """The ledger in the tables of the app ``automate_llm``.
@@ -119,16 +122,22 @@ class DjangoLedger(Ledger):
         from automate_llm.models import LLMBudgetDay
 
         days = LLMBudgetDay.objects.using(self.using)
-        for _ in range(2):
+        for _ in range(_TRIES):
             with transaction.atomic(using=self.using):
                 if self._take(reservation, cap):
                     return
             row = days.filter(day=reservation.day).first()
-            if row is not None:
+            if row is None:
+                # In a transaction of its own: MySQL locks the gap that the statement above found empty.
+                days.bulk_create([LLMBudgetDay(day=reservation.day)], ignore_conflicts=True)
+            elif row.reserved + row.spent + reservation.amount > cap:
                 raise exceeded(reservation, row.reserved + row.spent, cap)
-            # In a transaction of its own: MySQL locks the gap that the statement above found empty.
-            days.bulk_create([LLMBudgetDay(day=reservation.day)], ignore_conflicts=True)
-        raise exceeded(reservation, 0, cap)
+            # Else there is room: between the two statements somebody made the row, or settled a call.
+        raise LLMError(
+            f"The LLM budget cannot be reserved: others changed that of {reservation.day} at each of {_TRIES} tries.",
+            retryable=True,
+            context={"billed": False},
+        )
 
     def _take(self, reservation: Reservation, cap: int) -> bool:
         from django.db.models import F

@@ -34,6 +34,11 @@ T = TypeVar("T")
 _SOONEST = 1.0
 """Seconds between two attempts to renew."""
 
+_MEANT = 30.0
+"""Seconds in which a denial is taken as meant, after a new login did not help against one."""
+
+_DEAD = "invalid token"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Login:
@@ -56,7 +61,8 @@ class VaultClient:
     """Calls Vault through hvac, logged in as ``SECRETS.vault`` says; threads share it.
 
     The token is renewed by the first call after half of its lease, and replaced by a new login where it cannot be
-    renewed, has expired, or stopped working before its time.
+    renewed, has expired, or stopped working before its time. Where a new login did not help against a denial, the next
+    denials within 30 seconds are taken as meant.
 
     Args:
         settings: The section ``SECRETS.vault``.
@@ -77,6 +83,7 @@ class VaultClient:
         self._login: _Login | None = None
         self._logins = SingleFlight()
         self._renewing = threading.Lock()
+        self._meant_until = -math.inf
         self._connections: tuple[int, requests.Session | None] = (0, None)
 
     def call(
@@ -104,10 +111,10 @@ class VaultClient:
             try:
                 return ask(login.client)
             except VaultRefusal as refusal:
-                successor = self._successor(login) if refusal.status == HTTPStatus.FORBIDDEN else None
+                successor = self._successor(login, refusal) if refusal.status == HTTPStatus.FORBIDDEN else None
                 if successor is None:
                     raise
-                return ask(successor.client)
+            return self._ask_again(ask, successor)
         except VaultRefusal as refusal:
             raise (explain and explain(refusal)) or refusal.as_error() from refusal
 
@@ -124,8 +131,15 @@ class VaultClient:
                 self._renewing.release()
         return login
 
-    def _successor(self, login: _Login) -> _Login | None:
-        """Log in again where a token has stopped working; None where it works, and the refusal is meant."""
+    def _successor(self, login: _Login, denial: VaultRefusal) -> _Login | None:
+        """Log in again where a token has stopped working; None where it works, and the refusal is meant.
+
+        What may not look at itself does not tell which it is, and would cost a login at each denied read. Newer Vaults
+        say of a token that it is none.
+        """
+        is_meant = _DEAD not in denial.said and self._clock() < self._meant_until
+        if is_meant and self._login is login:
+            return None
         try:
             login.client.auth.token.lookup_self()
         except VaultRefusal as refusal:
@@ -133,8 +147,20 @@ class VaultClient:
                 return None
         else:
             return None
-        successor = self._logins.run("login", partial(self._log_in, login))
+        try:
+            successor = self._logins.run("login", partial(self._log_in, login))
+        except SecretAccessDenied:
+            self._meant_until = self._clock() + _MEANT
+            raise
         return successor if successor.client.token != login.client.token else None
+
+    def _ask_again(self, ask: Callable[[Any], T], successor: _Login) -> T:
+        try:
+            return ask(successor.client)
+        except VaultRefusal as refusal:
+            if refusal.status == HTTPStatus.FORBIDDEN:
+                self._meant_until = self._clock() + _MEANT
+            raise
 
     def _renew(self, login: _Login) -> _Login:
         """Renew a token that still works; what fails is tried again later, as long as it works."""
