@@ -7,11 +7,12 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import Any
 
 import pytest
-from automate_core.egress import EgressPolicy, Target, join_url, judge_address, parse_url, resolving
+from automate_core.egress import EgressPolicy, Target, join_url, judge_address, parse_url
 from automate_core.egress.resolving import Resolver, acheck_host, attempts, check_host
 from automate_core.egress.targets import OF_THE_SITE
 from automate_core.errors import ConfigurationError, SSRFBlocked, TransientError
@@ -391,12 +392,16 @@ def looked_up(way: str, resolver: Resolver, host: str = "a.example", seconds: fl
     return asyncio.run(acheck_host(EgressPolicy(deny=("evil.example",)), target, resolver, until))
 
 
+def _always(answers: list[str], host: str, port: int) -> list[str]:
+    return answers
+
+
 @WAYS
 def test_every_answer_is_judged(way: str) -> None:
     assert looked_up(way, lambda host, port: ["1.1.1.1", "::ffff:8.8.8.8"]) == ["1.1.1.1", "::ffff:8.8.8.8"]
     for answers in (["1.1.1.1", "10.0.0.1"], ["10.0.0.1", "1.1.1.1"], [], ["nonsense"]):
         with pytest.raises(SSRFBlocked):
-            looked_up(way, lambda host, port, answers=answers: answers)
+            looked_up(way, partial(_always, answers))
 
 
 @WAYS
@@ -439,7 +444,7 @@ def test_nobody_waits_longer_for_a_name_than_the_deadline(way: str) -> None:
 
 def test_the_time_is_shared_among_the_addresses_that_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter([0.0, 4.0, 9.0, 12.0])
-    monkeypatch.setattr(resolving.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr("automate_core.egress.resolving.time.monotonic", lambda: next(now))
     assert list(attempts(["1.1.1.1", "::FFFF:808:808", "1.0.0.1", "9.9.9.9"], 12.0)) == [
         ("1.1.1.1", 3.0), ("::ffff:808:808", 8 / 3), ("1.0.0.1", 1.5),
     ]  # fmt: skip
