@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from automate_core import redaction
 from django.db import connection, transaction
-from llm_server import MockAI
+from llm_server import LoopbackLLM, MockAI
 
 from acceptance.conftest import Actions, Configure, Shop
 
@@ -183,3 +183,33 @@ def test_from_an_event_to_a_finished_run(
     assert emit_event("ticket.opened", ticket, dedupe_key="ticket-7") == event_id
     worker()
     assert (Execution.objects.count(), len(shop.requests)) == (1, 2)
+
+
+@pytest.mark.usefixtures("db")
+def test_a_model_is_called_under_the_policy_of_its_tenant(
+    worker: Callable[..., None], configured: Configure, loopback_llm: LoopbackLLM
+) -> None:
+    from automate.events import emit_event
+    from automate.models import AuditLogEntry, ExecutionRun
+    from automate.publish import publish
+    from automate_llm.models import LLMCall
+
+    configured(POLICY={"tenants": {"acme": {"egress_deny": ["127.0.0.1"]}}})
+    step = {"id": "ask", "action": "llm.chat", "params": {"prompt": "Hello!", "max_tokens": 5}}
+    publish({"slug": "asks", "trigger": {"type": "event", "event": "ask.now"}, "steps": [step]})
+    for tenant in ("acme", "globex"):
+        emit_event("ask.now", {}, tenant=tenant)
+    for _ in range(3):
+        worker()
+
+    runs = {run.execution.tenant: run for run in ExecutionRun.objects.select_related("execution")}
+    assert {tenant: run.status for tenant, run in runs.items()} == {"acme": "FAILED", "globex": "SUCCESS"}
+    error: Any = runs["acme"].error
+    assert error["code"] == "ssrf_blocked"
+    assert len(loopback_llm.requests) == 1
+    entry = AuditLogEntry.objects.get(action="policy.denied")
+    assert (entry.resource, entry.tenant) == ("action:llm.chat", "acme")
+    details: Any = entry.details
+    assert (details["host"], details["setting"]) == ("127.0.0.1", "POLICY.tenants.acme.egress_deny")
+    assert dict(LLMCall.objects.filter(cost__gt=0).values_list("tenant", "attempt")) == {"globex": 1}
+    assert LLMCall.objects.get(tenant="acme").cost == 0

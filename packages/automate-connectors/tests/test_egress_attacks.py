@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from automate_connectors import _network, egress
-from automate_core.egress import EgressPolicy
+from automate_core.egress import EgressPolicy, resolving
 from automate_core.errors import AutomateError, PermanentError, SSRFBlocked, TransientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,6 +29,7 @@ def net(monkeypatch: pytest.MonkeyPatch) -> StubInternet:
     made.names.update(PUBLIC)
     monkeypatch.setattr(_network, "time", made.clock)
     monkeypatch.setattr(egress, "time", made.clock)
+    monkeypatch.setattr(resolving, "time", made.clock)
     return made
 
 

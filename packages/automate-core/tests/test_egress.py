@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from typing import Any
 
 import pytest
 from automate_core.egress import EgressPolicy, Target, join_url, judge_address, parse_url
-from automate_core.errors import ConfigurationError, SSRFBlocked
+from automate_core.egress.resolving import Resolver, acheck_host, attempts, check_host
+from automate_core.egress.targets import OF_THE_SITE
+from automate_core.errors import ConfigurationError, SSRFBlocked, TransientError
 from automate_core.policy import effective_policy
 from automate_core.settings import PolicySettings, parse
 from hypothesis import given
 from hypothesis import strategies as st
+
+WAYS = pytest.mark.parametrize("way", ["sync", "async"])
 
 REFUSED = [
     "0.0.0.0", "0.1.2.3", "10.0.0.1", "100.64.0.1", "100.100.100.200", "100.127.255.255", "127.0.0.1",
@@ -323,3 +334,117 @@ def test_a_malformed_host_is_a_configuration_error(setting: str, entry: str) -> 
 def test_the_policy_comes_from_the_settings() -> None:
     settings = PolicySettings(allow_ssrf=True, egress_allow=("localhost:80",))
     assert effective_policy(settings).egress == EgressPolicy(allow_private=True, allow=("localhost:80",))
+
+
+# -- services that another setting names ------------------------------------------------------------------------------
+
+SERVICES = EgressPolicy(services=("llm.internal:11434", "127.0.0.1:8000", "[fd00::5]:25"))
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("http://llm.internal:11434/", "10.0.0.5"), ("http://llm.internal:11434/", "127.0.0.1"),
+        ("http://llm.internal:11434/", "100.64.0.1"), ("https://llm.internal:11434/", "fd00::5"),
+        ("http://LLM.internal:11434/v1", "::ffff:192.168.0.1"), ("http://llm.internal:11434/", "93.184.216.34"),
+        ("http://127.0.0.1:8000/", "127.0.0.1"), ("http://[fd00::5]:25/", "fd00::5"),
+    ],
+)  # fmt: skip
+def test_a_service_may_have_an_address_of_the_site(url: str, address: str) -> None:
+    SERVICES.check(parse_url(url), [address])
+    with pytest.raises(SSRFBlocked):
+        SERVICES.check(parse_url(url), [address, "169.254.169.254"])
+
+
+@pytest.mark.parametrize("address", [one for one in REFUSED if judge_address(one) not in OF_THE_SITE])
+def test_a_service_has_no_other_special_address(address: str) -> None:
+    with pytest.raises(SSRFBlocked):
+        SERVICES.check(parse_url("http://llm.internal:11434/"), [address])
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://llm.internal:11435/", "http://a.llm.internal:11434/", "http://internal:11434/", "http://127.0.0.1:8001/",
+     "http://127.0.0.1:11434/", "http://localhost:8000/"],
+)  # fmt: skip
+def test_a_service_is_one_host_and_one_port(url: str) -> None:
+    with pytest.raises(SSRFBlocked, match=r"POLICY\.egress_allow"):
+        SERVICES.check(parse_url(url), ["127.0.0.1"])
+
+
+@pytest.mark.parametrize(
+    "lists",
+    [{"deny": ("llm.internal",)}, {"deny": ("10.0.0.0/8",)}, {"only": ("*.example",)}, {"only": ("93.184.0.0/16",)},
+     {"also": EgressPolicy(where="POLICY.tenants.acme")}],
+)  # fmt: skip
+def test_a_service_is_under_every_list(lists: dict[str, Any]) -> None:
+    with pytest.raises(SSRFBlocked):
+        replace(SERVICES, **lists).check(parse_url("http://llm.internal:11434/"), ["10.0.0.5"])
+
+
+# -- resolving --------------------------------------------------------------------------------------------------------
+
+
+def looked_up(way: str, resolver: Resolver, host: str = "a.example", seconds: float = 20.0) -> Sequence[str]:
+    target, until = Target.at(host, 80), time.monotonic() + seconds
+    if way == "sync":
+        return check_host(EgressPolicy(deny=("evil.example",)), target, resolver, until)
+    return asyncio.run(acheck_host(EgressPolicy(deny=("evil.example",)), target, resolver, until))
+
+
+def _always(answers: list[str], host: str, port: int) -> list[str]:
+    return answers
+
+
+@WAYS
+def test_every_answer_is_judged(way: str) -> None:
+    assert looked_up(way, lambda host, port: ["1.1.1.1", "::ffff:8.8.8.8"]) == ["1.1.1.1", "::ffff:8.8.8.8"]
+    for answers in (["1.1.1.1", "10.0.0.1"], ["10.0.0.1", "1.1.1.1"], [], ["nonsense"]):
+        with pytest.raises(SSRFBlocked):
+            looked_up(way, partial(_always, answers))
+
+
+@WAYS
+def test_neither_an_address_nor_a_denied_name_is_looked_up(way: str) -> None:
+    def nobody(host: str, port: int) -> list[str]:
+        raise AssertionError("it was looked up")
+
+    assert looked_up(way, nobody, "1.1.1.1") == ["1.1.1.1"]
+    for host in ("10.0.0.1", "evil.example", "::1"):
+        with pytest.raises(SSRFBlocked):
+            looked_up(way, nobody, host)
+
+
+@WAYS
+@pytest.mark.parametrize("error", [OSError("none"), UnicodeError("label too long"), TimeoutError("slow")])
+def test_what_does_not_resolve_is_transient(way: str, error: Exception) -> None:
+    def fail(host: str, port: int) -> list[str]:
+        raise error
+
+    with pytest.raises(TransientError, match=r"a\.example") as caught:
+        looked_up(way, fail)
+    assert caught.value.context == {"host": "a.example"}
+
+
+@WAYS
+def test_nobody_waits_longer_for_a_name_than_the_deadline(way: str) -> None:
+    release, answered = threading.Event(), threading.Event()
+
+    def hang(host: str, port: int) -> list[str]:
+        release.wait(20)
+        answered.set()
+        return ["1.1.1.1"]
+
+    with pytest.raises(TransientError, match="not resolved in time"):
+        looked_up(way, hang, seconds=0.1)
+    assert not answered.is_set()
+    release.set()
+    assert answered.wait(20), "what comes too late is dropped without a word"
+
+
+def test_the_time_is_shared_among_the_addresses_that_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([0.0, 4.0, 9.0, 12.0])
+    monkeypatch.setattr("automate_core.egress.resolving.time.monotonic", lambda: next(now))
+    assert list(attempts(["1.1.1.1", "::FFFF:808:808", "1.0.0.1", "9.9.9.9"], 12.0)) == [
+        ("1.1.1.1", 3.0), ("::ffff:808:808", 8 / 3), ("1.0.0.1", 1.5),
+    ]  # fmt: skip

@@ -195,7 +195,12 @@ class LoopbackLLM:
     @property
     def address(self) -> str:
         """``http://127.0.0.1:port``; OpenAI's SDK wants ``/v1`` behind it."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def port(self) -> int:
+        """The port that it listens at."""
+        return self._server.server_port
 
     def settings(self, **llm: Any) -> dict[str, Any]:
         """Settings in the form of ``DJANGO_AUTOMATE`` that send both providers here, with keys from the environment.
@@ -274,6 +279,7 @@ def _handler(server: LoopbackLLM) -> type[BaseHTTPRequestHandler]:
             server.requests.append(
                 {
                     "path": self.path,
+                    "peer": self.client_address,
                     "headers": {name.lower(): value for name, value in self.headers.items()},
                     "body": body,
                 }

@@ -256,7 +256,7 @@ def test_a_policy_is_asked_about_what_has_run(work: Any) -> None:
     ("action", "known", "unknown"),
     [
         ("slack.post_message", True, 0), ("acme.get", False, 1), ("http.request", False, 1), ("gone.away", False, 1),
-        ("llm.chat", False, 1), ("flow.log", False, 0),
+        ("flow.log", False, 0),
     ],
 )  # fmt: skip
 def test_hosts_that_are_not_on_record_are_those_of_the_connector_or_are_unknown(
@@ -277,6 +277,51 @@ def test_hosts_that_are_not_on_record_are_those_of_the_connector_or_are_unknown(
         registry.remove("connectors", "acme")
     assert (found.blocks, found.unknown) == (asked.blocks, asked.unknown) == (int(known), unknown)
     assert found.by_name == known
+
+
+PROVIDERS = {"openai": {"base_url": "http://10.0.0.5:8000/v1"}}
+MODEL = ("orders", "", "llm.chat")
+
+
+@pytest.mark.parametrize(
+    ("given_input", "asked", "blocked"),
+    [
+        ({}, {}, {}),
+        ({"provider": None}, {"egress_only": ["api.anthropic.com"]}, {(*MODEL, "POLICY.egress_only"): 1}),
+        ({}, {"egress_deny": ["10.0.0.0/8"]}, {(*MODEL, "POLICY.egress_deny"): 1}),
+        ({"provider": "anthropic"}, {"egress_deny": ["10.0.0.0/8"]}, {}),
+        ({"provider": "anthropic"}, {"egress_only": ["10.0.0.5"]}, {}),  # names may have any address
+        ({"provider": "anthropic"}, {"egress_deny": ["*.anthropic.com"]}, {(*MODEL, "POLICY.egress_deny"): 1}),
+        ({"provider": "gone"}, {"egress_deny": ["*"]}, {}),
+        ({"provider": 7}, {"egress_deny": ["10.0.0.5:8000"]}, {(*MODEL, "POLICY.egress_deny"): 1}),
+    ],
+)
+def test_a_step_of_a_model_is_judged_by_the_host_of_its_provider(
+    given_input: Any, asked: Any, blocked: Any, work: Any, configured: Any
+) -> None:
+    publish(definition(LOG))
+    run_workflow("orders", {})
+    work()
+    StepRun.objects.update(action="llm.chat", input=given_input)
+    configured(LLM={"providers": PROVIDERS})
+    found = replay(policy(**asked))
+    assert groups(found.blocked) == blocked
+    assert found.unknown == (given_input.get("provider") == "gone")
+
+
+def test_a_refused_step_of_a_model_is_judged_as_a_service_of_the_settings(work: Any, configured: Any) -> None:
+    publish(definition(LOG))
+    run_workflow("orders", {})
+    work()
+    refused = {"code": "ssrf_blocked", "message": "no", "context": {
+        "host": "10.0.0.5", "port": 8000, "address": "10.0.0.5", "setting": "POLICY.egress_deny",
+    }}  # fmt: skip
+    StepRun.objects.update(action="llm.chat", input={}, error=refused)
+    configured(LLM={"providers": PROVIDERS})
+    assert groups(replay(policy()).allowed) == {(*MODEL, "POLICY.egress_deny"): 1}
+    assert replay(policy(egress_deny=["10.0.0.5"])).blocked_before == 1
+    configured(LLM={"providers": {}})
+    assert replay(policy()).blocked_before == 1, "nobody names it any more"
 
 
 @pytest.mark.usefixtures("history")

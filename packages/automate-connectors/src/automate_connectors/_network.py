@@ -1,78 +1,25 @@
-"""Sockets for the egress client: resolve once, judge every answer, connect to a judged address, keep the deadline."""
+"""Sockets for the egress client: connect to an address that was judged, and keep the deadline."""
 
 from __future__ import annotations
 
 import selectors
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from ipaddress import ip_address
-from queue import Empty, SimpleQueue
 from typing import Any
 
 import httpcore2
 from automate_core.egress import EgressPolicy, Target
-from automate_core.errors import AutomateError, PermanentError, TransientError
+from automate_core.egress.resolving import Resolver, attempts, check_host, remaining
+from automate_core.errors import PermanentError, TransientError
 
-__all__ = ["CheckedBackend", "Connect", "Resolver", "connect_tcp", "deadline_at", "remaining", "resolve_host"]
-
-Resolver = Callable[[str, int], Sequence[str]]
-"""Takes a host name and a port, returns every address of it as text, raises OSError where there is none."""
+__all__ = ["CheckedBackend", "Connect", "connect_tcp"]
 
 Connect = Callable[[str, int, float], socket.socket]
 """Takes an address, a port and seconds, returns a connected socket, raises OSError where it cannot."""
-
-_deadline: ContextVar[float | None] = ContextVar("automate_egress_deadline", default=None)
-
-
-@contextmanager
-def deadline_at(moment: float) -> Generator[None]:
-    """Bound everything that the sockets do inside the block.
-
-    Args:
-        moment: ``time.monotonic()`` at which it must end.
-    """
-    token = _deadline.set(moment)
-    try:
-        yield
-    finally:
-        _deadline.reset(token)
-
-
-def remaining(timeout: float | None) -> float | None:
-    """Return the seconds that one socket operation may take.
-
-    Args:
-        timeout: What the HTTP layer allows for it; None is no limit.
-
-    Raises:
-        TimeoutError: If the deadline has passed.
-    """
-    moment = _deadline.get()
-    if moment is None:
-        return timeout
-    left = moment - time.monotonic()
-    if left <= 0:
-        raise TimeoutError("the deadline has passed")
-    return left if timeout is None else min(left, timeout)
-
-
-def resolve_host(host: str, port: int) -> list[str]:
-    """Ask the system's resolver for every IPv4 and IPv6 address of a host.
-
-    Args:
-        host: A host name.
-        port: The port.
-
-    Raises:
-        OSError: If it does not resolve.
-    """
-    answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
-    return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in answers))
 
 
 def connect_tcp(address: str, port: int, timeout: float) -> socket.socket:
@@ -133,45 +80,16 @@ class CheckedBackend(httpcore2.NetworkBackend):
             SSRFBlocked: If the name or one answer is not allowed; no socket was opened.
             TransientError: If the name does not resolve or nothing accepts the connection.
         """
-        target = Target("http", host, port)
-        self._policy.check_name(target)  # what is denied by name is not even looked up
-        allowed = time.monotonic() + (remaining(timeout) or 60.0)
-        addresses = [host] if target.literal else self._resolve(target, allowed)
-        self._policy.check(target, addresses)
-        return _SocketStream(self._connect_first(target, addresses, allowed))
-
-    def _resolve(self, target: Target, until: float) -> list[str]:
-        # getaddrinfo cannot be interrupted: it runs in a thread of its own, and whoever waits does so until the
-        # deadline. The thread is a daemon, so that a dead name server does not hold up the end of the process.
-        answer: SimpleQueue[list[str] | Exception] = SimpleQueue()
-
-        def ask() -> None:
-            try:
-                answer.put(list(self._resolver(target.host, target.port)))
-            except Exception as error:  # noqa: BLE001 - handed to the thread that waits
-                answer.put(error)
-
-        threading.Thread(target=ask, name="automate-resolve", daemon=True).start()
-        try:
-            found = answer.get(timeout=max(0.0, until - time.monotonic()))
-        except Empty:
-            raise TransientError(f"{target.host} was not resolved in time.", context={"host": target.host}) from None
-        if isinstance(found, AutomateError):
-            raise found
-        if isinstance(found, Exception):
-            raise TransientError(
-                f"{target.host} cannot be resolved ({type(found).__name__}).", context={"host": target.host}
-            ) from found
-        return found
+        target = Target.at(host, port)
+        until = time.monotonic() + (remaining(timeout) or 60.0)
+        addresses = check_host(self._policy, target, self._resolver, until)
+        return _SocketStream(self._connect_first(target, addresses, until))
 
     def _connect_first(self, target: Target, addresses: Sequence[str], until: float) -> socket.socket:
         failure: OSError = TimeoutError("the deadline has passed")
-        for tried, address in enumerate(addresses):
-            left = until - time.monotonic()
-            if left <= 0:
-                break
+        for address, seconds in attempts(addresses, until):
             try:
-                return self._connect(str(ip_address(address)), target.port, left / (len(addresses) - tried))
+                return self._connect(address, target.port, seconds)
             except OSError as error:
                 failure = error
         raise TransientError(

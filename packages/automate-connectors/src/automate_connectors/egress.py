@@ -21,11 +21,12 @@ import httpcore2
 import httpx2
 from automate_core import settings
 from automate_core.egress import EgressPolicy, Target, parse_url
+from automate_core.egress.resolving import Resolver, deadline_at, resolve_host
 from automate_core.errors import PermanentError, SSRFBlocked, TransientError
 from automate_core.policy import EffectivePolicy, current_policy
 from automate_core.retry import parse_retry_after
 
-from automate_connectors._network import CheckedBackend, Connect, Resolver, connect_tcp, deadline_at, resolve_host
+from automate_connectors._network import CheckedBackend, Connect, connect_tcp
 from automate_connectors._requests import Hop, encode_body, first_hop, follow_redirect
 from automate_connectors._responses import EgressResponse
 

@@ -51,7 +51,7 @@ class ChatRequest:
         temperature: Randomness from 0 to 2; None leaves it to the model.
         stop: Texts at which the model stops.
         options: Further parameters of the vendor, by the names in :attr:`LLMProvider.option_names`.
-        tenant: For whom; recorded with the cost and not sent.
+        tenant: For whom: its egress policy holds. Recorded with the cost and not sent.
         run_id: The run that calls; recorded with the cost and not sent.
         attempt: Number of the attempt, from 1; recorded and not sent.
     """
@@ -134,6 +134,9 @@ class LLMProvider(ABC):
     default_api_key: str = ""
     """The secret reference of the key where the settings name none; empty where none is needed."""
 
+    default_base_url: str = ""
+    """Where it calls when the settings do not say, for judging a policy beforehand; empty where nobody can tell."""
+
     option_names: frozenset[str] = frozenset()
     """Further parameters that :meth:`chat` accepts and sends on; never one that multiplies the cost."""
 
@@ -168,7 +171,7 @@ class LLMProvider(ABC):
             max_tokens: Output tokens at the most; left out, ``LLM.max_output_tokens``.
             timeout: Seconds that the call may take; left out, ``LLM.timeout_seconds``.
             stop: Texts at which the model stops.
-            tenant: For whom, for the record.
+            tenant: For whom: its egress policy holds.
             run_id: The run that calls, for the record.
             attempt: Number of the attempt, for the record.
             **options: Further parameters of the vendor, see :attr:`option_names`.

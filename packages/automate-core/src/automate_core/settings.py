@@ -15,7 +15,7 @@ from automate_core._policy_settings import Money, PolicySettings, TenantPolicySe
 from automate_core._secret_access import SecretRule
 from automate_core._secret_ref import is_reference
 from automate_core._section import Section as _Section
-from automate_core.errors import ConfigurationError, nearby
+from automate_core.errors import ConfigurationError, SSRFBlocked, nearby
 from automate_core.redaction import remember
 
 __all__ = [
@@ -247,7 +247,22 @@ class ProviderSettings(_Section):
 
     model: str = Field("", description="The model when a call names none.")
     api_key: str = Field("", description="A secret reference, such as $secret:OPENAI_API_KEY; never the key itself.")
-    base_url: str = Field("", description="Another address than the vendor's.")
+    base_url: str = Field(
+        "", description="Another address than the vendor's. Its host may be on this machine or have a private address; "
+        "POLICY.egress_deny and egress_only hold for it."
+    )  # fmt: skip
+
+    @field_validator("base_url")
+    @classmethod
+    def _base_url_is_a_url(cls, text: str) -> str:
+        from automate_core.egress.targets import parse_url
+
+        try:
+            if text:
+                parse_url(text)
+        except SSRFBlocked as error:
+            raise ValueError(error.message) from None
+        return text
 
     @model_validator(mode="after")
     def _key_is_a_reference(self) -> ProviderSettings:

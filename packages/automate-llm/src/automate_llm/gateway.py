@@ -36,7 +36,7 @@ def chat(messages: Sequence[Mapping[str, Any]], **kwargs: Any) -> str:
             first. Secrets that the process knows, and values that look like one, are redacted before they are sent,
             unless ``LLM.redact_prompts`` is off.
         **kwargs: ``provider`` and ``model`` (left out, the settings decide), ``temperature``, ``max_tokens``,
-            ``timeout`` in seconds, ``stop``, and what else the provider takes; see
+            ``timeout`` in seconds, ``stop``, ``tenant``, and what else the provider takes; see
             :meth:`automate_core.llm.LLMProvider.request`.
 
     Returns:
@@ -47,6 +47,7 @@ def chat(messages: Sequence[Mapping[str, Any]], **kwargs: Any) -> str:
         ProviderUnavailable: If the provider cannot be reached or answers with 429 or 5xx; worth a retry.
         ContextTooLong: If the messages do not fit the model.
         LLMError: If an argument is wrong, the model's price is not known, or the call failed for good.
+        SSRFBlocked: If the egress policy refuses the provider's host.
         NotRegisteredError: If there is no such provider.
     """
     provider = kwargs.pop("provider", None) or settings.current().llm.provider

@@ -11,6 +11,7 @@ from automate_core.egress.rules import HostRules, parse_hosts
 from automate_core.egress.targets import (
     DEFAULT_PORTS,
     METADATA,
+    OF_THE_SITE,
     Address,
     Target,
     embedded_address,
@@ -48,6 +49,9 @@ class EgressPolicy:
             no private address.
         where: Where its lists are set, for error messages.
         also: Another policy that must allow the target too.
+        services: Endpoints, as :attr:`Target.endpoint` writes them, that another setting names as a service to be
+            called, such as the ``base_url`` of an LLM provider. At these very hosts and ports, loopback, private and
+            carrier-grade NAT addresses need no exception, nor does a low port; every other special address does.
 
     Raises:
         ConfigurationError: If an entry has none of these forms.
@@ -59,6 +63,7 @@ class EgressPolicy:
     only: tuple[str, ...] = ()
     where: str = "POLICY"
     also: EgressPolicy | None = None
+    services: tuple[str, ...] = ()
     _allow: HostRules = field(init=False, repr=False, compare=False)
     _deny: HostRules = field(init=False, repr=False, compare=False)
     _only: HostRules = field(init=False, repr=False, compare=False)
@@ -125,7 +130,9 @@ class EgressPolicy:
             return None
         setting = f"{self.where}.egress_allow"
         reason = judge_address(parsed)
-        if target.port < 1024 and target.port not in DEFAULT_PORTS.values():
+        if target.endpoint in self.services:
+            reason = None if reason in OF_THE_SITE else reason
+        elif target.port < 1024 and target.port not in DEFAULT_PORTS.values():
             reason = f"port {target.port} is below 1024"
         if reason is None:
             return None

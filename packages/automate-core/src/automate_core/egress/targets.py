@@ -12,6 +12,7 @@ from automate_core.errors import SSRFBlocked
 __all__ = [
     "DEFAULT_PORTS",
     "METADATA",
+    "OF_THE_SITE",
     "Address",
     "Network",
     "Target",
@@ -57,6 +58,16 @@ class Target:
     host: str
     port: int
     path: str = "/"
+
+    @classmethod
+    def at(cls, host: str, port: int) -> Target:
+        """Return what a connection leads to, of which nobody knows the scheme; the port tells which one to show.
+
+        Args:
+            host: A name, or an IP address without brackets.
+            port: The port.
+        """
+        return cls("https" if port == DEFAULT_PORTS["https"] else "http", host, port)
 
     @property
     def endpoint(self) -> str:
@@ -221,6 +232,9 @@ _METADATA = tuple(
 """Services that hand a machine its credentials. Not opened by a host or a network, only by the address itself."""
 METADATA = "cloud metadata"
 """Why those are refused."""
+
+OF_THE_SITE = frozenset({"loopback", "private", "carrier-grade NAT"})
+"""Why addresses are refused at which an installation has services of its own."""
 
 _REFUSED: tuple[tuple[Network, str], ...] = tuple(
     (ip_network(text), reason)

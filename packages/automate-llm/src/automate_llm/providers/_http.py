@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterable
-from contextvars import ContextVar
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
 import httpcore2
 import httpx2
-from automate_core.errors import LLMError
+from automate_core.egress import EgressPolicy, Target
+from automate_core.egress.resolving import acheck_host, attempts, check_host, deadline_at, remaining, resolve_host
+from automate_core.errors import LLMError, TransientError
 
 __all__ = ["MAX_BYTES", "async_client", "never_reached", "sync_client"]
 
@@ -21,8 +23,6 @@ MAX_BYTES = 32 * 1024 * 1024
 _TRANSFER = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 _PIECE = 65_536
 
-_deadline: ContextVar[float | None] = ContextVar("automate_llm_deadline", default=None)
-
 
 @lru_cache(maxsize=1)
 def _tls() -> ssl.SSLContext:
@@ -30,17 +30,25 @@ def _tls() -> ssl.SSLContext:
     return httpx2.create_ssl_context()
 
 
-def sync_client() -> httpx2.Client:
-    """Return a client that keeps to its deadline and reads a bounded answer.
+def sync_client(policy: EgressPolicy) -> httpx2.Client:
+    """Return a client that calls what the policy allows, keeps to its deadline and reads a bounded answer.
 
-    It follows no redirect, which could carry a key elsewhere, and knows no proxy of the environment.
+    It follows no redirect, which could carry a key elsewhere, and knows no proxy of the environment. Its connections
+    are kept, each to an address that was judged when it was made; another policy takes another client.
+
+    Args:
+        policy: What may be called.
     """
-    return httpx2.Client(transport=_Transport(), follow_redirects=False)
+    return httpx2.Client(transport=_Transport(policy), follow_redirects=False)
 
 
-def async_client() -> httpx2.AsyncClient:
-    """Return a client like :func:`sync_client`'s, whose caller bounds the whole call."""
-    return httpx2.AsyncClient(transport=_AsyncTransport(verify=_tls()), follow_redirects=False)
+def async_client(policy: EgressPolicy) -> httpx2.AsyncClient:
+    """Return a client like :func:`sync_client`'s, whose caller bounds the whole call.
+
+    Args:
+        policy: What may be called.
+    """
+    return httpx2.AsyncClient(transport=_AsyncTransport(policy), follow_redirects=False)
 
 
 def never_reached(error: BaseException) -> bool:
@@ -81,15 +89,14 @@ class _Answer:
 class _Transport(httpx2.HTTPTransport):
     """Reads the whole answer before the deadline that the request's timeout sets."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: EgressPolicy) -> None:
         super().__init__(verify=_tls())
-        # The one way to give httpx2 a network backend: httpx2 itself bounds each operation of a socket, and not their
-        # number, so that a server which sends a byte now and then would be waited for without end.
-        self._pool = httpcore2.ConnectionPool(ssl_context=_tls(), network_backend=_Backend())
+        # The one way to give httpx2 a network backend. httpx2 itself would call any address, and bounds each operation
+        # of a socket, not their number: a server which sends a byte now and then would be waited for without end.
+        self._pool = httpcore2.ConnectionPool(ssl_context=_tls(), network_backend=_Backend(policy))
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        token = _deadline.set(time.monotonic() + request.extensions["timeout"]["read"])
-        try:
+        with deadline_at(time.monotonic() + request.extensions["timeout"]["read"]):
             response = super().handle_request(request)
             response.request = request
             answer = _Answer(response)
@@ -98,13 +105,15 @@ class _Transport(httpx2.HTTPTransport):
                     answer.add(part)
             finally:
                 response.close()
-        finally:
-            _deadline.reset(token)
         return answer.whole()
 
 
 class _AsyncTransport(httpx2.AsyncHTTPTransport):
     """Reads the whole answer."""
+
+    def __init__(self, policy: EgressPolicy) -> None:
+        super().__init__(verify=_tls())
+        self._pool = httpcore2.AsyncConnectionPool(ssl_context=_tls(), network_backend=_AsyncBackend(policy))
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         response = await super().handle_async_request(request)
@@ -118,21 +127,29 @@ class _AsyncTransport(httpx2.AsyncHTTPTransport):
         return answer.whole()
 
 
-# -- time -------------------------------------------------------------------------------------------------------------
+# -- where to, and how long -------------------------------------------------------------------------------------------
 
 
 def _left(timeout: float | None, expired: type[Exception]) -> float | None:
-    moment = _deadline.get()
-    if moment is None:
-        return timeout
-    left = moment - time.monotonic()
-    if left <= 0:
-        raise expired("the deadline has passed")
-    return left if timeout is None else min(left, timeout)
+    try:
+        return remaining(timeout)
+    except TimeoutError as error:
+        raise expired(str(error)) from None
+
+
+@contextmanager
+def _unreached() -> Generator[None]:
+    try:
+        yield
+    except TransientError as error:  # for the SDK a failure of HTTP, as is a connection that is refused
+        raise httpcore2.ConnectError(error.message.removesuffix(".")) from error
 
 
 class _Backend(httpcore2.SyncBackend):
-    """Opens connections whose every operation ends at the deadline of the call."""
+    """Opens connections to addresses that the policy allows, whose every operation ends at the deadline of the call."""
+
+    def __init__(self, policy: EgressPolicy) -> None:
+        self._policy = policy
 
     def connect_tcp(
         self,
@@ -142,8 +159,42 @@ class _Backend(httpcore2.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.NetworkStream:
-        left = _left(timeout, httpcore2.ConnectTimeout)
-        return _Stream(super().connect_tcp(host, port, left, local_address, socket_options))
+        until = time.monotonic() + (_left(timeout, httpcore2.ConnectTimeout) or 60.0)
+        with _unreached():
+            allowed = check_host(self._policy, Target.at(host, port), resolve_host, until)
+        failure: Exception = httpcore2.ConnectTimeout("the deadline has passed")
+        for address, seconds in attempts(allowed, until):
+            try:
+                return _Stream(super().connect_tcp(address, port, seconds, local_address, socket_options))
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+                failure = error
+        raise failure
+
+
+class _AsyncBackend(httpcore2.AnyIOBackend):
+    """Opens connections to addresses that the policy allows."""
+
+    def __init__(self, policy: EgressPolicy) -> None:
+        self._policy = policy
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        until = time.monotonic() + (timeout or 60.0)
+        with _unreached():
+            allowed = await acheck_host(self._policy, Target.at(host, port), resolve_host, until)
+        failure: Exception = httpcore2.ConnectTimeout("the deadline has passed")
+        for address, seconds in attempts(allowed, until):
+            try:
+                return await super().connect_tcp(address, port, seconds, local_address, socket_options)
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+                failure = error
+        raise failure
 
 
 class _Stream(httpcore2.NetworkStream):

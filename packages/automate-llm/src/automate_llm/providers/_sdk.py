@@ -10,16 +10,29 @@ import threading
 import weakref
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
-from automate_core.errors import AutomateError, ContextTooLong, LLMError, ProviderUnavailable
+from automate_core import settings
+from automate_core.egress import EgressPolicy, parse_url
+from automate_core.errors import (
+    AutomateError,
+    ConfigurationError,
+    ContextTooLong,
+    LLMError,
+    PolicyError,
+    ProviderUnavailable,
+    SSRFBlocked,
+)
 from automate_core.llm import ChatRequest, ChatResult, LLMProvider
+from automate_core.policy import current_policy
 from automate_core.redaction import redact_text
 from automate_core.secrets import aresolve, resolve
-from automate_core.settings import ProviderSettings
+from automate_core.settings import PolicySettings, ProviderSettings
 
 __all__ = ["SDKProvider"]
 
@@ -29,26 +42,25 @@ MAYBE_BILLED = frozenset({408, 502, 504, 524})
 
 
 class _Kept:
-    """A client that is closed with its last user: calls of other threads may outlive a change of the key."""
+    """A client that is closed with its last user: calls of other threads may outlive a change of key or policy."""
 
-    def __init__(self, key: str, client: Any) -> None:
+    def __init__(self, client: Any) -> None:
         self.client = client
-        self._for = (os.getpid(), key)
         weakref.finalize(self, client.close)
-
-    def serves(self, key: str) -> bool:
-        return self._for == (os.getpid(), key)
 
 
 class SDKProvider(LLMProvider):
-    """A provider over a vendor's SDK.
+    """A provider over a vendor's SDK, whose calls are under the egress policy of the tenant that they are for.
 
-    The client for synchronous calls is kept, with its connections, by process and key; asynchronous calls have a client
-    each, because its connections belong to one event loop.
+    The clients for synchronous calls are kept, with their connections, by process, key and policy; asynchronous calls
+    have a client each, because its connections belong to one event loop.
 
     Args:
         settings: The provider's part of ``LLM.providers``.
     """
+
+    base_url_variable: str = ""
+    """The vendor's variable of the environment for another address than its own; ``LLM.providers`` comes first."""
 
     too_long_marks: tuple[str, ...] = ()
     """What the vendor's error says, in lower case, where the messages do not fit."""
@@ -56,18 +68,19 @@ class SDKProvider(LLMProvider):
     def __init__(self, settings: ProviderSettings | None = None) -> None:
         super().__init__(settings)
         self._lock = threading.Lock()
-        self._kept: _Kept | None = None
+        self._kept_for: tuple[int, str, PolicySettings] | None = None
+        self._kept: dict[EgressPolicy, _Kept] = {}
 
     @abstractmethod
     def _sdk(self) -> ModuleType:
         """Import the SDK."""
 
     @abstractmethod
-    def _new_client(self, key: str) -> Any:
+    def _new_client(self, key: str, policy: EgressPolicy) -> Any:
         """Make a client for synchronous calls, which does not retry."""
 
     @abstractmethod
-    def _new_async_client(self, key: str) -> Any:
+    def _new_async_client(self, key: str, policy: EgressPolicy) -> Any:
         """Make a client for asynchronous calls, which does not retry."""
 
     @abstractmethod
@@ -91,9 +104,9 @@ class SDKProvider(LLMProvider):
             ProviderUnavailable: For 429, 5xx, timeouts and lost connections.
             ContextTooLong: If the messages do not fit the model.
             LLMError: For everything else that the vendor refuses.
+            SSRFBlocked: If the egress policy of the tenant refuses the provider's host; nothing was sent.
         """
-        key = resolve(self._reference)
-        kept = self._keep(key)
+        kept = self._keep(resolve(self._reference), self._policy(request.tenant))
         try:
             answer = self._send(kept.client, request)
         except AutomateError:
@@ -113,10 +126,11 @@ class SDKProvider(LLMProvider):
 
         Raises:
             LLMError: As :meth:`complete`.
+            SSRFBlocked: As :meth:`complete`.
         """
         await asyncio.to_thread(self._sdk)  # the import takes a second, which the event loop shall not wait for
         key = await aresolve(self._reference)
-        async with self._new_async_client(key) as client:
+        async with self._new_async_client(key, self._policy(request.tenant)) as client:
             try:
                 async with asyncio.timeout(request.timeout):
                     answer = await self._send(client, request)
@@ -129,19 +143,34 @@ class SDKProvider(LLMProvider):
     def close(self) -> None:
         """Close the kept connections, whoever uses them; the next call opens new ones."""
         with self._lock:
-            kept, self._kept = self._kept, None
-        if kept is not None:
-            kept.client.close()
+            kept, self._kept = self._kept, {}
+        for one in kept.values():
+            one.client.close()
+
+    @property
+    def base_url(self) -> str | None:
+        """The address that the installation names; None where it leaves that to the SDK."""
+        return self.settings.base_url or os.environ.get(self.base_url_variable) or None
 
     @property
     def _reference(self) -> str:
         return self.settings.api_key or self.default_api_key
 
-    def _keep(self, key: str) -> _Kept:
+    def _policy(self, tenant: str) -> EgressPolicy:
+        url, policy = self.base_url, current_policy(tenant).egress
+        try:
+            return policy if url is None else _serving(policy, url)
+        except SSRFBlocked as error:  # the settings examined theirs
+            raise ConfigurationError(f"{self.base_url_variable}: {error.message}") from None
+
+    def _keep(self, key: str, policy: EgressPolicy) -> _Kept:
+        now = (os.getpid(), key, settings.current().policy)
         with self._lock:
-            if self._kept is None or not self._kept.serves(key):
-                self._kept = _Kept(key, self._new_client(key))
-            return self._kept
+            if self._kept_for != now:
+                self._kept_for, self._kept = now, {}
+            if policy not in self._kept:
+                self._kept[policy] = _Kept(self._new_client(key, policy))
+            return self._kept[policy]
 
     def _result(self, answer: Any) -> ChatResult:
         try:
@@ -154,8 +183,9 @@ class SDKProvider(LLMProvider):
     def _failure(self, error: Exception, request: ChatRequest) -> AutomateError:
         from automate_llm.providers._http import never_reached
 
-        if isinstance(error.__cause__, LLMError):  # of our transport, which the SDK takes for a lost connection
-            return LLMError(error.__cause__.message, context=error.__cause__.context)
+        cause = error.__cause__
+        if isinstance(cause, (LLMError, PolicyError)):  # of our transport, which the SDK takes for a lost connection
+            return type(cause)(cause.message, context=cause.context)
         sdk = self._sdk()
         context: dict[str, Any] = {"provider": self.key, "model": request.model}
         if isinstance(error, sdk.APIStatusError):
@@ -163,7 +193,8 @@ class SDKProvider(LLMProvider):
         if isinstance(error, (sdk.APITimeoutError, sdk.APIConnectionError, TimeoutError)):
             if never_reached(error):
                 context["billed"] = False
-                return ProviderUnavailable(f"{self.key} cannot be reached.", context=context)
+                why = str(cause) or type(cause).__name__
+                return ProviderUnavailable(f"{self.key} cannot be reached: {why}.", context=context)
             lost = "did not answer in time" if _is_timeout(error, sdk) else "closed the connection without an answer"
             return ProviderUnavailable(f"{self.key} {lost}.", context=context)
         if isinstance(error, (sdk.APIResponseValidationError, json.JSONDecodeError)):
@@ -188,6 +219,12 @@ class SDKProvider(LLMProvider):
         if status == 413 or any(mark in said.lower() for mark in self.too_long_marks):
             return ContextTooLong(f"The messages do not fit {context['model']}: {text}", context=context)
         return LLMError(f"{self.key} refused the call ({status}): {text}", context=context)
+
+
+@lru_cache(maxsize=256)
+def _serving(policy: EgressPolicy, base_url: str) -> EgressPolicy:
+    """Let the host that the installation names have an address of the site, and nothing more."""
+    return replace(policy, services=(parse_url(base_url).endpoint,))
 
 
 def _is_timeout(error: Exception, sdk: Any) -> bool:

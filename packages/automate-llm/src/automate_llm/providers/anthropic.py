@@ -6,6 +6,7 @@ import logging
 from types import ModuleType
 from typing import Any
 
+from automate_core.egress import EgressPolicy
 from automate_core.errors import LLMError, PluginLoadError
 from automate_core.llm import ChatRequest, ChatResult, Usage
 
@@ -36,6 +37,8 @@ class AnthropicProvider(SDKProvider):
     key = "anthropic"
     default_model = "claude-haiku-4-5"
     default_api_key = "$env:ANTHROPIC_API_KEY"
+    default_base_url = "https://api.anthropic.com"
+    base_url_variable = "ANTHROPIC_BASE_URL"
     option_names = frozenset({"thinking", "output_config"})
     too_long_marks = ("prompt is too long", "exceed context limit", "exceeds context limit")
 
@@ -49,21 +52,17 @@ class AnthropicProvider(SDKProvider):
             ) from error
         return anthropic
 
-    def _new_client(self, key: str) -> Any:
+    def _new_client(self, key: str, policy: EgressPolicy) -> Any:
         sdk = self._sdk()
         from automate_llm.providers._http import sync_client
 
-        return sdk.Anthropic(
-            api_key=key, base_url=self.settings.base_url or None, max_retries=0, http_client=sync_client()
-        )
+        return sdk.Anthropic(api_key=key, base_url=self.base_url, max_retries=0, http_client=sync_client(policy))
 
-    def _new_async_client(self, key: str) -> Any:
+    def _new_async_client(self, key: str, policy: EgressPolicy) -> Any:
         sdk = self._sdk()
         from automate_llm.providers._http import async_client
 
-        return sdk.AsyncAnthropic(
-            api_key=key, base_url=self.settings.base_url or None, max_retries=0, http_client=async_client()
-        )
+        return sdk.AsyncAnthropic(api_key=key, base_url=self.base_url, max_retries=0, http_client=async_client(policy))
 
     def _send(self, client: Any, request: ChatRequest) -> Any:
         system = [message.content for message in request.messages if message.role in ("system", "developer")]

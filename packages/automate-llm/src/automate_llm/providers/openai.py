@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
+from automate_core.egress import EgressPolicy
 from automate_core.errors import PluginLoadError
 from automate_core.llm import ChatRequest, ChatResult, Usage
 
@@ -24,6 +25,8 @@ class OpenAIProvider(SDKProvider):
     key = "openai"
     default_model = "gpt-5.4-mini"
     default_api_key = "$env:OPENAI_API_KEY"
+    default_base_url = "https://api.openai.com/v1"
+    base_url_variable = "OPENAI_BASE_URL"
     option_names = frozenset(
         {"top_p", "seed", "response_format", "presence_penalty", "frequency_penalty", "reasoning_effort", "verbosity"}
     )
@@ -39,21 +42,17 @@ class OpenAIProvider(SDKProvider):
             ) from error
         return openai
 
-    def _new_client(self, key: str) -> Any:
+    def _new_client(self, key: str, policy: EgressPolicy) -> Any:
         sdk = self._sdk()
         from automate_llm.providers._http import sync_client
 
-        return sdk.OpenAI(
-            api_key=key, base_url=self.settings.base_url or None, max_retries=0, http_client=sync_client()
-        )
+        return sdk.OpenAI(api_key=key, base_url=self.base_url, max_retries=0, http_client=sync_client(policy))
 
-    def _new_async_client(self, key: str) -> Any:
+    def _new_async_client(self, key: str, policy: EgressPolicy) -> Any:
         sdk = self._sdk()
         from automate_llm.providers._http import async_client
 
-        return sdk.AsyncOpenAI(
-            api_key=key, base_url=self.settings.base_url or None, max_retries=0, http_client=async_client()
-        )
+        return sdk.AsyncOpenAI(api_key=key, base_url=self.base_url, max_retries=0, http_client=async_client(policy))
 
     def _send(self, client: Any, request: ChatRequest) -> Any:
         arguments: dict[str, Any] = dict(request.options)

@@ -1,33 +1,31 @@
 """Asking a policy about the steps that have run: what it would have refused, and what it would let through.
 
 Nothing is called and nothing is written. A step is judged by its action, one of ``http`` by the URL that its row holds
-and the one that it was redirected to as well, and one of a connector that always calls the same hosts by those; no name
-is resolved unless a resolver is given. What the policy refused then is known with the address that it was refused for.
+and the one that it was redirected to as well, one of ``llm`` by where the settings of today send its provider, and one
+of a connector that always calls the same hosts by those; no name is resolved unless a resolver is given. What was
+refused then is known with the address that it was refused for.
 """
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
+from automate_core import settings
 from automate_core.egress import Target, parse_url
-from automate_core.egress.targets import DEFAULT_PORTS
+from automate_core.egress.resolving import Resolver, resolve_host
 from automate_core.errors import NotRegisteredError, PluginLoadError, PolicyError, SSRFBlocked
 from automate_core.policy import EffectivePolicy, effective_policy
 from automate_core.registry import registry
-from automate_core.settings import PolicySettings
+from automate_core.settings import PolicySettings, ProviderSettings
 
 from automate.policy.report import Example, Group, PolicyReport
 
 __all__ = ["Call", "Resolver", "judge", "replay", "resolve"]
-
-Resolver = Callable[[str, int], Sequence[str]]
-"""Takes a host and a port, returns its addresses: none where it has none."""
 
 _BATCH = 500
 _MOST_GROUPS = 1000
@@ -41,10 +39,13 @@ class Call:
     Args:
         action: What it called.
         targets: Where it went, as far as that is known, each with the addresses that are known of it.
+        services: Endpoints that another setting names as a service; see
+            :class:`~automate_core.egress.EgressPolicy`.
     """
 
     action: str
     targets: tuple[tuple[Target, tuple[str, ...]], ...] = ()
+    services: tuple[str, ...] = ()
 
 
 def judge(policy: EffectivePolicy, call: Call) -> PolicyError | None:
@@ -59,11 +60,12 @@ def judge(policy: EffectivePolicy, call: Call) -> PolicyError | None:
     """
     try:
         policy.actions.check(call.action)
+        egress = replace(policy.egress, services=call.services) if call.services else policy.egress
         for target, addresses in call.targets:
             if addresses:
-                policy.egress.check(target, addresses)
+                egress.check(target, addresses)
             else:
-                policy.egress.check_name(target)
+                egress.check_name(target)
     except PolicyError as error:
         return error
     return None
@@ -81,10 +83,9 @@ def resolve(host: str, port: int) -> tuple[str, ...]:
         The addresses; none where it does not resolve.
     """
     try:
-        answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return tuple(resolve_host(host, port))
     except OSError:
         return ()
-    return tuple(dict.fromkeys(str(address[0]) for *_, address in answers))
 
 
 def replay(
@@ -137,16 +138,17 @@ class _Row:
     workflow: str
     url: Any
     final_url: Any
+    provider: Any
 
 
 def _batches(since: datetime | None, limit: int, using: str) -> Iterator[list[_Row]]:
-    """Yield attempts, newest first, a batch at a time; of inputs and outputs no more than their ``url`` is read."""
+    """Yield attempts, newest first, a batch at a time; of inputs and outputs no more is read than is asked about."""
     from automate.models import StepRun
 
     rows = StepRun.objects.using(using).exclude(status=StepRun.Status.SKIPPED).filter(finished_at__isnull=False)
     names = ("pk", "run", "step_id", "action", "error", "finished_at", "run__execution__tenant")
     found = rows.order_by("-pk").values_list(
-        *names, "run__execution__version__workflow__slug", "input__url", "output__url"
+        *names, "run__execution__version__workflow__slug", "input__url", "output__url", "input__provider"
     )
     last: int | None = None
     while limit > 0:
@@ -169,12 +171,29 @@ def _hosts_of(connector: str) -> tuple[str, ...] | None:
 
 def _call_of(row: _Row, hosts: tuple[str, ...] | None, resolver: Resolver | None) -> Call:
     urls = [f"https://{host}/" for host in hosts or ()]
+    services: tuple[str, ...] = ()
+    if row.action.startswith("llm."):
+        urls, services = _provider_of(row)
     if row.action.startswith("http."):
         urls = [url for url in (row.url, row.final_url) if isinstance(url, str)]
     targets = [_addressed(target, resolver) for target in map(_target, dict.fromkeys(urls)) if target is not None]
     if (refused := _refused(row)) is not None:
         targets = [one for one in targets if one[0].endpoint != refused[0].endpoint] + [refused]
-    return Call(row.action, tuple(targets))
+    return Call(row.action, tuple(targets), services)
+
+
+def _provider_of(row: _Row) -> tuple[list[str], tuple[str, ...]]:
+    """Return where a provider is called, and whether that is a service which the settings name."""
+    llm = settings.current().llm
+    name = row.provider if isinstance(row.provider, str) and row.provider else llm.provider
+    own = llm.providers.get(name, ProviderSettings()).base_url
+    if own:
+        return [own], (parse_url(own).endpoint,)
+    try:
+        url = getattr(registry.load("llm_providers", name), "default_base_url", "")
+    except (NotRegisteredError, PluginLoadError):  # its rows outlive it
+        return [], ()
+    return [url] if url else [], ()
 
 
 def _target(url: str) -> Target | None:
@@ -198,8 +217,7 @@ def _refused(row: _Row) -> tuple[Target, tuple[str, ...]] | None:
     host, port, address = context.get("host"), context.get("port"), context.get("address")
     if not isinstance(host, str) or not isinstance(port, int):
         return None
-    scheme = "https" if port == DEFAULT_PORTS["https"] else "http"
-    return Target(scheme, host, port), (address,) if isinstance(address, str) and address else ()
+    return Target.at(host, port), (address,) if isinstance(address, str) and address else ()
 
 
 def _was_denied(row: _Row) -> bool:
