@@ -78,10 +78,6 @@ class Hunt:
 
     def collect(self) -> None:
         """Gather everything that the project left, and what it shows."""
-        self.places |= dict(self._tables())
-        for file in sorted(self.folder.rglob("*")):
-            if file.is_file() and "pages" not in file.parts:
-                self.places[str(file.relative_to(self.folder))] = file.read_bytes()
         commands = (
             ("automate", "dlq", "list"), ("automate", "dlq", "list", "--flat", "--json"),
             ("automate", "dlq", "show", *self._dead()), ("automate", "dlq", "show", "--json", *self._dead()),
@@ -96,6 +92,11 @@ class Hunt:
         self.script("leaks.pages", str(pages))
         for file in sorted(pages.iterdir()):
             self.places[f"page {file.name}"] = file.read_bytes()
+        # Last: commands and pages leave rows, log lines and mails too.
+        self.places |= dict(self._tables())
+        for file in sorted(self.folder.rglob("*")):
+            if file.is_file() and "pages" not in file.parts:
+                self.places[str(file.relative_to(self.folder))] = file.read_bytes()
 
     def _tables(self) -> Iterator[tuple[str, bytes]]:
         names = (
