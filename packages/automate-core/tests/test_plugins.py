@@ -284,6 +284,20 @@ class TestCommand:
         with pytest.raises(SystemExit, match="0"):
             main(["--version"])
 
+    def test_without_a_command_it_lists_them(self, site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main([], registry=Registry()) == 2
+        assert "list the installed plugins" in capsys.readouterr().err.lower()
+
+    def test_a_reader_that_has_seen_enough_is_no_error(self) -> None:
+        program = "import sys; from automate_core.cli import main; sys.exit(main(['plugins']))"
+        reader, writer = os.pipe()
+        os.close(reader)
+        try:
+            done = subprocess.run([sys.executable, "-c", program], stdout=writer, stderr=subprocess.PIPE, text=True)
+        finally:
+            os.close(writer)
+        assert (done.returncode, done.stderr) == (141, "")
+
     def test_a_broken_command_breaks_no_other(self, site: Site, capsys: pytest.CaptureFixture[str]) -> None:
         command = GOOD.replace("connectors", "commands").replace("A thing", "100 % broken")
         site.add("acme-broken", command.format(key="acme_broken", module="acme_broken"))

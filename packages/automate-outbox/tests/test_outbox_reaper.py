@@ -201,6 +201,19 @@ def test_the_command_reaps_by_the_settings(using: str, handler: Handler) -> None
         settings.configure(None)
 
 
+def test_a_handler_that_lacks_a_method_is_refused_before_it_is_missed() -> None:
+    class Half:
+        kind = "half"
+
+        def handle(self, item: OutboxItem) -> None:
+            raise NotImplementedError
+
+    half: Any = Half()
+    with pytest.raises(ConfigurationError, match="'half', Half, lacks on_dead and on_requeue: write them as"):
+        handlers.register_handler(half)
+    assert handlers.registered_kinds() == []
+
+
 def test_a_kind_has_one_handler() -> None:
     one, two = Handler("default"), Handler("default")
     handlers.register_handler(one)

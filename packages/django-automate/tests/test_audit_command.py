@@ -189,3 +189,10 @@ def test_the_admin_shows_the_state_of_each_entry() -> None:
     assert client.post(reverse("admin:automate_auditlogentry_delete", args=[1]), {"post": "yes"}).status_code == 403
     entries = AuditLogEntry.objects.order_by("position").values_list("action", flat=True)
     assert list(entries)[2:] == ["access.denied"] * 3
+
+
+def test_the_list_cuts_long_details_and_json_does_not() -> None:
+    record("policy.changed", "policy:1", actor="ann", details={"settings": ["x" * 50] * 20})
+    assert len(audit("list").splitlines()[0]) < 300
+    assert audit("list").rstrip().endswith("…")
+    assert json.loads(audit("list", "--json"))[0]["details"] == {"settings": ["x" * 50] * 20}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from automate.matching import listeners
 from automate.models import AuditLogEntry, Execution
 from automate.models.listening import read_stamp
 from automate.publish import disable, enable, publish
+from django.core.management import call_command
 from django.db import transaction
 
 pytestmark = pytest.mark.usefixtures("db")
@@ -64,3 +67,31 @@ def test_a_workflow_that_is_not_there_is_named_with_those_nearby(switch: Any) ->
     publish(REFUNDS)
     with pytest.raises(WorkflowNotFound, match=r"There is no workflow 'refund'. Did you mean 'refunds'"):
         switch("refund")
+
+
+def test_the_list_shows_what_listens_to_what() -> None:
+    assert "automate_sync" in listed()
+    publish(REFUNDS)
+    publish({**REFUNDS, "steps": [{**LOG, "params": {"message": "y"}}]}, shadow=True)
+    publish({"slug": "by-hand", "steps": [LOG]}, tenant="acme")
+    publish({**REFUNDS, "slug": "new"}, shadow=True)
+    disable("refunds")
+    assert listed().splitlines() == [
+        "by-hand  v1  no event  tenant acme",
+        "new  nothing live  on order.paid  shadow v1",
+        "refunds  v1  on order.paid  shadow v2  disabled",
+    ]
+    assert json.loads(listed("--json"))[2] == {
+        "workflow": "refunds",
+        "enabled": False,
+        "live": 1,
+        "shadow": 2,
+        "event": "order.paid",
+        "tenant": "",
+    }
+
+
+def listed(*options: str) -> str:
+    out = io.StringIO()
+    call_command("automate", "workflows", "list", *options, stdout=out)
+    return out.getvalue()

@@ -17,6 +17,7 @@ from automate_core.redaction import REDACTED, forget, remember
 from automate_outbox.gauges import QueueGauges
 from automate_outbox.models import OutboxJob
 from automate_outbox.store import get_store
+from django.contrib.staticfiles import finders
 from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
@@ -27,6 +28,7 @@ pytestmark = pytest.mark.usefixtures("db", "known", "fresh_definitions")
 SECRET = "correct-horse-battery"
 ENCODED = base64.b64encode(SECRET.encode()).decode()
 LOG = {"id": "note", "action": "flow.log", "params": {"message": "x"}}
+STYLE = "automate_outbox/admin.css"
 BENIGN = {"author": "Ada", "monkey": "Caesar", "keyboard": "qwertz", "max_tokens": 5}
 
 
@@ -195,3 +197,30 @@ def test_an_error_that_is_cut_within_a_secret() -> None:
         forget(long)
     assert text.startswith(REDACTED)
     assert "ecret" not in text
+
+
+def test_a_run_shows_first_what_it_did_and_its_steps_what_came_of_them(pages: Client, actions: Any, work: Any) -> None:
+    def fail() -> None:
+        raise ValueError("the printer is out of paper")
+
+    actions("fail")(fail)
+    steps = [{**LOG, "id": "note"}, {"id": "print", "action": "test.fail", "needs": ["note"]}]
+    publish({"slug": "print", "trigger": {"type": "event", "event": "shop.opened"}, "steps": steps})
+    event = emitted()
+    work()
+    first, second = StepRun.objects.order_by("pk")
+    page = said(pages, "automate_executionrun_change", second.run_id)
+    assert page.index(reverse("admin:automate_event_change", args=[event])) < page.index("out of paper")
+    assert page.index("out of paper") < page.index("Trace id")
+    assert page.count("out of paper") == 2, "of the run and of the step"
+    rows = said(pages, "automate_steprun_changelist")
+    assert rows.index(f"/steprun/{second.pk}/") < rows.index(f"/steprun/{first.pk}/"), "the newest first"
+    assert reverse("admin:automate_executionrun_change", args=[second.run_id]) in rows
+
+
+def test_long_values_are_wrapped_by_the_style_of_every_page(pages: Client) -> None:
+    event = emitted()
+    assert finders.find(STYLE)
+    for view, *key in (("event_changelist",), ("event_change", event), ("event_raw", event)):
+        assert STYLE in said(pages, f"automate_{view}", *key)
+    assert STYLE in said(pages, "automate_outbox_outboxjob_changelist")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -13,6 +14,9 @@ from automate_core.errors import AutomateError, DuplicateKeyError
 from automate_core.registry import Registry, registry
 
 __all__ = ["Command", "PluginsCommand", "main"]
+
+_CLOSED = 141
+"""What a shell makes of a program that SIGPIPE ended."""
 
 
 class Command:
@@ -125,12 +129,12 @@ def main(argv: Sequence[str] | None = None, *, registry: Registry = registry, pr
         program: What it is called in help and errors.
 
     Returns:
-        The exit status: 0, 1 on an error of Automate, 2 on wrong arguments.
+        The exit status: 0, 1 on an error of Automate, 2 on wrong arguments, 141 where nobody reads the output.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
     parser = argparse.ArgumentParser(prog=program, description="Event-driven workflow automation for Django.")
     parser.add_argument("--version", action="version", version=f"automate-core {__version__}")
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
     # Only the command that is asked for is imported: one that is broken leaves the others alone.
     wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
     chosen: Command | None = None
@@ -143,10 +147,19 @@ def main(argv: Sequence[str] | None = None, *, registry: Registry = registry, pr
                 subparser.description = chosen.help.replace("%", "%%")
                 chosen.configure(subparser)
         args = parser.parse_args(arguments)
-        return chosen.run(args) if chosen is not None else 2
+        if chosen is None:
+            parser.print_help(sys.stderr)
+            return 2
+        status = chosen.run(args)
+        sys.stdout.flush()
+        return status
     except AutomateError as error:
         sys.stderr.write(f"automate: {error}\n")
         return 1
+    except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough
+        # The interpreter flushes what is left at its end, and would complain there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _CLOSED
 
 
 def _commands(registry: Registry) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from automate_core.lookups import may_look_up
 from automate_core.redaction import redact, redact_text
@@ -61,6 +61,11 @@ class OutboxJobAdmin(_OutboxJobAdmin):
     search_fields = ("=id", "=fingerprint", "kind", "=tenant", "lease_owner", "last_error")
     ordering = ("-id",)
     show_full_result_count = False
+
+    class Media:
+        """The style of the pages."""
+
+        css: ClassVar = {"all": ["automate_outbox/admin.css"]}
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         """Whether the address may hold a lookup: one of the filters, or the whole key of a row.

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from automate_core.errors import DuplicateKeyError, NotRegisteredError, nearby
+from automate_core.errors import ConfigurationError, DuplicateKeyError, NotRegisteredError, nearby
 from automate_core.outbox import OutboxItem
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
 ]
 
 _CHANGE = "automate_outbox.change_outboxjob"
+_METHODS = ("handle", "on_dead", "on_requeue")
 
 
 class JobHandler(Protocol):
@@ -81,8 +82,16 @@ def register_handler(handler: JobHandler) -> None:
         handler: The handler. The same object again is no error.
 
     Raises:
+        ConfigurationError: If it lacks a method of :class:`JobHandler`, which would be missed when an item dies.
         DuplicateKeyError: If the kind has another handler.
     """
+    missing = [name for name in _METHODS if not callable(getattr(handler, name, None))]
+    if missing:
+        raise ConfigurationError(
+            f"The handler of {handler.kind!r}, {type(handler).__name__}, lacks {' and '.join(missing)}: write "
+            f"{'it' if len(missing) == 1 else 'them'} as automate_outbox.handlers.JobHandler says.",
+            context={"kind": handler.kind, "missing": missing},
+        )
     with _lock:
         other = _handlers.setdefault(handler.kind, handler)
     if other is not handler:

@@ -22,7 +22,7 @@ def automate_register_commands() -> list[Spec]:
         Spec("dlq", "automate.commands.dlq:DeadLettersCommand", "List, requeue or discard dead letters"),
         Spec("audit", "automate.commands.audit:AuditCommand", "Read the audit log, export it, or verify it"),
         Spec("rules", "automate.commands.rules:RulesCommand", "Look at rules, and at what they would do"),
-        Spec("workflows", "automate.commands.workflows:WorkflowsCommand", "Make a shadow live, or end it"),
+        Spec("workflows", "automate.commands.workflows:WorkflowsCommand", "List workflows; enable or promote one"),
         Spec("policy", "automate.commands.policy:PolicyCommand", "Show and try the policy; pause everything"),
         Spec("events", "automate.commands.events:EventsCommand", "Show the event types that are declared"),
         Spec("secrets", "automate.commands.secrets:SecretsCommand", "Keep secrets in the database, and rotate keys"),

@@ -45,7 +45,9 @@ class Failure(Exception):
         """Make the error that callers of the engine get."""
         at = pointer(self.where)
         with_what = "" if self.what is None else f" with {shown(self.what)[0]!r}"
-        return RuleEvaluationError(f"The rule fails{with_what} at {at or 'its root'!r}.", context={"pointer": at})
+        return RuleEvaluationError(
+            f"The rule fails{with_what} at {repr(at) if at else 'its root'}.", context={"pointer": at}
+        )
 
 
 class ScopedBudget(Budget):

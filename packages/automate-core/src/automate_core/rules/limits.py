@@ -151,4 +151,6 @@ class Budget:
 
     def _refuse(self, what: str, remedy: str) -> NoReturn:
         at = pointer(self.where)
-        raise RuleLimitExceeded(f"The rule {what} at {at or 'its root'!r}: {remedy}.", context={"pointer": at})
+        raise RuleLimitExceeded(
+            f"The rule {what} at {repr(at) if at else 'its root'}: {remedy}.", context={"pointer": at}
+        )

@@ -298,7 +298,7 @@ def _too_deep(frame: _Frame) -> RuleError:
 
 def _refusal(error: type[RuleError], what: str, where: Where, hint: str = "") -> RuleError:
     at = pointer(where)
-    return error(f"The rule {what} at {at or 'its root'!r}.{hint}", context={"pointer": at})
+    return error(f"The rule {what} at {repr(at) if at else 'its root'}.{hint}", context={"pointer": at})
 
 
 def copy_spec(spec: Any) -> Any:

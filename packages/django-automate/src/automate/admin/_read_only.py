@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from automate_core.lookups import may_look_up
 from automate_core.redaction import redact, redact_text
@@ -212,6 +212,11 @@ class ReadOnlyAdmin(ReadOnly, AnyModelAdmin):
 
     show_full_result_count = False
     list_per_page = 50
+
+    class Media:
+        """The style of the pages."""
+
+        css: ClassVar = {"all": ["automate_outbox/admin.css"]}
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         """Whether the address may hold a lookup: one of the filters, or the whole key of a row.

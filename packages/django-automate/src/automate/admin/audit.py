@@ -18,7 +18,7 @@ __all__: list[str] = []
 class AuditLogEntryAdmin(ReadOnlyAdmin):
     """The audit log, and whether each entry is what was written; ``automate audit verify`` looks at all of it."""
 
-    list_display = ("position", "created_at", "actor", "action", "resource", "tenant", "state")
+    list_display = ("position", "created_at", "action", "resource", "state", "actor", "tenant")
     list_filter = ("created_at", "action", "tenant", "actor")
     ordered = ("actor", "action", "resource", "tenant")  # redacted before they were written
     search_fields = ("actor", "action", "resource")

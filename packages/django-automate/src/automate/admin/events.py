@@ -133,7 +133,7 @@ class DecisionAdmin(ReadOnlyAdmin):
     """Decisions, with what the rules saw."""
 
     seen_with = (VIEW_RUN,)
-    list_display = ("created_at", "version", "matched", "shadow", "event", "why")
+    list_display = ("created_at", "version", "matched", "why", "shadow", "event")
     list_filter = ("matched", "shadow", ("version__workflow", OwnWorkflowsFilter))
     list_select_related = ("version__workflow",)
     search_fields = ("=event_id", "version__workflow__slug")

@@ -23,7 +23,7 @@ class VersionInline(ReadOnlyInline):
 
     seen_with = (PUBLISH_WORKFLOW,)
     model = WorkflowVersion
-    shown = ("version_num", "live", "shadow", "trigger_event", "hash", "created_at")
+    shown = ("version_num", "live", "shadow", "trigger_event", "created_at")
 
 
 @admin.register(Workflow)

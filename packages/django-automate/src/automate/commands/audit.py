@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AuditCommand"]
 
+_SHOWN = 200
+"""Characters of the details that a list shows: an entry may hold every setting."""
 _TAIL_BYTES = 4 * 1024 * 1024
 """More than the longest line of an export."""
 
@@ -40,7 +42,7 @@ class AuditCommand(ProjectCommand):
             parser: The parser of this subcommand.
         """
         actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-        listing = actions.add_parser("list", help="show entries, newest first")
+        listing = actions.add_parser("list", help="show entries, newest first; --json shows their details whole")
         _add_selection(listing)
         listing.add_argument("--actor", help="by this actor")
         listing.add_argument("--resource", help="about this resource; 'workflow:*' for all that begins so")
@@ -126,7 +128,8 @@ def _list(args: argparse.Namespace) -> int:
 def _line(entry: dict[str, Any]) -> str:
     shown = [show_time(datetime.fromisoformat(entry["at"])), entry["actor"], entry["action"], entry["resource"]]
     shown += [f"tenant {entry['tenant']}"] if entry["tenant"] else []
-    shown += [json.dumps(entry["details"], ensure_ascii=False)] if entry["details"] else []
+    details = json.dumps(entry["details"], ensure_ascii=False) if entry["details"] else ""
+    shown += [details if len(details) <= _SHOWN else f"{details[: _SHOWN - 1]}…"] if details else []
     return f"{entry['position']:>8}  " + "  ".join(" ".join(printable(part).split()) for part in shown)
 
 

@@ -135,7 +135,8 @@ def _show(args: argparse.Namespace) -> int:
         for detail in details:
             _say(f"#{detail.pop('id')}")
             for name, value in detail.items():
-                shown = printable(value) if isinstance(value, str) else json.dumps(value, indent=2)
+                text = printable(value) if isinstance(value, str) else json.dumps(value, indent=2)
+                shown = text.replace("\n", "\n  ")
                 _say(f"  {name}: {shown}")
     sys.stderr.writelines(f"automate: {item_id} is no dead letter\n" for item_id in missing)
     return 1 if missing else 0

@@ -180,7 +180,7 @@ def _describe(report: PolicyReport) -> None:
         _say(f"{sum(group.count for group in report.allowed)} that were refused would be let through:")
         _groups(report.allowed)
     if report.blocked_before:
-        _say(f"{report.blocked_before} were refused, and would be again.")
+        _say(f"{report.blocked_before} {'was' if report.blocked_before == 1 else 'were'} refused, and would be again.")
     if report.by_name:
         _say(f"{report.by_name} were judged by the name of their host alone; --resolve looks its addresses up.")
     if report.unknown:

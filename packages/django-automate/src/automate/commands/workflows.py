@@ -1,21 +1,21 @@
-"""``automate workflows``: make a shadow live, or end it; enable a workflow, or disable it."""
+"""``automate workflows``: list them; make a shadow live, or end it; enable a workflow, or disable it."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from automate.commands import ProjectCommand
-from automate.commands.people import actor
+from automate.commands import ProjectCommand, add_common_options, print_json
+from automate.commands.people import actor, printable
 
 __all__ = ["WorkflowsCommand"]
 
 
 class WorkflowsCommand(ProjectCommand):
-    """Decide what becomes of a workflow, or of its shadow."""
+    """List the workflows, or decide what becomes of one, or of its shadow."""
 
-    help: ClassVar[str] = "enable a workflow, or disable it; make its shadow the live version, or end it"
+    help: ClassVar[str] = "list the workflows; enable one, or disable it; make its shadow the live version, or end it"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add the actions.
@@ -24,6 +24,7 @@ class WorkflowsCommand(ProjectCommand):
             parser: The parser of this subcommand.
         """
         actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+        add_common_options(actions.add_parser("list", help="show each with its live version, and what it listens to"))
         for name, text in (
             ("promote", "make the shadow the live version"),
             ("drop-shadow", "end the shadow; its decisions stay"),
@@ -42,6 +43,9 @@ class WorkflowsCommand(ProjectCommand):
         Returns:
             0.
         """
+        if args.action == "list":
+            _list(args)
+            return 0
         from automate import publish
 
         who = actor("automate workflows")
@@ -55,3 +59,44 @@ class WorkflowsCommand(ProjectCommand):
             said = f"{publish.disable(args.slug, actor=who)} is disabled"
         sys.stdout.write(f"{said}\n")
         return 0
+
+
+def _list(args: argparse.Namespace) -> None:
+    rows = _rows(args.database)
+    if args.json:
+        print_json(rows)
+        return
+    for row in rows:
+        version = "nothing live" if row["live"] is None else f"v{row['live']}"
+        event = f"on {row['event']}" if row["event"] else "no event"
+        more = [] if row["shadow"] is None else [f"shadow v{row['shadow']}"]
+        more += [] if row["enabled"] else ["disabled"]
+        more += [f"tenant {row['tenant']}"] if row["tenant"] else []
+        sys.stdout.write(printable("  ".join([row["workflow"], version, event, *more])) + "\n")
+    if not rows:
+        sys.stdout.write("No workflows: 'manage.py automate_sync' publishes those of the automations modules.\n")
+
+
+def _rows(using: str) -> list[dict[str, Any]]:
+    from automate.models import Workflow, WorkflowVersion
+    from automate.models.workflows import LISTENING
+
+    live: dict[int, WorkflowVersion] = {}
+    shadows: dict[int, WorkflowVersion] = {}
+    for version in WorkflowVersion.objects.using(using).filter(LISTENING):
+        (live if version.live else shadows)[version.workflow_id] = version
+    rows = []
+    for workflow in Workflow.objects.using(using).order_by("slug"):
+        now, shadow = live.get(workflow.pk), shadows.get(workflow.pk)
+        standing = now or shadow
+        rows.append(
+            {
+                "workflow": workflow.slug,
+                "enabled": workflow.enabled,
+                "live": now and now.version_num,
+                "shadow": shadow and shadow.version_num,
+                "event": standing.trigger_event if standing else "",
+                "tenant": workflow.tenant,
+            }
+        )
+    return rows

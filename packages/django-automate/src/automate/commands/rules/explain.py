@@ -11,6 +11,7 @@ from automate_core.errors import ConfigurationError, nearby
 
 from automate.commands import add_common_options, print_json
 from automate.commands.json_input import read_argument
+from automate.commands.people import show_time
 
 if TYPE_CHECKING:
     from automate.explaining import Explained
@@ -105,7 +106,7 @@ def _explain_event(args: argparse.Namespace) -> None:
         about = {"id": str(event.pk), "type": event.type, "created_at": event.created_at}
         print_json({"event": about, "decisions": [one.as_dict() for one in found]})
         return
-    sys.stdout.write(f"{event.type}  {event.pk}  {event.created_at:%Y-%m-%d %H:%M:%S%z}\n")
+    sys.stdout.write(f"{event.type}  {event.pk}  {show_time(event.created_at)}\n")
     for one in found:
         sys.stdout.write("\n" + _described(one))
     if not found:

@@ -106,7 +106,7 @@ class Command(BaseCommand):
         _spare_the_collector()
         handled = worker.run(once=options["once"], drain=options["drain"])
         if options["verbosity"] > 0:
-            self.stdout.write(f"{worker_options.worker_id} stopped after {handled} items.")
+            self.stdout.write(f"{worker_options.worker_id} stopped after {handled} item{'' if handled == 1 else 's'}.")
         if not (options["once"] or options["drain"]):
             _leave()
 
