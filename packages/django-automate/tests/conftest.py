@@ -36,6 +36,8 @@ settings.configure(
         "django.contrib.sessions",
         "automate_outbox",
         "automate_secrets",
+        "automate_llm",
+        "automate_rag",
         "automate",
         "crash_app",
     ],
