@@ -56,8 +56,6 @@ class KeyRing:
                 "put it into an environment variable such as AUTOMATE_KEK_1, and name that in DJANGO_AUTOMATE: "
                 'SECRETS.keys is {"k1": "$env:AUTOMATE_KEK_1"}.'
             )
-        if len({key_id.lower() for key_id in config.keys}) < len(config.keys):
-            raise ConfigurationError("SECRETS.keys: two key ids differ by case alone, which not every database tells.")
         keys = {key_id: _read(key_id, text, config, refused) for key_id, text in config.keys.items()}
         return cls(keys, config.active_key or list(keys)[-1])
 
