@@ -1,21 +1,22 @@
 """What the pages of Django's admin have in common in every package that has some. Django itself is not imported.
 
-A page is for looking: nothing is added, changed or deleted by hand, and a user sees the rows of their tenants. Who keeps
-an audit log (django-automate) sees each request first, so that whoever is refused is on record, whichever package the
-page is of; see :func:`answer_with`.
+A page is for looking: nothing is added, changed or deleted by hand, and users see the rows of their tenants. Who
+keeps an audit log (django-automate) sees each request first, so that whoever is refused is on record, whichever package
+the page is of; see :func:`answer_with`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from automate_core.lookups import may_look_up
 from automate_core.tenancy import within
 
 __all__ = ["ReadOnly", "ReadOnlyPage", "answer_with"]
 
+_Response = TypeVar("_Response")
 Answer = Callable[[Any, Any, "str | None", Callable[[], Any], str], Any]
 
 
@@ -39,7 +40,7 @@ def answer_with(answer: Answer) -> None:
 
 
 class ReadOnly:
-    """Mixed into a ``ModelAdmin`` or an inline: nothing may be added, changed or deleted; tenants' rows for their users.
+    """Mixed into a ``ModelAdmin`` or an inline: rows are looked at, never changed, by users of their tenants.
 
     Who may see them has the model's own view permission, or one of :attr:`seen_with`.
     """
@@ -128,7 +129,9 @@ class ReadOnlyPage(ReadOnly):
         """
         return may_look_up(self, lookup)
 
-    def on_record(self, request: Any, object_id: str | None, view: Callable[[], Any], needed: str = "view") -> Any:
+    def on_record(
+        self, request: Any, object_id: str | None, view: Callable[[], _Response], needed: str = "view"
+    ) -> _Response:
         """Answer with a view, and put on record who may not see what it shows, or asks for another tenant's row.
 
         Args:
@@ -140,7 +143,8 @@ class ReadOnlyPage(ReadOnly):
         Returns:
             The answer; for another tenant's row the one that a row gets that does not exist.
         """
-        return _answer(self, request, object_id, view, needed)
+        answered: _Response = _answer(self, request, object_id, view, needed)
+        return answered
 
     def changelist_view(self, request: Any, extra_context: dict[str, Any] | None = None) -> Any:
         """List the rows.

@@ -6,11 +6,13 @@ never secrets. They are resolved as late as possible, and every value that was r
 then on.
 
 A step of a workflow gets a :class:`SecretValue`, where the policy allows it, and the access is recorded
-(:meth:`Resolver.secret`); code of the application calls :func:`resolve`.
+(:meth:`Resolver.secret`); code of the application calls :func:`resolve`. What the installation reads for itself is
+recorded too, once each time that a backend is asked.
 """
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -26,6 +28,7 @@ from automate_core._secret_access import AccessRecord, SecretAccess, ensure_perm
 from automate_core._secret_backend import SecretBackend
 from automate_core._secret_cache import Question, SecretCache
 from automate_core._secret_names import find_place
+from automate_core._secret_reads import OwnRead, OwnReads
 from automate_core._secret_ref import SecretRef, is_reference
 from automate_core._secret_value import SecretValue
 from automate_core.errors import (
@@ -54,6 +57,7 @@ __all__ = [
     "aresolve",
     "invalidate",
     "is_reference",
+    "note_credential",
     "resolve",
     "resolver",
 ]
@@ -67,8 +71,9 @@ class Resolver:
         config: The settings of secrets; left out, those in force at each call.
         backends: Backends by scheme that are used instead of the registered ones, for tests.
         clock: Tells monotonic time in seconds, for the cache.
-        on_access: Called with each access of a step, granted or denied, before the step gets the secret. Where it
-            raises, the step gets none: what cannot be recorded is not handed out.
+        on_access: Called with each access of a step, granted or denied, and with each of the installation itself for
+            which a backend is asked, or ``SECRETS.cache_seconds`` after the last one; before anybody gets the secret.
+            Where it raises, nobody gets it: what cannot be recorded is not handed out.
         own_references: Returns references of keys of the application around it; like those that the settings name, no
             step is given them.
     """
@@ -116,7 +121,15 @@ class Resolver:
             SecretNotFoundError: If there is no such secret.
             SecretBackendUnavailable: If its backend is not installed, or cannot be asked now.
         """
-        return self._get(self.ensure_permitted(ref), tenant)
+        read = OwnRead(SecretRef(ref), tenant, self._clock())
+        try:
+            self.ensure_permitted(read.ref)
+            value = self._get(read.ref, tenant, read)
+        except SecretAccessDenied as denial:
+            self._record_own(read, denial)
+            raise
+        self._record_own(read)
+        return value
 
     async def aresolve(self, ref: str | SecretRef, *, tenant: str | None = None) -> str:
         """Like :meth:`resolve`, without blocking the event loop.
@@ -131,10 +144,23 @@ class Resolver:
         Raises:
             SecretError: As :meth:`resolve` does.
         """
-        ref = self.ensure_permitted(ref)
+        read = OwnRead(SecretRef(ref), tenant, self._clock())
+        try:
+            self.ensure_permitted(read.ref)
+            value = await self._aget(read)
+        except SecretAccessDenied as denial:
+            await asyncio.to_thread(self._record_own, read, denial)
+            raise
+        if self._is_due(read):
+            await asyncio.to_thread(self._record_own, read)
+        return value
+
+    async def _aget(self, read: OwnRead) -> str:
+        ref, tenant = read.ref, read.tenant
         backend, path, cache = self._find(ref)
 
         async def ask() -> str:
+            read.fetched = cache is not None
             with _explained(ref):
                 return _checked(await backend.aget(path, field=ref.field, version=ref.version, tenant=tenant))
 
@@ -231,14 +257,42 @@ class Resolver:
             self._record(AccessRecord(ref, access, denial=denial))
             raise denial from error
 
-    def _get(self, ref: SecretRef, tenant: str | None) -> str:
+    def _get(self, ref: SecretRef, tenant: str | None, read: OwnRead | None = None) -> str:
         backend, path, cache = self._find(ref)
 
         def ask() -> str:
+            if read is not None:
+                read.fetched = cache is not None
             with _explained(ref):
                 return _checked(backend.get(path, field=ref.field, version=ref.version, tenant=tenant))
 
         return _accept(ask() if cache is None else cache.get(Question(ref, path, tenant), ask))
+
+    def note_credential(self, source: str, *, setting: str) -> None:
+        """Record that a backend or a ring of keys reads what it logs in with, or encrypts with.
+
+        Args:
+            source: Where it reads it: an ``$env:`` reference, or ``file:`` and a path.
+            setting: Which setting says so.
+
+        Raises:
+            SecretBackendUnavailable: If it cannot be recorded.
+        """
+        self._record_own(OwnRead(source, None, self._clock()), setting=setting)
+
+    def _is_due(self, read: OwnRead) -> bool:
+        return self.on_access is not None and self._in_force().reads.is_due(read)
+
+    def _record_own(self, read: OwnRead, denial: SecretAccessDenied | None = None, *, setting: str = "") -> None:
+        if not self._is_due(read):
+            return
+        reads = self._in_force().reads
+        reads.add(read)  # before it is recorded: what records may itself read secrets
+        try:
+            self._record(AccessRecord(read.ref, None, owner=read.tenant or "", denial=denial, setting=setting))
+        except SecretError:
+            reads.remove(read)
+            raise
 
     def _record(self, record: AccessRecord) -> None:
         if self.on_access is None:
@@ -273,6 +327,7 @@ class Resolver:
             made = self._made
         if made is not None:
             made.cache.invalidate(which)
+            made.reads.clear()
 
     def _find(self, ref: SecretRef) -> tuple[SecretBackend, str, SecretCache | None]:
         """Return the backend of a reference, the path in it, and the cache where it may be used."""
@@ -330,12 +385,13 @@ _resolvers_lock = threading.Lock()
 
 
 class _Made:
-    """What was made with one state of the settings: backends, and what they answered."""
+    """What was made with one state of the settings: backends, what they answered, and which reads were recorded."""
 
     def __init__(self, config: SecretSettings, clock: Callable[[], float]) -> None:
         self.config = config
         self.cache = SecretCache(config, clock)
         self.backends: dict[str, SecretBackend] = {}
+        self.reads = OwnReads(config)
         # One for each, so that a backend that takes long to be made keeps nobody from another. It may resolve its own
         # credentials meanwhile, hence the R.
         self.locks = {name: threading.RLock() for name in (*SCHEMES, config.backend)}
@@ -377,6 +433,19 @@ def _accept(value: str) -> str:
 
 resolver = Resolver()
 """The default resolver."""
+
+
+def note_credential(source: str, *, setting: str) -> None:
+    """Record that a backend or a ring of keys reads what it logs in with, or encrypts with.
+
+    Args:
+        source: Where it reads it: an ``$env:`` reference, or ``file:`` and a path.
+        setting: Which setting says so.
+
+    Raises:
+        SecretBackendUnavailable: If it cannot be recorded.
+    """
+    resolver.note_credential(source, setting=setting)
 
 
 def resolve(ref: str | SecretRef) -> str:

@@ -83,7 +83,7 @@ def refuse(
 def answer(
     page: Any, request: HttpRequest, object_id: str | None, view: Callable[[], HttpResponse], needed: str
 ) -> HttpResponse:
-    """Answer a request to a page of the admin, and put a refusal on record; for :func:`automate_core.pages.answer_with`.
+    """Answer a request to a page of the admin, and put a refusal on record; :mod:`automate_core.pages` calls it.
 
     What the view refuses becomes an answer, and is recorded outside of the transactions of the view: an exception
     would take the record along where requests are transactions (``ATOMIC_REQUESTS``).
