@@ -15,9 +15,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
 from weakref import WeakSet
 
 from pydantic import BaseModel
@@ -26,22 +24,19 @@ from automate_core import settings as settings_module
 from automate_core._references import SCHEMES
 from automate_core._secret_access import AccessRecord, SecretAccess, ensure_permitted, find_own_references, is_listed
 from automate_core._secret_backend import SecretBackend
+from automate_core._secret_backends import Made, checked, explained, find_class
 from automate_core._secret_cache import Question, SecretCache
 from automate_core._secret_names import find_place
-from automate_core._secret_reads import OwnRead, OwnReads
+from automate_core._secret_reads import OwnRead
 from automate_core._secret_ref import SecretRef, is_reference
 from automate_core._secret_value import SecretValue
 from automate_core.errors import (
     AutomateError,
-    ConfigurationError,
-    NotRegisteredError,
-    PluginLoadError,
     SecretAccessDenied,
     SecretBackendUnavailable,
     SecretError,
     SecretNotFoundError,
 )
-from automate_core.plugins import load_target
 from automate_core.redaction import remember
 from automate_core.registry import Registry, registry
 from automate_core.settings import SecretSettings
@@ -96,7 +91,7 @@ class Resolver:
         self._given = dict(backends or {})
         self._clock = clock
         self._lock = threading.Lock()
-        self._made: _Made | None = None
+        self._made: Made | None = None
         with _resolvers_lock:
             _resolvers.add(self)
 
@@ -161,8 +156,8 @@ class Resolver:
 
         async def ask() -> str:
             read.fetched = cache is not None
-            with _explained(ref):
-                return _checked(await backend.aget(path, field=ref.field, version=ref.version, tenant=tenant))
+            with explained(ref):
+                return checked(await backend.aget(path, field=ref.field, version=ref.version, tenant=tenant))
 
         return _accept(await (ask() if cache is None else cache.aget(Question(ref, path, tenant), ask)))
 
@@ -228,7 +223,7 @@ class Resolver:
         if access is None:
             ensure_permitted(ref, None, self.config)
             return ref
-        with _explained(ref):
+        with explained(ref):
             place = find_place(self.config, lambda: self._backend("secret"))
         ensure_permitted(ref, access, self.config, place, self._own_references())
         return ref
@@ -263,8 +258,8 @@ class Resolver:
         def ask() -> str:
             if read is not None:
                 read.fetched = cache is not None
-            with _explained(ref):
-                return _checked(backend.get(path, field=ref.field, version=ref.version, tenant=tenant))
+            with explained(ref):
+                return checked(backend.get(path, field=ref.field, version=ref.version, tenant=tenant))
 
         return _accept(ask() if cache is None else cache.get(Question(ref, path, tenant), ask))
 
@@ -331,7 +326,7 @@ class Resolver:
 
     def _find(self, ref: SecretRef) -> tuple[SecretBackend, str, SecretCache | None]:
         """Return the backend of a reference, the path in it, and the cache where it may be used."""
-        with _explained(ref):
+        with explained(ref):
             backend = self._backend(ref.scheme)
             if ref.field is not None and not backend.supports_fields:
                 raise SecretError(f"A secret of this backend is one value: leave #{ref.field} out.")
@@ -340,11 +335,11 @@ class Resolver:
             path = backend.locate(ref.path) if ref.scheme == "secret" else ref.path
             return backend, path, self._in_force().cache if backend.cacheable() else None
 
-    def _in_force(self) -> _Made:
+    def _in_force(self) -> Made:
         config = self.config
         with self._lock:
             if self._made is None or (self._made.config is not config and self._made.config != config):
-                self._made = _Made(config, self._clock)
+                self._made = Made(config, self._clock)
             return self._made
 
     def _backend(self, scheme: str) -> SecretBackend:
@@ -354,75 +349,12 @@ class Resolver:
         name = made.config.backend if scheme == "secret" else scheme
         with made.locks[name]:
             if name not in made.backends:
-                made.backends[name] = self._class(name)(made.config)
+                made.backends[name] = find_class(name, self._registry or registry)(made.config)
             return made.backends[name]
 
-    def _class(self, name: str) -> type[SecretBackend]:
-        if "." in name:
-            target = name if ":" in name else ":".join(name.rsplit(".", 1))
-            found = load_target(target, what=f"SECRETS.backend {name}")
-        else:
-            found = self._registered(name)
-        if not (isinstance(found, type) and issubclass(found, SecretBackend)):
-            raise ConfigurationError(
-                f"The secret backend {name!r} is not a subclass of automate_core.secrets.SecretBackend."
-            )
-        return found
-
-    def _registered(self, name: str) -> Any:
-        try:
-            return (self._registry or registry).load("secret_backends", name)
-        except NotRegisteredError as error:
-            package = "automate-secrets" if name == "env" else f"automate-secrets[{name}]"
-            remedy = f" Install what brings it: pip install --upgrade '{package}'." if name in _OURS else ""
-            raise SecretBackendUnavailable(f"{error.message}{remedy}", retryable=False) from error
-
-
-_OURS = ("env", "db", "vault", "aws")
 
 _resolvers: WeakSet[Resolver] = WeakSet()
 _resolvers_lock = threading.Lock()
-
-
-class _Made:
-    """What was made with one state of the settings: backends, what they answered, and which reads were recorded."""
-
-    def __init__(self, config: SecretSettings, clock: Callable[[], float]) -> None:
-        self.config = config
-        self.cache = SecretCache(config, clock)
-        self.backends: dict[str, SecretBackend] = {}
-        self.reads = OwnReads(config)
-        # One for each, so that a backend that takes long to be made keeps nobody from another. It may resolve its own
-        # credentials meanwhile, hence the R.
-        self.locks = {name: threading.RLock() for name in (*SCHEMES, config.backend)}
-
-
-@contextmanager
-def _explained(ref: SecretRef) -> Iterator[None]:
-    """Let every error of a backend be a SecretError that names the reference."""
-    context = {"reference": str(ref)}
-    try:
-        yield
-    except (SecretError, PluginLoadError, ConfigurationError) as error:
-        kind = type(error) if isinstance(error, SecretError) else SecretBackendUnavailable
-        raise kind(
-            f"{ref}: {error.message}",
-            retryable=error.retryable,
-            context={**error.context, **context},
-            retry_after=error.retry_after,
-        ) from error
-    except Exception as error:
-        raise SecretBackendUnavailable(
-            f"{ref}: the secret backend failed with {type(error).__name__}.", context=context
-        ) from error
-
-
-def _checked(value: object) -> str:
-    if not isinstance(value, str):
-        raise SecretError(f"The secret backend returned {type(value).__name__}, not a text.")
-    if not value:
-        raise SecretNotFoundError("The secret is empty.")
-    return value
 
 
 def _accept(value: str) -> str:
