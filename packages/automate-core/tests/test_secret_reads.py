@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -143,6 +146,26 @@ def test_what_cannot_be_recorded_is_not_handed_out_and_is_tried_again(read: Call
     setup.resolver.on_access = setup.records.append
     read(setup, "$secret:KEY")
     assert setup.told() == ["$secret:KEY"]
+
+
+def test_of_threads_that_read_at_one_time_one_is_on_record() -> None:
+    setup, together = Setup(), threading.Barrier(8)
+    asked = setup.backend.get
+
+    def get(path: str, **options: str | None) -> str:
+        time.sleep(0.05)  # the others come meanwhile
+        return asked(path, **options)
+
+    setup.backend.get = get  # type: ignore[method-assign] # of this one alone
+
+    def read() -> None:
+        together.wait()
+        setup.resolver.resolve("$secret:KEY")
+
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(read) for _ in range(8)]:
+            done.result()
+    assert (setup.told(), setup.backend.asked) == (["$secret:KEY"], 1)
 
 
 def test_what_records_may_read_secrets_itself() -> None:

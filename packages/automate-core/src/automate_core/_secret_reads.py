@@ -20,14 +20,14 @@ class OwnRead:
         at: When, in seconds of the resolver's clock.
     """
 
-    __slots__ = ("at", "fetched", "ref", "tenant")
+    __slots__ = ("asked_at", "at", "ref", "tenant")
 
     def __init__(self, ref: Any, tenant: str | None, at: float) -> None:
         self.ref = ref
         self.tenant = tenant
         self.at = at
-        self.fetched = False
-        """Whether a backend was asked whose answers are kept."""
+        self.asked_at: float | None = None
+        """When a backend was asked whose answers are kept; None where it was not."""
 
 
 class OwnReads:
@@ -49,19 +49,30 @@ class OwnReads:
             read: The read.
         """
         with self._lock:
-            last = self._recorded.get((str(read.ref), read.tenant))
-        return read.fetched or last is None or read.at - last >= self._config.cache_seconds
+            return self._is_due(read)
 
-    def add(self, read: OwnRead) -> None:
-        """Take a read for recorded.
+    def take(self, read: OwnRead) -> bool:
+        """Take a read for recorded, if it is to be; of several at one time, one is.
 
         Args:
             read: The read.
+
+        Returns:
+            Whether it is to be recorded.
         """
         with self._lock:
-            if len(self._recorded) >= self._config.cache_entries:
-                self._recorded.clear()
-            self._recorded[str(read.ref), read.tenant] = read.at
+            due = self._is_due(read)
+            if due:
+                if len(self._recorded) >= self._config.cache_entries:
+                    self._recorded.clear()
+                self._recorded[str(read.ref), read.tenant] = read.at
+            return due
+
+    def _is_due(self, read: OwnRead) -> bool:
+        last = self._recorded.get((str(read.ref), read.tenant))
+        if last is None or read.at - last >= self._config.cache_seconds:
+            return True
+        return read.asked_at is not None and read.asked_at > last
 
     def remove(self, read: OwnRead) -> None:
         """Take a read for not recorded after all.

@@ -114,7 +114,8 @@ class Resolver:
             SecretError: If this is no reference, or not one that its backend can have.
             SecretAccessDenied: If ``SECRETS.allow`` does not allow the reference.
             SecretNotFoundError: If there is no such secret.
-            SecretBackendUnavailable: If its backend is not installed, or cannot be asked now.
+            SecretBackendUnavailable: If its backend is not installed, or cannot be asked now, or the access cannot be
+                recorded.
         """
         read = OwnRead(SecretRef(ref), tenant, self._clock())
         try:
@@ -155,7 +156,7 @@ class Resolver:
         backend, path, cache = self._find(ref)
 
         async def ask() -> str:
-            read.fetched = cache is not None
+            read.asked_at = None if cache is None else self._clock()
             with explained(ref):
                 return checked(await backend.aget(path, field=ref.field, version=ref.version, tenant=tenant))
 
@@ -256,8 +257,8 @@ class Resolver:
         backend, path, cache = self._find(ref)
 
         def ask() -> str:
-            if read is not None:
-                read.fetched = cache is not None
+            if read is not None and cache is not None:
+                read.asked_at = self._clock()
             with explained(ref):
                 return checked(backend.get(path, field=ref.field, version=ref.version, tenant=tenant))
 
@@ -279,10 +280,10 @@ class Resolver:
         return self.on_access is not None and self._in_force().reads.is_due(read)
 
     def _record_own(self, read: OwnRead, denial: SecretAccessDenied | None = None, *, setting: str = "") -> None:
-        if not self._is_due(read):
-            return
         reads = self._in_force().reads
-        reads.add(read)  # before it is recorded: what records may itself read secrets
+        # It counts as recorded before it is: what records may itself read secrets.
+        if self.on_access is None or not reads.take(read):
+            return
         try:
             self._record(AccessRecord(read.ref, None, owner=read.tenant or "", denial=denial, setting=setting))
         except SecretError:
@@ -393,7 +394,8 @@ def resolve(ref: str | SecretRef) -> str:
         SecretError: If this is no reference; an unknown form is never taken for the secret itself.
         SecretAccessDenied: If ``SECRETS.allow`` does not allow the reference.
         SecretNotFoundError: If there is no such secret; the message says where it was looked for.
-        SecretBackendUnavailable: If its backend is not installed, or cannot be asked now.
+        SecretBackendUnavailable: If its backend is not installed, or cannot be asked now, or the access cannot be
+            recorded.
     """
     return resolver.resolve(ref)
 
