@@ -139,8 +139,8 @@ def test_what_one_may_see_and_what_does_not_exist_is_no_denial() -> None:
 
 def a_secret(tenant: str) -> Secret:
     """Store what has the form of a secret's row."""
-    (row,) = Secret.objects.bulk_create([Secret(tenant=tenant, name="API_KEY", ciphertext=b"", key_id="k1")])
-    return Secret.objects.get(tenant=tenant) if row.pk is None else row
+    Secret.objects.bulk_create([Secret(tenant=tenant, name="API_KEY", ciphertext=b"", key_id="k1")])
+    return Secret.objects.get(tenant=tenant)
 
 
 def a_call(tenant: str) -> LLMCall:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from automate import _own_reads
-from automate.audit import record
+from automate.audit import record, record_many
 from automate.models import AuditHead, AuditLogEntry, ExecutionRun
 from automate.publish import publish
 from automate.runtime import Runtime, run_workflow
@@ -183,12 +183,11 @@ def test_the_keys_of_the_log_itself_are_read_without_end_nor_entry(
 
 
 def test_a_read_of_what_writes_the_log_waits_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    written = _own_reads.record_many
     monkeypatch.setenv("DB_PASSWORD", "the-password-of-the-database")
 
     def record_with_password(entries: Any) -> None:
         resolve("$env:DB_PASSWORD")  # as a database whose password is a secret is connected to
-        written(entries)
+        record_many(entries)
 
     monkeypatch.setattr(_own_reads, "record_many", record_with_password)
     resolve(REFERENCE)
