@@ -180,7 +180,7 @@ def test_deleting_begins_with_a_write(backend: DbBackend) -> None:
 
 
 def test_tenants_and_names_that_differ_by_case_alone_are_told_apart(backend: DbBackend) -> None:
-    """Some databases ignore case in comparisons: none may delete, list or hide what belongs to another."""
+    """By its defaults MariaDB ignores case: none may delete, list or hide what belongs to another."""
     for tenant in ("acme", "ACME"):
         for name in ("key", "KEY"):
             backend.set(name, f"{name} of {tenant}", tenant=tenant)

@@ -90,11 +90,6 @@ def test_an_id_that_no_header_can_hold_is_refused(key_id: str) -> None:
     assert "a key id is" in refused(text(1), key_id)
 
 
-def test_ids_that_a_database_may_take_for_one_are_refused() -> None:
-    with pytest.raises(ConfigurationError, match="by case alone"):
-        KeyRing.from_settings(SecretSettings(keys={"k1": text(1), "K1": text(2)}))
-
-
 # -- files ------------------------------------------------------------------------------------------------------------
 
 

@@ -36,6 +36,8 @@ settings.configure(
         "django.contrib.sessions",
         "automate_outbox",
         "automate_secrets",
+        "automate_llm",
+        "automate_rag",
         "automate",
         "crash_app",
     ],
@@ -81,9 +83,13 @@ def databases() -> Iterator[None]:
 def db(databases: None) -> Iterator[None]:
     """The migrated database, empty again after the test."""
     yield
+    from automate import _own_reads
+    from automate_core.secrets import invalidate
     from django.apps import apps
     from django.db import connection, transaction
 
+    _own_reads._waiting.clear()
+    invalidate()
     # Far cheaper than the flush command, which truncates every table of every app.
     kept = ("contenttypes", "auth")
     tables = [m._meta.db_table for m in apps.get_models() if m._meta.app_label not in kept]

@@ -5,14 +5,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import date
 from typing import Any
+from uuid import UUID
 
 import pytest
 from automate.events import emit_event
 from automate.models import Artifact, ArtifactUse, AuditLogEntry, Event
 from automate.permissions import VIEW_RAW_PAYLOAD, VIEW_RUN
+from automate_llm.models import LLMBudgetDay, LLMCall
+from automate_outbox.models import OutboxJob
+from automate_secrets.models import Secret
+from django.contrib import admin
 from django.contrib.auth.models import Permission, User
-from django.db import connections
+from django.db import connections, models
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -38,7 +45,8 @@ def staff(*permissions: str) -> Client:
     """Return a client of a member of the staff who has some permissions."""
     user = User.objects.create_user("anna", is_staff=True)
     for permission in permissions:
-        user.user_permissions.add(Permission.objects.get(codename=permission.partition(".")[2]))
+        label, _, codename = permission.partition(".")
+        user.user_permissions.add(Permission.objects.get(content_type__app_label=label, codename=codename))
     client = Client()
     client.force_login(user)
     return client
@@ -126,4 +134,84 @@ def test_what_one_may_see_and_what_does_not_exist_is_no_denial() -> None:
         assert client.get(reverse(f"admin:automate_event_{page}", args=[event.pk])).status_code == 200
         assert client.get(reverse(f"admin:automate_event_{page}", args=["nothing"])).status_code in (302, 404)
     assert client.get(reverse("admin:automate_event_changelist")).status_code == 200
+    assert denied() == []
+
+
+def a_secret(tenant: str) -> Secret:
+    """Store what has the form of a secret's row."""
+    Secret.objects.bulk_create([Secret(tenant=tenant, name="API_KEY", ciphertext=b"", key_id="k1")])
+    return Secret.objects.get(tenant=tenant)
+
+
+def a_call(tenant: str) -> LLMCall:
+    """Record a call of a model."""
+    return LLMCall.objects.create(pk=UUID(int=ord(tenant[0])), day=date(2026, 5, 3), tenant=tenant, reserved=1)
+
+
+ELSEWHERE: dict[type[models.Model], Callable[[str], Any]] = {
+    OutboxJob: lambda tenant: OutboxJob.objects.create(kind="a.b", tenant=tenant),
+    Secret: a_secret,
+    LLMCall: a_call,
+    LLMBudgetDay: lambda tenant: LLMBudgetDay.objects.create(day=date(2026, 5, 3)),  # of no tenant: nobody's here
+}
+"""The models of other packages that have a page, and what makes a row of a tenant."""
+
+
+def resource(model: type[models.Model], pk: Any) -> str:
+    """Return what a row of another package is called in the audit log."""
+    return f"{'secret row' if model is Secret else model._meta.model_name}:{pk}"
+
+
+def test_the_page_of_no_other_package_is_forgotten() -> None:
+    labels = {model._meta.app_label for model in admin.site._registry} - {"admin", "auth", "automate"}
+    assert {model for model in admin.site._registry if model._meta.app_label in labels} == set(ELSEWHERE)
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.parametrize("page", ["change", "delete", "history"])
+@pytest.mark.parametrize("model", ELSEWHERE, ids=lambda model: model.__name__)
+def test_the_pages_of_other_packages_put_on_record_who_asks_for_another_tenants_row(
+    model: type[models.Model], page: str, method: str
+) -> None:
+    row, opts = ELSEWHERE[model](FOREIGN), model._meta
+    name = f"admin:{opts.app_label}_{opts.model_name}_{page}"
+    client = staff(f"{opts.app_label}.view_{opts.model_name}")
+    nobodys = UUID(int=1) if model is LLMCall else row.pk + 1_000
+
+    answers = [getattr(client, method)(reverse(name, args=[pk])) for pk in (row.pk, nobodys)]
+
+    assert len({answer.status_code for answer in answers}) == 1, "the answer tells whether there is such a row"
+    hidden = [(actor, details["why"]) for actor, what, details in denied() if what == resource(model, row.pk)]
+    assert hidden == [("anna (admin)", "tenant")]
+    assert not [what for _, what, details in denied() if "why" in details and what != resource(model, row.pk)]
+
+
+@pytest.mark.parametrize("model", [OutboxJob, Secret, LLMCall], ids=lambda model: model.__name__)
+def test_the_pages_of_other_packages_put_on_record_who_lacks_the_permission(model: type[models.Model]) -> None:
+    row, opts = ELSEWHERE[model](OWN), model._meta
+    client, base = staff(), f"admin:{opts.app_label}_{opts.model_name}"
+
+    for page, args, verb in (
+        ("changelist", [], "view"),
+        ("change", [row.pk], "view"),
+        ("history", [row.pk], "view"),
+        ("add", [], "add"),
+        ("delete", [row.pk], "delete"),
+    ):
+        already = len(denied())
+        assert client.get(reverse(f"{base}_{page}", args=args)).status_code == 403, page
+        (entry,) = denied()[already:]
+        assert entry[1] == resource(model, args[0] if args else "*")
+        assert entry[2]["permission"] == f"{opts.app_label}.{verb}_{opts.model_name}"
+
+
+@pytest.mark.parametrize("model", [OutboxJob, Secret, LLMCall], ids=lambda model: model.__name__)
+def test_one_sees_ones_own_rows_of_other_packages(model: type[models.Model]) -> None:
+    own, foreign, opts = ELSEWHERE[model](OWN), ELSEWHERE[model](FOREIGN), model._meta
+    base = f"admin:{opts.app_label}_{opts.model_name}"
+    client = staff(f"{opts.app_label}.view_{opts.model_name}")
+    listed = client.get(reverse(f"{base}_changelist")).content.decode()
+    assert reverse(f"{base}_change", args=[own.pk]) in listed
+    assert reverse(f"{base}_change", args=[foreign.pk]) not in listed
+    assert client.get(reverse(f"{base}_change", args=[own.pk])).status_code == 200
     assert denied() == []

@@ -77,20 +77,22 @@ class SecretAccess:
 
 @dataclass(frozen=True, slots=True)
 class AccessRecord:
-    """One access of a step to a secret, for the record; the value is no part of it.
+    """One access to a secret, for the record; the value is no part of it.
 
     Args:
-        ref: What was asked for.
-        access: By whom.
+        ref: What was asked for: a reference, or of a credential ``file:`` and a path.
+        access: For which step; None where the installation reads for itself.
         owner: The tenant whose secret was read; empty for the installation's own, and where nothing was read.
         denial: Why it was refused: by the settings, by the backend, or because the secret is the installation's and not
             shared. None where it was not.
+        setting: Which setting names a credential of the installation; empty where none does.
     """
 
-    ref: SecretRef
-    access: SecretAccess
+    ref: SecretRef | str
+    access: SecretAccess | None
     owner: str = ""
     denial: SecretAccessDenied | SecretNotFoundError | None = None
+    setting: str = ""
 
 
 def ensure_permitted(

@@ -6,42 +6,38 @@ never secrets. They are resolved as late as possible, and every value that was r
 then on.
 
 A step of a workflow gets a :class:`SecretValue`, where the policy allows it, and the access is recorded
-(:meth:`Resolver.secret`); code of the application calls :func:`resolve`.
+(:meth:`Resolver.secret`); code of the application calls :func:`resolve`. What the installation reads for itself is
+recorded too, once each time that a backend is asked.
 """
 
 from __future__ import annotations
 
-import sys
+import asyncio
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
 from weakref import WeakSet
 
 from pydantic import BaseModel
 
 from automate_core import settings as settings_module
-from automate_core._redaction.frames import clear_locals
 from automate_core._references import SCHEMES
 from automate_core._secret_access import AccessRecord, SecretAccess, ensure_permitted, find_own_references, is_listed
 from automate_core._secret_backend import SecretBackend
+from automate_core._secret_backends import Made, checked, explained, find_class
 from automate_core._secret_cache import Question, SecretCache
 from automate_core._secret_names import find_place
+from automate_core._secret_reads import OwnRead
 from automate_core._secret_ref import SecretRef, is_reference
 from automate_core._secret_value import SecretValue
 from automate_core.errors import (
     AutomateError,
-    ConfigurationError,
-    NotRegisteredError,
-    PluginLoadError,
     SecretAccessDenied,
     SecretBackendUnavailable,
     SecretError,
     SecretNotFoundError,
 )
-from automate_core.plugins import load_target
-from automate_core.redaction import MAX_LENGTH, remember
+from automate_core.redaction import remember
 from automate_core.registry import Registry, registry
 from automate_core.settings import SecretSettings
 
@@ -56,6 +52,7 @@ __all__ = [
     "aresolve",
     "invalidate",
     "is_reference",
+    "note_credential",
     "resolve",
     "resolver",
 ]
@@ -69,8 +66,9 @@ class Resolver:
         config: The settings of secrets; left out, those in force at each call.
         backends: Backends by scheme that are used instead of the registered ones, for tests.
         clock: Tells monotonic time in seconds, for the cache.
-        on_access: Called with each access of a step, granted or denied, before the step gets the secret. Where it
-            raises, the step gets none: what cannot be recorded is not handed out.
+        on_access: Called with each access of a step, granted or denied, and with each of the installation itself for
+            which a backend is asked, or ``SECRETS.cache_seconds`` after the last one; before anybody gets the secret.
+            Where it raises, nobody gets it: what cannot be recorded is not handed out.
         own_references: Returns references of keys of the application around it; like those that the settings name, no
             step is given them.
     """
@@ -93,7 +91,7 @@ class Resolver:
         self._given = dict(backends or {})
         self._clock = clock
         self._lock = threading.Lock()
-        self._made: _Made | None = None
+        self._made: Made | None = None
         with _resolvers_lock:
             _resolvers.add(self)
 
@@ -116,9 +114,18 @@ class Resolver:
             SecretError: If this is no reference, or not one that its backend can have.
             SecretAccessDenied: If ``SECRETS.allow`` does not allow the reference.
             SecretNotFoundError: If there is no such secret.
-            SecretBackendUnavailable: If its backend is not installed, or cannot be asked now.
+            SecretBackendUnavailable: If its backend is not installed, or cannot be asked now, or the access cannot be
+                recorded.
         """
-        return self._get(self.ensure_permitted(ref), tenant)
+        read = OwnRead(SecretRef(ref), tenant, self._clock())
+        try:
+            self.ensure_permitted(read.ref)
+            value = self._get(read.ref, tenant, read)
+        except SecretAccessDenied as denial:
+            self._record_own(read, denial)
+            raise
+        self._record_own(read)
+        return value
 
     async def aresolve(self, ref: str | SecretRef, *, tenant: str | None = None) -> str:
         """Like :meth:`resolve`, without blocking the event loop.
@@ -133,12 +140,25 @@ class Resolver:
         Raises:
             SecretError: As :meth:`resolve` does.
         """
-        ref = self.ensure_permitted(ref)
+        read = OwnRead(SecretRef(ref), tenant, self._clock())
+        try:
+            self.ensure_permitted(read.ref)
+            value = await self._aget(read)
+        except SecretAccessDenied as denial:
+            await asyncio.to_thread(self._record_own, read, denial)
+            raise
+        if self._is_due(read):
+            await asyncio.to_thread(self._record_own, read)
+        return value
+
+    async def _aget(self, read: OwnRead) -> str:
+        ref, tenant = read.ref, read.tenant
         backend, path, cache = self._find(ref)
 
         async def ask() -> str:
-            with _explained(ref):
-                return _checked(await backend.aget(path, field=ref.field, version=ref.version, tenant=tenant))
+            read.asked_at = None if cache is None else self._clock()
+            with explained(ref):
+                return checked(await backend.aget(path, field=ref.field, version=ref.version, tenant=tenant))
 
         return _accept(await (ask() if cache is None else cache.aget(Question(ref, path, tenant), ask)))
 
@@ -204,7 +224,7 @@ class Resolver:
         if access is None:
             ensure_permitted(ref, None, self.config)
             return ref
-        with _explained(ref):
+        with explained(ref):
             place = find_place(self.config, lambda: self._backend("secret"))
         ensure_permitted(ref, access, self.config, place, self._own_references())
         return ref
@@ -245,14 +265,42 @@ class Resolver:
         except SecretNotFoundError:
             return False
 
-    def _get(self, ref: SecretRef, tenant: str | None) -> str:
+    def _get(self, ref: SecretRef, tenant: str | None, read: OwnRead | None = None) -> str:
         backend, path, cache = self._find(ref)
 
         def ask() -> str:
-            with _explained(ref):
-                return _checked(backend.get(path, field=ref.field, version=ref.version, tenant=tenant))
+            if read is not None and cache is not None:
+                read.asked_at = self._clock()
+            with explained(ref):
+                return checked(backend.get(path, field=ref.field, version=ref.version, tenant=tenant))
 
         return _accept(ask() if cache is None else cache.get(Question(ref, path, tenant), ask))
+
+    def note_credential(self, source: str, *, setting: str) -> None:
+        """Record that a backend or a ring of keys reads what it logs in with, or encrypts with.
+
+        Args:
+            source: Where it reads it: an ``$env:`` reference, or ``file:`` and a path.
+            setting: Which setting says so.
+
+        Raises:
+            SecretBackendUnavailable: If it cannot be recorded.
+        """
+        self._record_own(OwnRead(source, None, self._clock()), setting=setting)
+
+    def _is_due(self, read: OwnRead) -> bool:
+        return self.on_access is not None and self._in_force().reads.is_due(read)
+
+    def _record_own(self, read: OwnRead, denial: SecretAccessDenied | None = None, *, setting: str = "") -> None:
+        reads = self._in_force().reads
+        # It counts as recorded before it is: what records may itself read secrets.
+        if self.on_access is None or not reads.take(read):
+            return
+        try:
+            self._record(AccessRecord(read.ref, None, owner=read.tenant or "", denial=denial, setting=setting))
+        except SecretError:
+            reads.remove(read)
+            raise
 
     def _record(self, record: AccessRecord) -> None:
         if self.on_access is None:
@@ -287,10 +335,11 @@ class Resolver:
             made = self._made
         if made is not None:
             made.cache.invalidate(which)
+            made.reads.clear()
 
     def _find(self, ref: SecretRef) -> tuple[SecretBackend, str, SecretCache | None]:
         """Return the backend of a reference, the path in it, and the cache where it may be used."""
-        with _explained(ref):
+        with explained(ref):
             backend = self._backend(ref.scheme)
             if ref.field is not None and not backend.supports_fields:
                 raise SecretError(f"A secret of this backend is one value: leave #{ref.field} out.")
@@ -299,11 +348,11 @@ class Resolver:
             path = backend.locate(ref.path) if ref.scheme == "secret" else ref.path
             return backend, path, self._in_force().cache if backend.cacheable() else None
 
-    def _in_force(self) -> _Made:
+    def _in_force(self) -> Made:
         config = self.config
         with self._lock:
             if self._made is None or (self._made.config is not config and self._made.config != config):
-                self._made = _Made(config, self._clock)
+                self._made = Made(config, self._clock)
             return self._made
 
     def _backend(self, scheme: str) -> SecretBackend:
@@ -313,81 +362,12 @@ class Resolver:
         name = made.config.backend if scheme == "secret" else scheme
         with made.locks[name]:
             if name not in made.backends:
-                made.backends[name] = self._class(name)(made.config)
+                made.backends[name] = find_class(name, self._registry or registry)(made.config)
             return made.backends[name]
 
-    def _class(self, name: str) -> type[SecretBackend]:
-        if "." in name:
-            target = name if ":" in name else ":".join(name.rsplit(".", 1))
-            found = load_target(target, what=f"SECRETS.backend {name}")
-        else:
-            found = self._registered(name)
-        if not (isinstance(found, type) and issubclass(found, SecretBackend)):
-            raise ConfigurationError(
-                f"The secret backend {name!r} is not a subclass of automate_core.secrets.SecretBackend."
-            )
-        return found
-
-    def _registered(self, name: str) -> Any:
-        try:
-            return (self._registry or registry).load("secret_backends", name)
-        except NotRegisteredError as error:
-            package = "automate-secrets" if name == "env" else f"automate-secrets[{name}]"
-            remedy = f" Install what brings it: pip install --upgrade '{package}'." if name in _OURS else ""
-            raise SecretBackendUnavailable(f"{error.message}{remedy}", retryable=False) from error
-
-
-_OURS = ("env", "db", "vault", "aws")
 
 _resolvers: WeakSet[Resolver] = WeakSet()
 _resolvers_lock = threading.Lock()
-
-
-class _Made:
-    """What was made with one state of the settings: backends, and what they answered."""
-
-    def __init__(self, config: SecretSettings, clock: Callable[[], float]) -> None:
-        self.config = config
-        self.cache = SecretCache(config, clock)
-        self.backends: dict[str, SecretBackend] = {}
-        # One for each, so that a backend that takes long to be made keeps nobody from another. It may resolve its own
-        # credentials meanwhile, hence the R.
-        self.locks = {name: threading.RLock() for name in (*SCHEMES, config.backend)}
-
-
-@contextmanager
-def _explained(ref: SecretRef) -> Iterator[None]:
-    """Let every error of a backend be a SecretError that names the reference, and leave no credentials in frames."""
-    context, handled = {"reference": str(ref)}, sys.exception()
-    try:
-        yield
-    except (SecretError, PluginLoadError, ConfigurationError) as error:
-        clear_locals(error, handled)
-        kind = type(error) if isinstance(error, SecretError) else SecretBackendUnavailable
-        raise kind(
-            f"{ref}: {error.message}",
-            retryable=error.retryable,
-            context={**error.context, **context},
-            retry_after=error.retry_after,
-        ) from error
-    except Exception as error:
-        clear_locals(error, handled)
-        raise SecretBackendUnavailable(
-            f"{ref}: the secret backend failed with {type(error).__name__}.", context=context
-        ) from error
-
-
-def _checked(value: object) -> str:
-    if not isinstance(value, str):
-        raise SecretError(f"The secret backend returned {type(value).__name__}, not a text.")
-    if not value:
-        raise SecretNotFoundError("The secret is empty.")
-    if len(value) > MAX_LENGTH:
-        raise SecretError(
-            f"The secret has {len(value):,} characters, and more than {MAX_LENGTH:,} cannot be hidden wherever they "
-            "may appear. Keep a secret that encrypts the text, and the text elsewhere."
-        )
-    return value
 
 
 def _accept(value: str) -> str:
@@ -398,6 +378,19 @@ def _accept(value: str) -> str:
 
 resolver = Resolver()
 """The default resolver."""
+
+
+def note_credential(source: str, *, setting: str) -> None:
+    """Record that a backend or a ring of keys reads what it logs in with, or encrypts with.
+
+    Args:
+        source: Where it reads it: an ``$env:`` reference, or ``file:`` and a path.
+        setting: Which setting says so.
+
+    Raises:
+        SecretBackendUnavailable: If it cannot be recorded.
+    """
+    resolver.note_credential(source, setting=setting)
 
 
 def resolve(ref: str | SecretRef) -> str:
@@ -413,7 +406,8 @@ def resolve(ref: str | SecretRef) -> str:
         SecretError: If this is no reference; an unknown form is never taken for the secret itself.
         SecretAccessDenied: If ``SECRETS.allow`` does not allow the reference.
         SecretNotFoundError: If there is no such secret; the message says where it was looked for.
-        SecretBackendUnavailable: If its backend is not installed, or cannot be asked now.
+        SecretBackendUnavailable: If its backend is not installed, or cannot be asked now, or the access cannot be
+            recorded.
     """
     return resolver.resolve(ref)
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from automate_core.lookups import may_look_up
-from automate_core.tenancy import tenants_of, within
+from automate_core.pages import ReadOnlyPage
+from automate_core.tenancy import tenants_of
 from django.contrib import admin
-from django.http import HttpRequest
 
 from automate_llm.models import LLMBudgetDay, LLMCall
 
@@ -20,39 +19,25 @@ else:
     ModelAdmin = admin.ModelAdmin
 
 
-class _ReadOnlyAdmin(ModelAdmin):
-    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
-        return may_look_up(self, lookup)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
 @admin.register(LLMBudgetDay)
-class LLMBudgetDayAdmin(_ReadOnlyAdmin):
+class LLMBudgetDayAdmin(ReadOnlyPage, ModelAdmin):
     """What each day cost: all tenants together, for those who see all of them."""
 
     list_display = ("day", "spent_usd", "reserved_usd")
     date_hierarchy = "day"
 
-    def get_queryset(self, request: HttpRequest) -> Any:
+    def visible_to(self, user: Any, rows: Any) -> Any:
         """Leave the days, or nothing where the user sees some tenants alone.
 
         Args:
-            request: The request.
+            user: The user.
+            rows: The days.
         """
-        rows = super().get_queryset(request)
-        return rows if tenants_of(request.user) is None else rows.none()
+        return rows if tenants_of(user) is None else rows.none()
 
 
 @admin.register(LLMCall)
-class LLMCallAdmin(_ReadOnlyAdmin):
+class LLMCallAdmin(ReadOnlyPage, ModelAdmin):
     """The calls."""
 
     list_display = (
@@ -61,11 +46,3 @@ class LLMCallAdmin(_ReadOnlyAdmin):
     )  # fmt: skip
     list_filter = ("status", "provider", "model", "day")
     search_fields = ("id", "run_id", "tenant", "prompt_hash")
-
-    def get_queryset(self, request: HttpRequest) -> Any:
-        """Leave the calls of the user's tenants.
-
-        Args:
-            request: The request.
-        """
-        return within(super().get_queryset(request), request.user)

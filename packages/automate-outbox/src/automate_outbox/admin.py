@@ -6,9 +6,8 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from automate_core.lookups import may_look_up
+from automate_core.pages import ReadOnlyPage
 from automate_core.redaction import redact, redact_text
-from automate_core.tenancy import within
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db import models
@@ -49,7 +48,7 @@ def _redacted(name: str) -> Callable[[OutboxJob], str]:
 
 
 @admin.register(OutboxJob)
-class OutboxJobAdmin(_OutboxJobAdmin):
+class OutboxJobAdmin(ReadOnlyPage, _OutboxJobAdmin):
     """Lists the items; a row is changed by stores only, under its fence, but for those that are dead."""
 
     actions = ("requeue_dead", "discard_dead")
@@ -60,31 +59,11 @@ class OutboxJobAdmin(_OutboxJobAdmin):
     list_filter = ("status", "created_at")
     search_fields = ("=id", "=fingerprint", "kind", "=tenant", "lease_owner", "last_error")
     ordering = ("-id",)
-    show_full_result_count = False
 
     class Media:
         """The style of the pages."""
 
         css: ClassVar = {"all": ["automate_outbox/admin.css"]}
-
-    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
-        """Whether the address may hold a lookup: one of the filters, or the whole key of a row.
-
-        Args:
-            lookup: The lookup.
-            value: What it is compared with.
-            request: The request.
-        """
-        return may_look_up(self, lookup)
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[OutboxJob]:
-        """Leave the items of the user's tenants.
-
-        Args:
-            request: The request.
-        """
-        rows: QuerySet[OutboxJob] = within(super().get_queryset(request), request.user)
-        return rows
 
     def get_readonly_fields(self, request: HttpRequest, obj: OutboxJob | None = None) -> list[Any]:
         """Show every field, redacted, but the fencing token, which is a capability.
@@ -107,32 +86,6 @@ class OutboxJobAdmin(_OutboxJobAdmin):
             obj: The row.
         """
         return [*self.get_readonly_fields(request, obj)]
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Refuse.
-
-        Args:
-            request: The request.
-        """
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: OutboxJob | None = None) -> bool:
-        """Refuse.
-
-        Args:
-            request: The request.
-            obj: The row.
-        """
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: OutboxJob | None = None) -> bool:
-        """Refuse.
-
-        Args:
-            request: The request.
-            obj: The row.
-        """
-        return False
 
     # -- dead letters -----------------------------------------------------------------------------------------------
 

@@ -135,9 +135,7 @@ class EmbeddedStore(RagStore):
         Args:
             tenant: Whose endpoints.
         """
-        rows = self.database.fetch(statements.ENDPOINTS, (tenant,))
-        # A database may take another tenant's name for this one: its collation ignores case.
-        return sorted(name for owner, name in rows if owner == tenant)
+        return sorted(name for (name,) in self.database.fetch(statements.ENDPOINTS, (tenant,)))
 
     def _endpoint(self, endpoint: str, tenant: str) -> tuple[int, str]:
         rows = self.database.fetch(statements.ENDPOINT, (digest(tenant, endpoint),))

@@ -17,7 +17,7 @@ from automate_rag import fulltext
 __all__ = ["DIALECTS", "MAX_WORDS", "SQLITE_SCHEMA", "Dialect", "matching", "placeholders", "ranked", "words"]
 
 ENDPOINT = "SELECT id, stamp FROM automate_rag_endpoint WHERE digest = %s"
-ENDPOINTS = "SELECT tenant, name FROM automate_rag_endpoint WHERE tenant = %s"
+ENDPOINTS = "SELECT name FROM automate_rag_endpoint WHERE tenant = %s"
 STAMP_ENDPOINT = "UPDATE automate_rag_endpoint SET stamp = %s WHERE digest = %s"
 
 KNOWN_DOCUMENTS = (

@@ -6,7 +6,7 @@ import stat
 
 from automate_core.errors import ConfigurationError, SecretError
 from automate_core.redaction import remember
-from automate_core.secrets import SecretRef, is_reference
+from automate_core.secrets import SecretRef, is_reference, note_credential
 from automate_core.settings import SecretSettings
 
 from automate_secrets._files import read_file
@@ -15,12 +15,13 @@ from automate_secrets.env import EnvBackend
 __all__ = ["read_credential", "read_reference"]
 
 
-def read_reference(setting: str, text: str) -> str:
+def read_reference(setting: str, text: str, *, noted: bool = True) -> str:
     """Return what a setting names, or says.
 
     Args:
         setting: Its name, for messages.
         text: An ``$env:`` reference, or the value itself where that is no secret.
+        noted: Whether the access goes on record here.
 
     Raises:
         ConfigurationError: If the variable is not set.
@@ -32,6 +33,8 @@ def read_reference(setting: str, text: str) -> str:
     except SecretError as error:
         raise ConfigurationError(f"{error.message} The setting {setting} names it.") from error
     remember(value)
+    if noted:
+        note_credential(text, setting=setting)
     return value
 
 
@@ -51,4 +54,5 @@ def read_credential(setting: str, path: str, *, readers: int = stat.S_IRGRP) -> 
     if not value:
         raise ConfigurationError(f"{setting}: {path} is empty.")
     remember(value)
+    note_credential(f"file:{path}", setting=setting)
     return value

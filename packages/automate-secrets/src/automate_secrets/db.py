@@ -112,10 +112,7 @@ class DbBackend(SecretBackend):
         with asking() as model:
             rows = model.objects.filter(tenant=tenant, name=path)
             rows = rows if version is None else rows.filter(version=int(version))
-            rows = rows.order_by("-version")
-            row = rows.first()
-            if row is not None and not _is_exactly(row, tenant, path):
-                row = next((other for other in rows if _is_exactly(other, tenant, path)), None)
+            row = rows.order_by("-version").first()
         if row is None:
             raise SecretNotFoundError(_missing(path, version, tenant), context={"name": path, "tenant": tenant})
         return decrypt(bytes(row.ciphertext), Binding(tenant, path, row.version), self.ring)
@@ -203,9 +200,9 @@ class DbBackend(SecretBackend):
         for _ in range(_ATTEMPTS):
             with asking() as model:
                 found = model.objects.filter(tenant=tenant, name=name).order_by("-version").defer("ciphertext")
-                if action == "rotated" and not any(_is_exactly(row, tenant, name) for row in found):
-                    raise self._not_found(name, tenant)
                 newest = found.first()
+                if action == "rotated" and newest is None:
+                    raise self._not_found(name, tenant)
                 version = 1 if newest is None else newest.version + 1
                 # A key that is held elsewhere is asked before the transaction, which is to be short.
                 envelope = encrypt(value, Binding(tenant, name, version), ring)
@@ -216,8 +213,7 @@ class DbBackend(SecretBackend):
                             row = model.objects.create(tenant=tenant, name=name, version=version, ciphertext=envelope)
                     except IntegrityError:
                         continue  # another process stored this version first
-                    pruned = [] if keep is None else [one for one in found.all() if _is_exactly(one, tenant, name)]
-                    pruned = pruned[keep:]
+                    pruned = [] if keep is None else list(found.all()[keep:])
                     _delete(pruned)
                     # Last: whoever records it locks the end of a log, and is not to wait for rows after that.
                     _announce(action, [row], actor, row.key_id)
@@ -246,16 +242,12 @@ class DbBackend(SecretBackend):
         tenant = _check(name, tenant)
         with asking() as model:
             found = model.objects.filter(tenant=tenant, name=name).defer("ciphertext").order_by("version")
-
-            def exactly() -> list[Secret]:
-                return [row for row in found.all() if _is_exactly(row, tenant, name)]
-
-            rows = exactly()
+            rows = list(found)
             if rows:
                 # It begins with a write: SQLite refuses at once to let one that has read go on to write beside others.
                 with transaction.atomic(using=router.db_for_write(model)):
                     _delete(rows)
-                    late = exactly()  # stored since then
+                    late = list(found.all())  # stored since then
                     _delete(late)
                     rows += late
                     _announce("deleted", rows, actor)
@@ -277,8 +269,8 @@ class DbBackend(SecretBackend):
             SecretBackendUnavailable: If the database cannot be asked, or lacks the table.
         """
         with asking() as model:
-            rows = model.objects.filter(tenant=tenant or "").only("tenant", "name")
-            return sorted({row.name for row in rows if row.tenant == (tenant or "")})
+            names = model.objects.filter(tenant=tenant or "").order_by("name").values_list("name", flat=True)
+            return sorted(names.distinct())
 
     def check(self) -> list[str]:
         """Look for missing keys and tables, and for secrets that no configured key can decrypt.
@@ -336,11 +328,6 @@ def _check(name: object, tenant: object) -> str:
     if len(tenant or "") > _TENANT_LENGTH or _UNSTORABLE.search(tenant or ""):
         raise SecretError(f"A tenant has up to {_TENANT_LENGTH} characters, without NUL and halves of surrogate pairs.")
     return tenant or ""
-
-
-def _is_exactly(row: Secret, tenant: str, name: str) -> bool:
-    """Whether a row is what was asked for: a database that ignores case in comparisons finds others too."""
-    return (row.tenant, row.name) == (tenant, name)
 
 
 def _missing(name: str, version: str | None, tenant: str) -> str:

@@ -114,7 +114,6 @@ def stored(tenant: str | None = None) -> list[StoredVersion]:
         found = [
             StoredVersion(row.tenant, row.name, row.version, row.key_id, row.created_at)
             for row in (rows if tenant is None else rows.filter(tenant=tenant))
-            if tenant is None or row.tenant == tenant  # some databases ignore case in comparisons
         ]
     return sorted(found, key=lambda version: (version.tenant, version.name, -version.version))
 

@@ -216,7 +216,7 @@ def _step(where: str, step: dict[str, Any], workflow: Workflow) -> Iterator[Find
 
 
 def _read(ref: str, workflow: str, action: str) -> None:
-    """Read a secret that a step names, if it may for any tenant. No step gets it, so it is no access to be recorded."""
+    """Read a secret that a step names, if it may for any tenant; it is on record as read by the installation itself."""
     from automate_core.errors import SecretAccessDenied
     from automate_core.secrets import SecretAccess, resolver
 

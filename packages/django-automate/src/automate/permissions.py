@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from automate_core.tenancy import may_see
+from automate_core.tenancy import may_see, tenants_of
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -17,6 +17,7 @@ __all__ = [
     "VIEW_RAW_PAYLOAD",
     "VIEW_RUN",
     "actor_of",
+    "answer",
     "may",
     "refuse",
 ]
@@ -77,3 +78,53 @@ def refuse(
     details = {"permission": permission, **(details or {})}
     record("access.denied", resource, actor=actor_of(request), tenant=tenant, details=details)
     return permission_denied(request, PermissionDenied(f"This needs the permission {permission}."))
+
+
+def answer(
+    page: Any, request: HttpRequest, object_id: str | None, view: Callable[[], HttpResponse], needed: str
+) -> HttpResponse:
+    """Answer a request to a page of the admin, and put a refusal on record; :mod:`automate_core.pages` calls it.
+
+    What the view refuses becomes an answer, and is recorded outside of the transactions of the view: an exception
+    would take the record along where requests are transactions (``ATOMIC_REQUESTS``).
+
+    Args:
+        page: The page, a ``ModelAdmin``.
+        request: The request.
+        object_id: Which row, as the address says it; None where it is about no row in particular.
+        view: The view.
+        needed: Which permission for the model it asks for: ``view``, ``add``, ``change`` or ``delete``.
+
+    Returns:
+        The answer; for another tenant's row the one that a row gets that does not exist.
+    """
+    from django.contrib.admin.utils import unquote
+    from django.contrib.auth import get_permission_codename
+    from django.core.exceptions import PermissionDenied
+
+    from automate.audit import record
+
+    name = "*" if object_id is None else unquote(object_id)
+    resource = f"{page.recorded_as or page.opts.model_name}:{name}"
+    details = {"why": "tenant"} if object_id is not None and _hides(page, request, name) else {}
+    try:
+        answered = view()
+    except PermissionDenied:
+        permission = f"{page.opts.app_label}.{get_permission_codename(needed, page.opts)}"
+        return refuse(request, permission, resource, details=details)
+    if details:
+        record("access.denied", resource, actor=actor_of(request), details=details)
+    return answered
+
+
+def _hides(page: Any, request: HttpRequest, object_id: str) -> bool:
+    """Whether there is such a row, and it is another tenant's."""
+    if tenants_of(request.user) is None or page.get_object(request, object_id) is not None:
+        return False
+    from django.core.exceptions import ValidationError
+
+    try:
+        found: bool = page.model._default_manager.filter(pk=object_id).exists()
+    except (ValidationError, ValueError):
+        return False
+    return found

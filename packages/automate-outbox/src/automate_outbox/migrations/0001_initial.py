@@ -2,7 +2,13 @@
 
 import automate_outbox.indexes
 import django.utils.timezone
+from automate_core import collations
 from django.db import migrations, models
+
+
+def compare_exactly(apps, schema_editor):
+    tables = [model._meta.db_table for model in apps.get_app_config("automate_outbox").get_models()]
+    collations.compare_exactly(schema_editor, tables)
 
 
 class Migration(migrations.Migration):
@@ -62,4 +68,5 @@ class Migration(migrations.Migration):
                 'constraints': [automate_outbox.indexes.UniqueWherePossible(condition=models.Q(('ordering_key__gt', ''), ('status', 'CLAIMED')), fields=('queue', 'tenant', 'ordering_key'), name='automate_outbox_turn')],
             },
         ),
+        migrations.RunPython(compare_exactly, migrations.RunPython.noop, atomic=False),
     ]

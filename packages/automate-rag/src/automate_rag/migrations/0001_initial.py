@@ -1,6 +1,7 @@
 """The tables of the embedded document store, and their full-text index."""
 
 import django.db.models.deletion
+from automate_core import collations
 from django.db import migrations, models
 
 from automate_rag import fulltext
@@ -14,6 +15,11 @@ def create_index(apps, schema_editor):
 def drop_index(apps, schema_editor):
     for statement in fulltext.DROP.get(schema_editor.connection.vendor, ()):
         schema_editor.execute(statement)
+
+
+def compare_exactly(apps, schema_editor):
+    tables = [model._meta.db_table for model in apps.get_app_config("automate_rag").get_models()]
+    collations.compare_exactly(schema_editor, tables)
 
 
 def foreign_key(to, **options):
@@ -86,5 +92,6 @@ class Migration(migrations.Migration):
                 "constraints": [models.UniqueConstraint(fields=["document", "digest"], name="automate_rag_facet_key")]
             },
         ),
+        migrations.RunPython(compare_exactly, migrations.RunPython.noop, atomic=False),
         migrations.RunPython(create_index, drop_index, atomic=False),
     ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from automate_core.errors import ConfigurationError, SecretDecryptionError, nearby
-from automate_core.secrets import is_reference
+from automate_core.secrets import is_reference, note_credential
 from automate_core.settings import SecretSettings
 
 from automate_secrets._credentials import read_reference
@@ -56,8 +56,6 @@ class KeyRing:
                 "put it into an environment variable such as AUTOMATE_KEK_1, and name that in DJANGO_AUTOMATE: "
                 'SECRETS.keys is {"k1": "$env:AUTOMATE_KEK_1"}.'
             )
-        if len({key_id.lower() for key_id in config.keys}) < len(config.keys):
-            raise ConfigurationError("SECRETS.keys: two key ids differ by case alone, which not every database tells.")
         keys = {key_id: _read(key_id, text, config, refused) for key_id, text in config.keys.items()}
         return cls(keys, config.active_key or list(keys)[-1])
 
@@ -93,11 +91,16 @@ def _read(key_id: str, text: str, config: SecretSettings, refused: Collection[st
         return Unwrapped(TransitKey(key_id, rest, config.vault))
     if source == "aws-kms":
         return Unwrapped(KmsKey(key_id, rest, config.aws))
-    return LocalKey(key_id, read_local(where, key_id, text, refused))
+    key = LocalKey(key_id, read_local(where, key_id, text, refused))
+    if source in ("$env", "file"):
+        note_credential(text, setting=where)
+    return key
 
 
 def read_local(where: str, key_id: str, text: str, refused: Collection[str]) -> bytes:
     """Read a key that this process holds, from the settings, an environment variable or a file.
+
+    It puts nothing on record: it also reads the keys of the audit log, and each entry of that names its key.
 
     Args:
         where: Which setting says it, for messages.
@@ -115,7 +118,7 @@ def read_local(where: str, key_id: str, text: str, refused: Collection[str]) -> 
     elif is_reference(text):
         if source != "$env":  # any other one would be read by a backend that itself has keys, and is audited
             raise ConfigurationError(f"{where}: only $env: references can name a key.")
-        text = read_reference(where, text)
+        text = read_reference(where, text, noted=False)
     return read_key(where, text, refused)
 
 

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from automate_core.lookups import may_look_up
+from automate_core import pages
 from automate_core.redaction import redact, redact_text
-from automate_core.tenancy import tenants_of
 from django.contrib import admin
-from django.contrib.admin.utils import unquote
-from django.contrib.auth import get_permission_codename
-from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import models
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from automate.artifacts import Reference
-from automate.audit import record
-from automate.permissions import actor_of, refuse
 
 if TYPE_CHECKING:
     AnyModelAdmin = admin.ModelAdmin[Any]
@@ -70,74 +63,23 @@ def seconds_between(start: datetime | None, end: datetime | None) -> str:
     return "-" if start is None or end is None else f"{(end - start).total_seconds():.3f}"
 
 
-class ReadOnly:
-    """Nothing may be added, changed or deleted; texts are redacted, JSON indented too, tenants' rows for their users.
-
-    Who may see them has the model's own view permission, or one of :attr:`seen_with`.
-    """
+class ReadOnly(pages.ReadOnly):
+    """A page or an inline whose texts are redacted, JSON indented too."""
 
     model: type[models.Model]
-    seen_with: tuple[str, ...] = ()
-    """Permissions that open the page too."""
     shown: tuple[str, ...] = ()
     """The fields to show; all of them where it is empty."""
     ordered: tuple[str, ...] = ()
     """The texts that a list may be ordered by: of one that may hold a secret, the order would tell it."""
 
-    def get_queryset(self, request: HttpRequest) -> Any:
-        """Leave the rows of the user's tenants.
+    def visible_to(self, user: Any, rows: Any) -> Any:
+        """Leave the rows that somebody may see; a row may belong to what belongs to a tenant.
 
         Args:
-            request: The request.
+            user: The user.
+            rows: All rows.
         """
-        rows: Any = super().get_queryset(request)  # type: ignore[misc] # there is one in every class that has this
-        return rows.visible_to(request.user)
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether the user may see such rows.
-
-        Args:
-            request: The request.
-            obj: The row.
-        """
-        user: Any = request.user
-        allowed: bool = super().has_view_permission(request, obj)  # type: ignore[misc] # as above
-        return allowed or any(user.has_perm(permission) for permission in self.seen_with)
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        """Whether the page is listed.
-
-        Args:
-            request: The request.
-        """
-        return self.has_view_permission(request)
-
-    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
-        """Return False.
-
-        Args:
-            request: The request.
-            *args: The parent, in an inline.
-        """
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return False.
-
-        Args:
-            request: The request.
-            obj: The row.
-        """
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return False.
-
-        Args:
-            request: The request.
-            obj: The row.
-        """
-        return False
+        return rows.visible_to(user)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         """Show JSON and texts through their redacted forms, everything else as it is.
@@ -207,121 +149,15 @@ def _is_clean(text: str) -> bool:
     return redact_text(text) == text
 
 
-class ReadOnlyAdmin(ReadOnly, AnyModelAdmin):
+class ReadOnlyAdmin(ReadOnly, pages.ReadOnlyPage, AnyModelAdmin):
     """A read-only page for one model."""
 
-    show_full_result_count = False
     list_per_page = 50
 
     class Media:
         """The style of the pages."""
 
         css: ClassVar = {"all": ["automate_outbox/admin.css"]}
-
-    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
-        """Whether the address may hold a lookup: one of the filters, or the whole key of a row.
-
-        Args:
-            lookup: The lookup.
-            value: What it is compared with.
-            request: The request.
-        """
-        return may_look_up(self, lookup)
-
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """List the rows.
-
-        Args:
-            request: The request.
-            extra_context: As in Django.
-        """
-        return self.on_record(request, None, partial(super().changelist_view, request, extra_context))
-
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """Show a row.
-
-        Args:
-            request: The request.
-            object_id: Its primary key; None is a new one, which nobody may add.
-            form_url: As in Django.
-            extra_context: As in Django.
-        """
-        needed = "add" if object_id is None else "change" if request.method == "POST" else "view"
-        view = partial(super().changeform_view, request, object_id, form_url, extra_context)
-        return self.on_record(request, object_id, view, needed)
-
-    def delete_view(
-        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """Refuse.
-
-        Args:
-            request: The request.
-            object_id: Which row.
-            extra_context: As in Django.
-        """
-        view = partial(super().delete_view, request, object_id, extra_context)
-        return self.on_record(request, object_id, view, "delete")
-
-    def history_view(
-        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """Show what was done to a row in the admin.
-
-        Args:
-            request: The request.
-            object_id: Which row.
-            extra_context: As in Django.
-        """
-        view = partial(super().history_view, request, object_id, extra_context)
-        return self.on_record(request, object_id, view)
-
-    def on_record(
-        self, request: HttpRequest, object_id: str | None, view: Callable[[], HttpResponse], needed: str = "view"
-    ) -> HttpResponse:
-        """Answer with a view, and put on record who may not see what it shows, or asks for another tenant's row.
-
-        What the view refuses becomes an answer, and is recorded outside of the transactions of the view: an exception
-        would take the record along where requests are transactions (``ATOMIC_REQUESTS``).
-
-        Args:
-            request: The request.
-            object_id: Which row, as the address says it; None where it is about no row in particular.
-            view: The view; it must not raise ``Http404``.
-            needed: Which permission for the model it asks for: ``view``, ``add``, ``change`` or ``delete``.
-
-        Returns:
-            The answer; for another tenant's row the one that a row gets that does not exist.
-        """
-        name = "*" if object_id is None else unquote(object_id)
-        resource = f"{self.opts.model_name}:{name}"
-        details = {"why": "tenant"} if object_id is not None and self._hides(request, name) else {}
-        try:
-            answer = view()
-        except PermissionDenied:
-            permission = f"{self.opts.app_label}.{get_permission_codename(needed, self.opts)}"
-            return refuse(request, permission, resource, details=details)
-        if details:
-            record("access.denied", resource, actor=actor_of(request), details=details)
-        return answer
-
-    def _hides(self, request: HttpRequest, object_id: str) -> bool:
-        """Whether there is such a row, and it is another tenant's."""
-        if tenants_of(request.user) is None or self.get_object(request, object_id) is not None:
-            return False
-        return self._exists(object_id)
-
-    def _exists(self, object_id: str) -> bool:
-        try:
-            return self.model._default_manager.filter(pk=object_id).exists()
-        except (ValidationError, ValueError):
-            return False
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         """Show texts redacted.

@@ -3,7 +3,13 @@
 import automate.models.indexes
 import automate_core.ids
 import django.db.models.deletion
+from automate_core import collations
 from django.db import migrations, models
+
+
+def compare_exactly(apps, schema_editor):
+    tables = [model._meta.db_table for model in apps.get_app_config("automate").get_models()]
+    collations.compare_exactly(schema_editor, tables)
 
 
 class Migration(migrations.Migration):
@@ -301,4 +307,5 @@ class Migration(migrations.Migration):
             model_name='decision',
             constraint=models.UniqueConstraint(fields=('event_id', 'version'), name='automate_decision_unique'),
         ),
+        migrations.RunPython(compare_exactly, migrations.RunPython.noop, atomic=False),
     ]

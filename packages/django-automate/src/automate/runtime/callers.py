@@ -16,6 +16,7 @@ from functools import partial
 from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connections
 
+from automate._own_reads import write_waiting
 from automate.runtime.connections import tidy_connections
 from automate.runtime.execute import Attempt, Result, execute, unexecuted
 from automate.runtime.transactional import execute_transactional
@@ -139,6 +140,7 @@ class ThreadPool:
                 began = time.monotonic()
                 try:
                     task()
+                    write_waiting()
                 except BaseException as error:
                     logger.error("A task failed.", exc_info=error)
                 self._mean += 0.1 * (time.monotonic() - began - self._mean)
