@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 import boto3
+from moto.moto_api._internal.models import moto_api_backend
 from moto.server import ThreadedMotoServer
 
 from leaks.app.names import AWS, VAULT
@@ -100,6 +101,7 @@ class Backends:
         session = boto3.session.Session(
             aws_access_key_id="AKIAIOSFODNN7EXAMPLE", aws_secret_access_key="of the tests", region_name=REGION
         )
+        moto_api_backend.reset()  # a server that was stopped leaves its state to the next one in the process
         manager = session.client("secretsmanager", endpoint_url=f"http://{host}:{port}")
         store = session.client("ssm", endpoint_url=f"http://{host}:{port}")
         for name, path in AWS.items():

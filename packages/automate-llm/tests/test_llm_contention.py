@@ -166,7 +166,11 @@ def test_processes_never_pass_the_cap_and_lose_no_call(alias: str, options: dict
     database = {name: value for name, value in connections[alias].settings_dict.items() if name in names}
     if options is not None:
         database["OPTIONS"] = options
-    given = {"kind": kind, "database": {**database, "NAME": str(database["NAME"])}, "day": DAY.isoformat()}
+    given: dict[str, Any] = {
+        "kind": kind,
+        "database": {**database, "NAME": str(database["NAME"])},
+        "day": DAY.isoformat(),
+    }
     given |= {"cap": 359, "amount": 7, "threads": 4, "rounds": 5}
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     processes = [

@@ -144,7 +144,7 @@ def _change_together(changes: Sequence[RunChange], now: datetime) -> None:
         runs[str(change.run.pk)] = shared | own
         executions[str(change.run.execution_id)] = shared
     live = list(map(str, LIVE))
-    params = [to_json(runs).decode(), to_json(executions).decode()]
+    params: list[Any] = [to_json(runs).decode(), to_json(executions).decode()]
     params += [now, now, _array(runs), live, now, _array(executions), live]
     with connection.cursor() as cursor:
         cursor.execute(_TOGETHER, params)
