@@ -36,14 +36,17 @@ def ledger(request: pytest.FixtureRequest) -> Iterator[Ledger]:
         yield MemoryLedger()
         return
     alias = require_database(request.param)
+    empty(alias)  # other tests leave what they spent today
     yield DjangoLedger(alias)
     empty(alias)
 
 
 @pytest.fixture(params=ALIASES)
 def alias(request: pytest.FixtureRequest) -> Iterator[str]:
-    yield require_database(request.param)
-    empty(request.param)
+    alias = require_database(request.param)
+    empty(alias)
+    yield alias
+    empty(alias)
 
 
 def empty(alias: str) -> None:
