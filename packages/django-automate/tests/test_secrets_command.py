@@ -119,8 +119,7 @@ def test_the_log_says_which_secret_whatever_its_name(name: str, enter: Any) -> N
     secrets("rotate", name, "--tenant", "acme", "--keep", "2")
     secrets("delete", name, "--tenant", "acme")
     assert [(action, resource) for action, resource, _, _ in audited()] == [
-        (f"secret.{action}", f"secret:$secret:{name}")
-        for action in ("set", "set", "rotated", "pruned", "deleted")
+        (f"secret.{action}", f"secret:$secret:{name}") for action in ("set", "set", "rotated", "pruned", "deleted")
     ]
     named = f"secret:$secret:{name}  tenant acme"
     out = io.StringIO()
