@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from audit_log import COLUMNS, HEAD, LOG, execute, head, kinds, rows, write
+from audit_log import COLUMNS, HEAD, LOG, execute, head, insert, kinds, rows, write
 from automate.audit import guard, verify
+from automate.audit.appending import reseal
 from automate.doctor import examine
 from automate.models import AuditHead, AuditLogEntry
 from automate_core.errors import AutomateError
@@ -38,6 +39,7 @@ def doctored() -> str:
     return found.level
 
 
+OTHERS = COLUMNS.removeprefix("position, ")
 STATEMENTS = {
     "update": f"UPDATE {LOG} SET actor = 'mallory' WHERE position = 2",
     "update nothing": f"UPDATE {LOG} SET actor = actor",
@@ -45,8 +47,13 @@ STATEMENTS = {
     "delete all": f"DELETE FROM {LOG}",
     "move the head back": f"UPDATE {HEAD} SET position = 1",
     "change the head": f"UPDATE {HEAD} SET mac = '{'0' * 64}'",
+    "change its key": f"UPDATE {HEAD} SET key_id = 'k9'",
     "change its seal": f"UPDATE {HEAD} SET seal = ''",
     "another head": f"UPDATE {HEAD} SET id = 2, position = 9",
+    "insert before the first": f"INSERT INTO {LOG} ({COLUMNS}) SELECT 0, {OTHERS} FROM {LOG} WHERE position = 3",
+    "insert below it": f"INSERT INTO {LOG} ({COLUMNS}) SELECT -5, {OTHERS} FROM {LOG} WHERE position = 3",
+    "insert behind the next": f"INSERT INTO {LOG} ({COLUMNS}) SELECT 5, {OTHERS} FROM {LOG} WHERE position = 3",
+    "insert where the database likes": f"INSERT INTO {LOG} ({OTHERS}) SELECT {OTHERS} FROM {LOG} WHERE position = 3",
     "delete the head": f"DELETE FROM {HEAD}",
 }
 REPLACING = {
@@ -73,6 +80,43 @@ def test_sql_past_the_application_is_refused(name: str) -> None:
     report = verify()
     assert (report.findings, report.checked) == ([], 5)
     assert not any("triggers" in notice for notice in report.notices)
+
+
+@pytest.mark.usefixtures("guarded")
+def test_entries_come_behind_the_last_one_and_behind_the_head() -> None:
+    write(2)
+    with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+        insert((4, *rows()[-1][1:]))
+    insert((3, *rows()[-1][1:]))
+    assert kinds() == {"unlinked", "edited", "beyond_head"}
+    reseal(actor="me", reason="somebody wrote past the application")
+    write(3)
+    assert [row[0] for row in rows()] == [1, 2, 3, 4, 5, 6, 7]
+
+
+@pytest.mark.skipif(chosen_database() != "postgres", reason="it alone tells which table of a name is meant")
+@pytest.mark.usefixtures("guarded")
+def test_a_temporary_table_does_not_stand_for_the_head() -> None:
+    with transaction.atomic():
+        execute(f"CREATE TEMPORARY TABLE {HEAD} ON COMMIT DROP AS SELECT 1 AS id, 9 AS position")
+        with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+            execute(f"INSERT INTO {LOG} ({COLUMNS}) VALUES (10, '', '', '', '', '{{}}', now(), '', '', '')")
+    write(2)
+    assert verify().intact
+
+
+@pytest.mark.parametrize("table", [LOG, HEAD])
+def test_the_tables_hold_no_position_before_the_first_and_no_second_head(table: str) -> None:
+    if (connection.vendor, table) == ("mysql", LOG):
+        pytest.skip("it checks no column that it can number by itself; the trigger does")
+    write(1)
+    another = {
+        LOG: f"INSERT INTO {LOG} ({COLUMNS}) SELECT 0, {OTHERS} FROM {LOG}",
+        HEAD: f"INSERT INTO {HEAD} (id, position, mac, key_id, seal) SELECT 0, position, mac, key_id, seal FROM {HEAD}",
+    }
+    with pytest.raises(DatabaseError, match=r"automate_audit_(position|one_head)"), transaction.atomic():
+        execute(another[table])
+    assert verify().intact
 
 
 @pytest.mark.usefixtures("guarded")
@@ -166,6 +210,7 @@ IMPOSTORS: dict[str, dict[str, list[str]]] = {
             "CREATE OR REPLACE FUNCTION automate_audit_refuse_v1() RETURNS trigger LANGUAGE plpgsql AS "
             "$$BEGIN RETURN COALESCE(NEW, OLD); END$$",
         ],
+        "with operators of others": ["ALTER FUNCTION automate_audit_append_v1() RESET search_path"],
     },
     "mysql": {
         "does nothing": [

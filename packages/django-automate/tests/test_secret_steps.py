@@ -252,6 +252,23 @@ def test_a_step_pays_one_insert_for_each_secret_and_nothing_without(
     assert trail() == [("secret.read", f"secret:{ref}", actor) for ref in references]
 
 
+@pytest.mark.parametrize("name", ["API_KEY_2", "PAYMENT_PROVIDER_API_KEY", "prod/db/password:2024"])
+def test_the_record_says_which_secret_was_given_and_denied_whatever_its_name(
+    actions: Any, configured: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    @actions("call")
+    def call(**given: Any) -> None: ...
+
+    monkeypatch.setitem(resolver._given, "secret", MemoryBackend(SecretSettings(), {name: KEY}))
+    run(define({"key": f"$secret:{name}"}))
+    configured(SECRETS={"allow": []})
+    run(define({"key": f"$secret:{name}"}, slug="denied"))
+    assert [entry[:2] for entry in trail()] == [
+        ("secret.read", f"secret:$secret:{name}"),
+        ("secret.denied", f"secret:$secret:{name}"),
+    ]
+
+
 def test_every_attempt_is_on_record(actions: Any) -> None:
     @actions("call")
     def call(key: str) -> None:

@@ -99,14 +99,35 @@ def test_set_list_rotate_and_delete(enter: Any) -> None:
     assert secrets("list") == "No secrets.\n"
     assert secrets("list", "--json") == "[]\n"
     assert audited() == [
-        ("secret.set", "secret:API_KEY", "", {"versions": [1], "key_id": "k1"}),
-        ("secret.set", "secret:API_KEY", "acme", {"versions": [1], "key_id": "k1"}),
-        ("secret.rotated", "secret:API_KEY", "acme", {"versions": [2], "key_id": "k1"}),
-        ("secret.rotated", "secret:API_KEY", "acme", {"versions": [3], "key_id": "k1"}),
-        ("secret.pruned", "secret:API_KEY", "acme", {"versions": [1]}),
-        ("secret.deleted", "secret:API_KEY", "acme", {"versions": [2, 3]}),
-        ("secret.deleted", "secret:API_KEY", "", {"versions": [1]}),
+        ("secret.set", "secret:$secret:API_KEY", "", {"versions": [1], "key_id": "k1"}),
+        ("secret.set", "secret:$secret:API_KEY", "acme", {"versions": [1], "key_id": "k1"}),
+        ("secret.rotated", "secret:$secret:API_KEY", "acme", {"versions": [2], "key_id": "k1"}),
+        ("secret.rotated", "secret:$secret:API_KEY", "acme", {"versions": [3], "key_id": "k1"}),
+        ("secret.pruned", "secret:$secret:API_KEY", "acme", {"versions": [1]}),
+        ("secret.deleted", "secret:$secret:API_KEY", "acme", {"versions": [2, 3]}),
+        ("secret.deleted", "secret:$secret:API_KEY", "", {"versions": [1]}),
     ]
+
+
+@pytest.mark.usefixtures("db")
+@pytest.mark.parametrize("name", ["API_KEY_2", "PAYMENT_PROVIDER_API_KEY", "prod/db/password:2024", "token=ab12cd34"])
+def test_the_log_says_which_secret_whatever_its_name(name: str, enter: Any) -> None:
+    backend = DbBackend()
+    for number in range(2):
+        backend.set(name, VALUES[number], tenant="acme", actor="me@host")
+    enter(VALUES[2])
+    secrets("rotate", name, "--tenant", "acme", "--keep", "2")
+    secrets("delete", name, "--tenant", "acme")
+    assert [(action, resource) for action, resource, _, _ in audited()] == [
+        (f"secret.{action}", f"secret:$secret:{name}") for action in ("set", "set", "rotated", "pruned", "deleted")
+    ]
+    named = f"secret:$secret:{name}  tenant acme"
+    out = io.StringIO()
+    call_command("automate", "audit", "list", "--action", "secret.*", stdout=out)
+    assert out.getvalue().count(named) == 5
+    out = io.StringIO()
+    call_command("automate", "audit", "list", "--resource", f"secret:$secret:{name}", stdout=out)
+    assert out.getvalue().count(named) == 5
 
 
 def refused(*arguments: str, status: int = 1) -> str:

@@ -33,7 +33,7 @@ def audit(*, action: str, actor: str, versions: Sequence[SecretVersion], key_id:
     place = versions[0]
     record(
         f"secret.{action}",
-        f"secret:{place.name}",
+        f"secret:$secret:{place.name}",  # the redactor takes a bare name for the value
         actor=who,
         tenant=place.tenant,
         details={**details, "versions": numbers},

@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from automate.audit.chain import FIELDS, GENESIS, KeyRing, code_of, seal_of, settled
 from automate.audit.keys import current_ring
+from automate.audit.stored import HEAD
 from automate.payloads import ensure_storable
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ RESEALED = "audit.resealed"
 LOCK_SECONDS = 10
 """How long an append waits on PostgreSQL; elsewhere the database itself gives up."""
 
-_ONLY = 1
 _MOST_BYTES = 1024 * 1024
 _REMEDY = (
     "'automate audit verify' says what is wrong with the log. Nothing is recorded, and so nothing changed, until it is "
@@ -108,7 +108,7 @@ def appending(using: str) -> Iterator[Tail]:
                 f"Position {head.position + 1} of the audit log is taken, although its head is before it. {_REMEDY}"
             ) from error
         if tail.position != head.position:
-            AuditHead.objects.using(using).filter(pk=_ONLY).update(**tail.head())
+            AuditHead.objects.using(using).filter(pk=HEAD).update(**tail.head())
 
 
 def reseal(*, actor: str, reason: str, using: str = "default") -> AuditLogEntry:
@@ -129,7 +129,8 @@ def reseal(*, actor: str, reason: str, using: str = "default") -> AuditLogEntry:
     ring = current_ring()
     with transaction.atomic(using=using):
         head = _locked_head(using)
-        last = AuditLogEntry.objects.using(using).order_by("-position").values("position", "mac").first()
+        entries = AuditLogEntry.objects.using(using).filter(position__gte=1)
+        last = entries.order_by("-position").values("position", "mac").first()
         position, mac = (last["position"], last["mac"]) if last else (0, GENESIS)
         tail = Tail(max(position, head.position), mac, ring)
         found = {"position": head.position, "mac": head.mac, "last": position}
@@ -137,7 +138,7 @@ def reseal(*, actor: str, reason: str, using: str = "default") -> AuditLogEntry:
         entry.details = {"reason": reason, "head": found}
         tail.take(entry)
         entry.write(using)
-        AuditHead.objects.using(using).filter(pk=_ONLY).update(**tail.head())
+        AuditHead.objects.using(using).filter(pk=HEAD).update(**tail.head())
     return entry
 
 
@@ -172,9 +173,9 @@ def _lock(using: str) -> AuditHead | None:
     vendor = connections[using].vendor
     try:
         if vendor not in _LOCKING:
-            return AuditHead.objects.using(using).select_for_update().filter(pk=_ONLY).first()
+            return AuditHead.objects.using(using).select_for_update().filter(pk=HEAD).first()
         table = connections[using].ops.quote_name(AuditHead._meta.db_table)
-        names = {"table": table, "columns": _COLUMNS, "only": _ONLY, "seconds": LOCK_SECONDS}
+        names = {"table": table, "columns": _COLUMNS, "only": HEAD, "seconds": LOCK_SECONDS}
         with connections[using].cursor() as cursor:
             cursor.execute(_LOCKING[vendor].format(**names))
             row = cursor.fetchone()

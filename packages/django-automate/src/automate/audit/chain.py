@@ -132,7 +132,7 @@ def is_code_of(mac: object, entry: Mapping[str, Any], ring: KeyRing) -> bool:
     """
     try:
         return isinstance(mac, str) and hmac.compare_digest(mac.encode(), code_of(entry, ring).encode())
-    except (InvalidPayloadError, UnicodeEncodeError):
+    except (InvalidPayloadError, UnicodeEncodeError, RecursionError):
         return False
 
 

@@ -1,4 +1,4 @@
-"""Triggers that refuse to change or delete what the audit log holds, and to set its head back.
+"""Triggers that refuse to change or delete what the audit log holds, to add but at its end, and to set its head back.
 
 Against mistakes and against the application: whoever owns the tables can drop the triggers, and the chain tells then.
 A database that Django's test runner makes has none, as its ``TransactionTestCase`` empties every table.
@@ -17,18 +17,37 @@ __all__ = ["ensure_installed", "install", "is_installed", "is_test_database", "r
 _LOG, _HEAD = "automate_auditlogentry", "automate_audithead"
 _REFUSAL = "The audit log of Automate is append-only."
 _BACK = "The head of the audit log of Automate moves forward only."
+_ELSEWHERE = "The audit log of Automate is append-only: an entry has the position behind the last one."
 _MOVED_BACK = (
-    "NEW.position < OLD.position OR NEW.id <> OLD.id "
-    "OR (NEW.position = OLD.position AND (NEW.mac <> OLD.mac OR NEW.seal <> OLD.seal))"
+    "NEW.position < OLD.position OR NEW.id <> OLD.id OR (NEW.position = OLD.position "
+    "AND (NEW.mac <> OLD.mac OR NEW.key_id <> OLD.key_id OR NEW.seal <> OLD.seal))"
 )
+# Entries are written before the head moves over them, many at once, and behind whatever is there when it is broken.
+_NEXT = (
+    "SELECT COALESCE(MAX(last), 0) + 1 FROM (SELECT MAX(position) AS last FROM {log} "
+    "UNION ALL SELECT position FROM {head} WHERE id = 1) AS ends"
+)
+_NOT_NEXT = f"NEW.position <> ({_NEXT.format(log=_LOG, head=_HEAD)})"
 
-_REFUSE, _FORWARD = "automate_audit_refuse_v1", "automate_audit_forward_v1"
+_REFUSE, _FORWARD, _APPEND = "automate_audit_refuse_v1", "automate_audit_forward_v1", "automate_audit_append_v1"
+_SEARCH_PATH = "pg_catalog, pg_temp"
 _POSTGRESQL_BODIES = {
     _REFUSE: f"BEGIN RAISE EXCEPTION '{_REFUSAL}' USING ERRCODE = 'integrity_constraint_violation'; END",
     _FORWARD: f"""
     BEGIN
         IF {_MOVED_BACK} THEN
             RAISE EXCEPTION '{_BACK}' USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
+        RETURN NEW;
+    END""",
+    # The schema is named, or a temporary table could stand for the head.
+    _APPEND: f"""
+    DECLARE
+        next bigint;
+    BEGIN
+        EXECUTE format('{_NEXT.format(log=f"%1$I.{_LOG}", head=f"%1$I.{_HEAD}")}', TG_TABLE_SCHEMA) INTO next;
+        IF NEW.position <> next THEN
+            RAISE EXCEPTION '{_ELSEWHERE}' USING ERRCODE = 'integrity_constraint_violation';
         END IF;
         RETURN NEW;
     END""",
@@ -39,13 +58,14 @@ _POSTGRESQL_TRIGGERS = {
     "automate_audit_head": ("DELETE", _HEAD, "ROW", _REFUSE),
     "automate_audit_head_all": ("TRUNCATE", _HEAD, "STATEMENT", _REFUSE),
     "automate_audit_forward": ("UPDATE", _HEAD, "ROW", _FORWARD),
+    "automate_audit_insert": ("INSERT", _LOG, "ROW", _APPEND),
 }
-_TGTYPE = {"STATEMENT": 0, "ROW": 1, "DELETE": 8, "UPDATE": 16, "TRUNCATE": 32}
+_TGTYPE = {"STATEMENT": 0, "ROW": 1, "INSERT": 4, "DELETE": 8, "UPDATE": 16, "TRUNCATE": 32}
 """The bits of ``pg_trigger.tgtype``; that of BEFORE is 2."""
 
 _POSTGRESQL = (
     *(
-        f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $${body}$$"
+        f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql SET search_path = {_SEARCH_PATH} AS $${body}$$"
         for name, body in _POSTGRESQL_BODIES.items()
     ),
     *(
@@ -55,36 +75,35 @@ _POSTGRESQL = (
     # Those that are not ALWAYS are passed over where session_replication_role is 'replica'.
     *(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}" for name, (_, table, _, _) in _POSTGRESQL_TRIGGERS.items()),
 )
-_SQLITE_REPLACE = tuple(
-    f"CREATE TRIGGER {name} BEFORE INSERT ON {table} WHEN EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key}) "  # noqa: S608
-    f"BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END"
-    for name, table, key in (("automate_audit_insert", _LOG, "position"), ("automate_audit_head_insert", _HEAD, "id"))
+_SQLITE_REPLACE = (
+    f"CREATE TRIGGER automate_audit_head_insert BEFORE INSERT ON {_HEAD} "  # noqa: S608
+    f"WHEN EXISTS (SELECT 1 FROM {_HEAD} WHERE id = NEW.id) BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END"
 )
 """REPLACE deletes the row that is there without a trigger of DELETE, unless ``recursive_triggers`` is on."""
 
 
-def _plain(refuse: str, moved_back: str) -> tuple[str, ...]:
+def _plain(refuse: str, refuse_if: str) -> tuple[str, ...]:
     """Return the triggers of databases whose triggers hold statements of their own."""
+    always, back = refuse.format(_REFUSAL), refuse_if.format(_MOVED_BACK, _BACK)
+    elsewhere = refuse_if.format(_NOT_NEXT, _ELSEWHERE)
     return (
-        f"CREATE TRIGGER automate_audit_update BEFORE UPDATE ON {_LOG} FOR EACH ROW {refuse.format(_REFUSAL)}",
-        f"CREATE TRIGGER automate_audit_delete BEFORE DELETE ON {_LOG} FOR EACH ROW {refuse.format(_REFUSAL)}",
-        f"CREATE TRIGGER automate_audit_head BEFORE DELETE ON {_HEAD} FOR EACH ROW {refuse.format(_REFUSAL)}",
-        f"CREATE TRIGGER automate_audit_forward BEFORE UPDATE ON {_HEAD} FOR EACH ROW {moved_back.format(_BACK)}",
+        f"CREATE TRIGGER automate_audit_update BEFORE UPDATE ON {_LOG} FOR EACH ROW {always}",
+        f"CREATE TRIGGER automate_audit_delete BEFORE DELETE ON {_LOG} FOR EACH ROW {always}",
+        f"CREATE TRIGGER automate_audit_head BEFORE DELETE ON {_HEAD} FOR EACH ROW {always}",
+        f"CREATE TRIGGER automate_audit_forward BEFORE UPDATE ON {_HEAD} FOR EACH ROW {back}",
+        f"CREATE TRIGGER automate_audit_insert BEFORE INSERT ON {_LOG} FOR EACH ROW {elsewhere}",
     )
 
 
 _BY_VENDOR = {
     "postgresql": _POSTGRESQL,
     "sqlite": (
-        *_plain(
-            "BEGIN SELECT RAISE(ABORT, '{}'); END",
-            f"WHEN {_MOVED_BACK} BEGIN SELECT RAISE(ABORT, '{{}}'); END",
-        ),
-        *_SQLITE_REPLACE,
+        *_plain("BEGIN SELECT RAISE(ABORT, '{}'); END", "WHEN {} BEGIN SELECT RAISE(ABORT, '{}'); END"),
+        _SQLITE_REPLACE,
     ),
     "mysql": _plain(
         "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{}'",
-        f"IF {_MOVED_BACK} THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{{}}'; END IF",
+        "IF {} THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{}'; END IF",
     ),
 }
 _PLAIN_NAMES = {
@@ -92,15 +111,16 @@ _PLAIN_NAMES = {
     "automate_audit_delete": _LOG,
     "automate_audit_head": _HEAD,
     "automate_audit_forward": _HEAD,
+    "automate_audit_insert": _LOG,
 }
 _NAMES = {
     "postgresql": {name: table for name, (_, table, _, _) in _POSTGRESQL_TRIGGERS.items()},
-    "sqlite": {**_PLAIN_NAMES, "automate_audit_insert": _LOG, "automate_audit_head_insert": _HEAD},
+    "sqlite": {**_PLAIN_NAMES, "automate_audit_head_insert": _HEAD},
     "mysql": _PLAIN_NAMES,
 }
 _CATALOGUE = {
     "postgresql": """
-        SELECT t.tgname, t.tgrelid::regclass::text, t.tgtype, p.prosrc
+        SELECT t.tgname, t.tgrelid::regclass::text, t.tgtype, p.prosrc, array_to_string(p.proconfig, '; ')
         FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
         WHERE t.tgenabled = 'A' AND t.tgqual IS NULL AND cardinality(t.tgattr::smallint[]) = 0
     """,
@@ -193,6 +213,7 @@ def _expected(vendor: str) -> set[tuple[Any, ...]]:
             table,
             2 + _TGTYPE[each] + sum(_TGTYPE[event] for event in events.split(" OR ")),
             _POSTGRESQL_BODIES[function],
+            f"search_path={_SEARCH_PATH}",
         )
         for name, (events, table, each, function) in _POSTGRESQL_TRIGGERS.items()
     }

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from automate_core.redaction import redact
 
+from automate.audit.chain import settled
+from automate.audit.stored import read_rows, unreadable
+
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
@@ -62,6 +65,9 @@ class Selection:
 def export(selection: Selection, *, after: int = 0, using: str = "default") -> Iterator[dict[str, Any]]:
     """Yield entries as JSON values, oldest first, redacted once more by what is a secret now.
 
+    An entry with values that Automate never writes is there too, with what can be read of it, and names the columns
+    under ``unreadable``.
+
     Positions are in the order of the commits, so what is exported up to a position stays complete: go on after it.
 
     Args:
@@ -71,23 +77,30 @@ def export(selection: Selection, *, after: int = 0, using: str = "default") -> I
     """
     rows = selection.rows(using).order_by("position")
     while True:
-        batch = list(rows.filter(position__gt=after)[:BATCH])
-        for entry in batch:
-            yield as_json(entry)
+        batch = read_rows(rows.filter(position__gt=after), BATCH)
+        for row in batch:
+            yield as_json(row)
         if len(batch) < BATCH:
             return
-        after = batch[-1].position
+        after = batch[-1]["position"]
 
 
-def as_json(entry: AuditLogEntry) -> dict[str, Any]:
-    """Return an entry as a JSON value.
+def as_json(row: dict[str, Any]) -> dict[str, Any]:
+    """Return an entry as a JSON value, whatever was made of it past Automate.
 
     Args:
-        entry: The entry.
+        row: Its columns. ``unreadable`` names those that are not there, whose values are null.
     """
+    at, lost = row.get("created_at"), unreadable(row)
+    lost += ["created_at"] if not isinstance(at, datetime) and "created_at" not in lost else []
     return {
-        "position": entry.position,
-        "at": entry.created_at.astimezone(UTC).isoformat(),
-        **{name: redact(getattr(entry, name)) for name in ("actor", "action", "resource", "tenant", "details")},
-        **{name: getattr(entry, name) for name in ("key_id", "previous", "mac")},
+        "position": row["position"],
+        "at": at.astimezone(UTC).isoformat() if isinstance(at, datetime) else _shown(at),
+        **{name: _shown(row.get(name)) for name in ("actor", "action", "resource", "tenant", "details")},
+        **{name: _shown(row.get(name)) for name in ("key_id", "previous", "mac")},
+        **({"unreadable": lost} if lost else {}),
     }
+
+
+def _shown(value: Any) -> Any:
+    return settled(redact(value))  # binary data that were put into a column are no JSON

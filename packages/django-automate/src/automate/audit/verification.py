@@ -7,18 +7,18 @@ heads elsewhere (``automate audit head``), and hold them against the log.
 from __future__ import annotations
 
 import hmac
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from automate_core.errors import AuditChainBroken
+
 from automate.audit.appending import RESEALED
-from automate.audit.chain import FIELDS, GENESIS, Anchor, KeyRing, is_code_of
+from automate.audit.chain import GENESIS, Anchor, KeyRing, is_code_of
 from automate.audit.keys import current_ring
+from automate.audit.stored import COLUMNS, HEAD, read_head, read_rows, unreadable
 
 if TYPE_CHECKING:
-    from django.db.models import QuerySet
-
     from automate.models import AuditHead, AuditLogEntry
 
 __all__ = ["AuditReport", "Finding", "state_of", "verify"]
@@ -27,7 +27,6 @@ BATCH = 1000
 """Rows that are read at once."""
 
 _MOST_FINDINGS = 100
-_COLUMNS = (*FIELDS, "mac")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ class Finding:
     Args:
         position: Where in the log; None where it is about the head.
         kind: ``edited``, ``missing``, ``unlinked``, ``unkeyed``, ``unknown_key``, ``old_key``, ``truncated``,
-            ``beyond_head``, ``head``, ``anchor`` or ``resealed``.
+            ``before_first``, ``beyond_head``, ``head``, ``anchor`` or ``resealed``.
         message: A sentence.
     """
 
@@ -110,17 +109,21 @@ def verify(
     Returns:
         What was found.
     """
-    from automate.models import AuditHead
-
     walk = _Walk(current_ring(), since)
+    _look_before_the_first(walk.report, using)
     for row in _rows(using, since - 1, None, progress):
         walk.take(row)
     # The head is read after the rows, so it is at the last of them or after it; what came meanwhile is read then.
-    head = AuditHead.objects.using(using).first()
-    if head is not None and head.position > walk.position:
-        for row in _rows(using, walk.position, head.position, progress):
-            walk.take(row)
-    walk.end(head or (AuditHead() if walk.report.first is None else None))
+    try:
+        head = read_head(using)
+    except AuditChainBroken as error:
+        walk.report.add(None, "head", error.message)
+    else:
+        if head is not None and head.position > walk.position:
+            for row in _rows(using, walk.position, head.position, progress):
+                walk.take(row)
+        walk.end(head)
+    _look_for_other_heads(walk.report, using)
     if anchor is not None:
         _hold_against(anchor, walk.report, using)
     _note_weaknesses(walk.report, using)
@@ -135,10 +138,10 @@ def state_of(entry: AuditLogEntry) -> str:
     Args:
         entry: The entry.
     """
-    ring, row = current_ring(), {name: getattr(entry, name) for name in _COLUMNS}
+    ring, row = current_ring(), {name: getattr(entry, name) for name in COLUMNS}
     if not ring.knows(entry.key_id):
         return f"unknown key {entry.key_id}"
-    if not is_code_of(entry.mac, row, ring):
+    if entry.position < 1 or not is_code_of(entry.mac, row, ring):
         return "CHANGED"
     return f"as written (key {entry.key_id})" if entry.key_id else "as written, without a key"
 
@@ -155,20 +158,21 @@ class _Walk:
         self._ended: dict[str, int] = {}
         self._last_of = {position: key_id for key_id, position in ring.retired.items() if position}
 
-    def take(self, row: Mapping[str, Any]) -> None:
+    def take(self, row: dict[str, Any]) -> None:
         """Check the next row."""
-        position, report = row["position"], self.report
+        position, report, lost = row["position"], self.report, unreadable(row)
         if position > self.position + 1:
             report.add(position, "missing", f"{_span(self.position + 1, position - 1)} missing before entry {position}")
-        elif self._mac is not None and row["previous"] != self._mac:
+        elif self._mac is not None and row.get("previous") != self._mac:
             report.add(position, "unlinked", f"entry {position} does not follow what stands before it")
-        if len(row) < len(_COLUMNS):
-            report.add(position, "edited", f"entry {position} cannot be read: a column holds what was never written")
+        if lost:
+            columns = " and ".join(lost)
+            report.add(position, "edited", f"entry {position} cannot be read: its {columns} were never written so")
         else:
             self._check(row)
         report.first = position if report.first is None else report.first
         report.last, report.checked = position, report.checked + 1
-        self.position, self._mac = position, row["mac"]
+        self.position, self._mac = position, row.get("mac", "")
 
     def _check(self, row: Mapping[str, Any]) -> None:
         position, key_id = row["position"], row["key_id"]
@@ -202,11 +206,15 @@ class _Walk:
 
     def end(self, head: AuditHead | None) -> None:
         """Hold the head, if there is one, against what was found."""
-        if head is None:
+        from automate.models import AuditHead
+
+        if head is None and self.report.first is not None:
             self.report.add(None, "head", "the head of the log is gone")
             return
+        head = head or AuditHead()
         self.report.head = str(Anchor(head.position, head.mac))
         self._check_seal(head)
+        self._check_retired(max(head.position, self.position))
         if self.report.first is None and head.position < self.position:
             self.report.add(self.position + 1, "truncated", f"the log ends at {head.position}")
         elif head.position > self.position:
@@ -236,6 +244,14 @@ class _Walk:
             )
         self._note_old_keys()
 
+    def _check_retired(self, end: int) -> None:
+        """Find a key that may go on writing, as it is said to end where nothing is yet; or the end that was cut off."""
+        for key_id, position in self._ring.retired.items():
+            if position > end:
+                kind, whose = ("old_key", f"the key {key_id!r} wrote") if key_id else ("unkeyed", "no key was there")
+                said = f"AUDIT.retired says that {whose} up to entry {position}; the log ends at {end}"
+                self.report.add(position, kind, said)
+
     def _note_old_keys(self) -> None:
         """Say which keys can be retired. Nobody knows where the last one seen ends, as long as it is the last."""
         for key_id, position in self._ended.items():
@@ -246,9 +262,26 @@ class _Walk:
                 )
 
 
+def _look_before_the_first(report: AuditReport, using: str) -> None:
+    from automate.models import AuditLogEntry
+
+    entries = AuditLogEntry.objects.using(using).filter(position__lt=1).order_by("position")
+    for position in entries.values_list("position", flat=True).iterator():
+        report.add(position, "before_first", f"entry {position} stands before the first position, which is 1")
+
+
+def _look_for_other_heads(report: AuditReport, using: str) -> None:
+    from automate.models import AuditHead
+
+    others = AuditHead.objects.using(using).exclude(pk=HEAD).count()
+    if others:
+        what = "another row stands" if others == 1 else f"{others} other rows stand"
+        report.add(None, "head", f"{what} in the table of the head of the log, which is one")
+
+
 def _rows(
     using: str, after: int, until: int | None, progress: Callable[[int], None] | None
-) -> Iterator[Mapping[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     from automate.models import AuditLogEntry
 
     entries = AuditLogEntry.objects.using(using).order_by("position")
@@ -256,11 +289,7 @@ def _rows(
         entries = entries.filter(position__lte=until)
     seen = 0
     while True:
-        batch = entries.filter(position__gt=after)
-        try:
-            rows: list[Mapping[str, Any]] = [_strict(row) for row in _values(batch)[:BATCH]]
-        except (ValueError, TypeError, OverflowError):  # a column was changed into what its type cannot be
-            rows = [_readable(batch, position) for position in batch.values_list("position", flat=True)[:BATCH]]
+        rows = read_rows(entries.filter(position__gt=after), BATCH)
         yield from rows
         seen += len(rows)
         if len(rows) < BATCH:
@@ -270,43 +299,11 @@ def _rows(
             progress(seen)
 
 
-def _values(rows: QuerySet[AuditLogEntry, AuditLogEntry]) -> QuerySet[AuditLogEntry, dict[str, Any]]:
-    from django.db.models import TextField
-    from django.db.models.functions import Cast
-
-    found: QuerySet[AuditLogEntry, dict[str, Any]] = rows.annotate(text=Cast("details", TextField())).values(
-        *_COLUMNS, "text"
-    )
-    return found
-
-
-def _strict(row: dict[str, Any]) -> Mapping[str, Any]:
-    """Refuse details with a key twice: who reads them past Automate may take the first one, and this takes the last."""
-    json.loads(row.pop("text"), object_pairs_hook=_unique)
-    return row
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key is there twice")
-    return found
-
-
-def _readable(rows: Any, position: int) -> Mapping[str, Any]:
-    """Return a row, or what links it to others where the rest cannot be read."""
-    one = rows.filter(position=position)
-    try:
-        return _strict(_values(one)[0])
-    except (ValueError, TypeError, OverflowError):
-        return dict(one.values("position", "previous", "mac")[0])
-
-
 def _hold_against(anchor: Anchor, report: AuditReport, using: str) -> None:
     from automate.models import AuditLogEntry
 
-    macs = AuditLogEntry.objects.using(using).filter(position=anchor.position).values_list("mac", flat=True)
-    found = macs.first() if anchor.position else GENESIS
+    rows = read_rows(AuditLogEntry.objects.using(using).filter(position=anchor.position), 1)
+    found = GENESIS if not anchor.position else rows[0].get("mac", "") if rows else None
     if found is None:
         report.add(anchor.position, "truncated", f"entry {anchor.position}, which the given head names, is missing")
     elif not hmac.compare_digest(str(found).encode(), anchor.mac.encode()):

@@ -68,7 +68,7 @@ class AuditCommand(ProjectCommand):
             args: The parsed arguments.
 
         Returns:
-            0; 1 where the log is not what was written.
+            0; 1 where the log is not what was written, or what is exported cannot all be read.
         """
         actions: dict[str, Callable[[argparse.Namespace], int]] = {
             "list": _list, "verify": _verify, "export": _export, "head": _head, "reseal": _reseal,
@@ -113,8 +113,9 @@ def _selection(args: argparse.Namespace) -> Selection:
 
 def _list(args: argparse.Namespace) -> int:
     from automate.audit.reading import as_json
+    from automate.audit.stored import read_rows
 
-    entries = [as_json(entry) for entry in _selection(args).rows(args.database)[: args.limit]]
+    entries = [as_json(row) for row in read_rows(_selection(args).rows(args.database), args.limit)]
     if args.json:
         print_json(entries)
         return 0
@@ -126,11 +127,14 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _line(entry: dict[str, Any]) -> str:
-    shown = [show_time(datetime.fromisoformat(entry["at"])), entry["actor"], entry["action"], entry["resource"]]
+    lost = entry.get("unreadable", [])
+    at = entry["at"] if "created_at" in lost else show_time(datetime.fromisoformat(entry["at"]))
+    shown = [at, entry["actor"], entry["action"], entry["resource"]]
     shown += [f"tenant {entry['tenant']}"] if entry["tenant"] else []
     details = json.dumps(entry["details"], ensure_ascii=False) if entry["details"] else ""
     shown += [details if len(details) <= _SHOWN else f"{details[: _SHOWN - 1]}…"] if details else []
-    return f"{entry['position']:>8}  " + "  ".join(" ".join(printable(part).split()) for part in shown)
+    shown += [f"UNREADABLE: {', '.join(lost)}"] if lost else []
+    return f"{entry['position']:>8}  " + "  ".join(" ".join(printable(str(part)).split()) for part in shown)
 
 
 def _verify(args: argparse.Namespace) -> int:
@@ -167,10 +171,15 @@ def _export(args: argparse.Namespace) -> int:
 
     if args.resume and not args.output:
         raise AuditError("--resume goes on in a file: name it with --output.")
+    lost = 0
     with _opened(args.output, resume=args.resume) as (file, last):
         for entry in export(_selection(args), after=max(args.after, last), using=args.database):
             file.write(json.dumps(entry) + "\n")
-    return 0
+            lost += "unreadable" in entry
+    if lost:
+        noun = "entry holds" if lost == 1 else "entries hold"
+        sys.stderr.write(f"automate: {lost} {noun} what was never written: 'automate audit verify' says which.\n")
+    return 1 if lost else 0
 
 
 @contextmanager
@@ -211,9 +220,10 @@ def _drop_torn_line(raw: Any, path: str) -> int:
 
 
 def _head(args: argparse.Namespace) -> int:
+    from automate.audit.stored import read_head
     from automate.models import AuditHead
 
-    row = AuditHead.objects.using(args.database).first() or AuditHead()
+    row = read_head(args.database) or AuditHead()
     anchor = Anchor(row.position, row.mac)
     if args.json:
         print_json({"position": row.position, "mac": row.mac, "key_id": row.key_id, "head": str(anchor)})

@@ -9,6 +9,7 @@ from django.db import models, router
 
 from automate.audit.appending import appending
 from automate.audit.chain import GENESIS, KeyRing, seal_of
+from automate.models.constraints import AutoFieldCheck
 from automate.models.immutable import AppendOnlyModel, AppendOnlyQuerySet
 
 __all__ = ["AuditHead", "AuditLogEntry"]
@@ -59,6 +60,7 @@ class AuditLogEntry(AppendOnlyModel):
         ordering = ("-position",)
         verbose_name_plural = "audit log entries"
         base_manager_name = "objects"
+        constraints = (AutoFieldCheck(condition=models.Q(position__gte=1), name="automate_audit_position"),)
 
     def __str__(self) -> str:
         return f"{self.actor} {self.action} {self.resource}"
@@ -102,6 +104,7 @@ class AuditHead(models.Model):
         """There is one."""
 
         verbose_name = "head of the audit log"
+        constraints = (models.CheckConstraint(condition=models.Q(id=1), name="automate_audit_one_head"),)
 
     def __str__(self) -> str:
         return f"{self.position} {self.mac}"
