@@ -281,7 +281,7 @@ def sum_items(source: Closure, summand: Closure | None, initial: Closure, cost: 
             return total + sum(values)
         for value in values:
             both_floats = type(value) is float and type(total) is float
-            total = total + value if both_floats else add(budget, total, value)
+            total = (total + value or 0) if both_floats else add(budget, total, value)
         return total
 
     return run

@@ -260,11 +260,12 @@ def parse_number(value: Any, budget: Budget | None = None) -> Number:
         budget: Pays for long texts.
 
     Returns:
-        The number, within the range of :func:`to_double`; NaN where the text begins otherwise.
+        The number, within the range of :func:`to_double`; NaN where the text begins otherwise. A number that is
+        negative zero gives 0, as its text is ``"0"``.
     """
     kind = type(value)
     if kind is int or kind is float:
-        return to_double(value)
+        return to_double(value) if value else 0
     value = plain(value)
     if isinstance(value, list):
         value = _leaf_text(next(_leaves(value, budget)))
@@ -273,7 +274,7 @@ def parse_number(value: Any, budget: Budget | None = None) -> Number:
             budget.scan_text(len(value))
         match = _LEADING_NUMBER.match(value)
         return NAN if match is None else _digits_number(match[1])
-    return to_double(value) if is_number(value) else NAN
+    return (to_double(value) if value else 0) if is_number(value) else NAN
 
 
 def number_text(value: Number) -> str:

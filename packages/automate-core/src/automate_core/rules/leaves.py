@@ -150,7 +150,7 @@ def arithmetic_leaf(name: str, path: tuple[str, ...] | None, value_of: Closure, 
     def compute_value(context: Any, budget: Budget | None = None) -> Any:
         value = value_of(context, budget)
         kind = type(value)
-        if kind is float:
+        if kind is float and value:
             return compute(value, number)
         if kind is int and lowest <= value <= MAX_EXACT:
             result = compute(value, number)
@@ -171,7 +171,7 @@ def _key_arithmetic(key: str, number: Any, compute: Callable[[Any, Any], Any], e
             result = compute(value, number)
             if lowest <= result <= highest:
                 return result
-        elif kind is float:
+        elif kind is float and value:
             return compute(value, number)
         return exact(budget, value, number)
 
