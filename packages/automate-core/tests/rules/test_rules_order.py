@@ -22,9 +22,7 @@ MANY = list(range(MAX_VISITS + 1))
 
 
 def compared(number: int) -> list[Any]:
-    return [
-        {"==": [{"var": f"k{at}"}, "x"]} if at % 3 == 0 else {">": [{"var": f"k{at}"}, at]} for at in range(number)
-    ]
+    return [{"==": [{"var": f"k{at}"}, "x"]} if at % 3 == 0 else {">": [{"var": f"k{at}"}, at]} for at in range(number)]
 
 
 @pytest.mark.parametrize("name", ["and", "or"])
