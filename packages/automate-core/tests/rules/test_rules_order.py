@@ -49,9 +49,9 @@ def test_what_comes_first_is_asked_first(name: str, others: int, tested: bool) -
 def test_many_conditions_say_what_each_says() -> None:
     """A long junction gives what the same conditions give one by one, whatever stands between them."""
     draw = random.Random(11)
-    values = [None, True, 0, 1, 2.5, "", "x", "1", " 2 ", "12345678901234567", [], [1], ["x"], {}]
+    values: list[Any] = [None, True, 0, 1, 2.5, "", "x", "1", " 2 ", "12345678901234567", [], [1], ["x"], {}]
     for _ in range(2_000):
-        conditions = [
+        conditions: list[Any] = [
             {
                 draw.choice(["==", "===", "!=", ">", ">=", "<", "<="]): [
                     {"var": draw.choice(["a", "b", "c", "d.e"])},

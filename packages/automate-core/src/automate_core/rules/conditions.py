@@ -157,7 +157,7 @@ def _all_numbers_hold(numbers: Sequence[tuple[str, Closure, Any]]) -> Closure:
         for key, compare, number in numbers:
             value = get(key)
             if type(value) is not int and type(value) is not float:
-                if type(value) is str and value.isdigit() and value.isascii() and len(value) <= EXACT_DIGITS:
+                if type(value) is str and len(value) <= EXACT_DIGITS and value.isdigit() and value.isascii():
                     value = int(value)
                 else:
                     value = coerced_number(value, budget)
@@ -237,7 +237,7 @@ def _one_number_holds(numbers: Sequence[tuple[str, Closure, Any]]) -> Closure:
         for key, compare, number in numbers:
             value = get(key)
             if type(value) is not int and type(value) is not float:
-                if type(value) is str and value.isdigit() and value.isascii() and len(value) <= EXACT_DIGITS:
+                if type(value) is str and len(value) <= EXACT_DIGITS and value.isdigit() and value.isascii():
                     value = int(value)
                 else:
                     value = coerced_number(value, budget)

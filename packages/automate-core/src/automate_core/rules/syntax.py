@@ -100,6 +100,10 @@ def _walk(rule: Any, operators: Mapping[str, Operator], around: int) -> tuple[An
             kind = type(item)
             if (kind is str and len(item) <= _SHORT_TEXT) or (kind is int and -_SHORT_INTEGER < item < _SHORT_INTEGER):
                 copy.append(item)
+            elif kind is str:
+                # Comparing it with a list may take long.
+                budgeted = True
+                copy.append(_constant(item, (where, name, len(copy))))
             elif (usual := _usual_part(item, operators, MAX_DEPTH - depth)) is not None:
                 copy.append(usual[0])
                 nodes += usual[1] - 1
