@@ -19,6 +19,7 @@ pytestmark = pytest.mark.usefixtures("db")
 
 LOG = {"id": "log", "action": "flow.log", "params": {"message": "x"}}
 
+
 def definition(slug: str, rule: Any) -> dict[str, Any]:
     return {"slug": slug, "trigger": {"type": "event", "event": "order.paid", "rule": rule}, "steps": [LOG]}
 

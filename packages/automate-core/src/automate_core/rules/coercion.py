@@ -70,6 +70,7 @@ EXACT_DIGITS = 15
 """The most digits of a whole number of which JavaScript loses none, whatever they are."""
 _MAX_JSON_BITS = 1_024
 _LONGEST_NUMBER = 65_536
+_FLOAT_AS_TEXT = 3
 
 
 def plain(value: Any) -> Any:
@@ -337,7 +338,7 @@ def to_text(value: Any, budget: Budget | None = None, limit: int | None = None) 
         return value
     value = plain(value)
     if budget is not None and type(value) is not int:
-        budget.convert()
+        budget.convert(count=_FLOAT_AS_TEXT)
     if isinstance(value, list):
         return _list_text(value, budget, limit)
     return "null" if value is None else _leaf_text(value)
@@ -348,7 +349,7 @@ def _list_text(value: list[Any], budget: Budget | None, limit: int | None) -> st
     length = -1
     for leaf in _leaves(value, budget):
         if type(leaf) is float and budget is not None:
-            budget.convert()
+            budget.convert(count=_FLOAT_AS_TEXT)
         text = _leaf_text(leaf)
         parts.append(text)
         length += len(text) + 1

@@ -149,8 +149,8 @@ class Budget:
             self.visit(characters // _CHARACTERS_PER_VISIT)
 
     def scan_text(self, characters: int) -> None:
-        """Pay for searching a text, half of what it costs to convert a short one."""
-        self.convert(count=1)
+        """Pay for searching a text: half of what converting it costs as long as it is short."""
+        self.convert(min(characters, _SCANNED_PER_VISIT) // 3, count=1)
         if characters > _SCANNED_PER_VISIT:
             self.visit(characters // _SCANNED_PER_VISIT)
 
