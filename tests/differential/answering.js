@@ -125,5 +125,10 @@ function answer(line) {
   }
 }
 
+// JSON can say negative zero, and Python reads it; only this writer would not.
+const ZERO = "\u0000-0";
+const marked = (_, one) => (Object.is(one, -0) ? ZERO : one);
+const written = (value) => JSON.stringify(value, marked).replaceAll(JSON.stringify(ZERO), "-0.0");
+
 const lines = require("fs").readFileSync(0, "utf8").split("\n");
-process.stdout.write(lines.filter(Boolean).map((line) => JSON.stringify(answer(line)) + "\n").join(""));
+process.stdout.write(lines.filter(Boolean).map((line) => written(answer(line)) + "\n").join(""));

@@ -7,6 +7,7 @@ difference is explained by the smallest set of decisions with which the original
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -50,11 +51,11 @@ class Difference(NamedTuple):
 
 
 def same(first: Any, second: Any) -> bool:
-    """Compare as JSON, floats to the last bit: booleans are no numbers, 1 is 1.0."""
+    """Compare as JSON, floats to the last bit: booleans are no numbers, 1 is 1.0, and 0 is not -0."""
     if isinstance(first, bool) or isinstance(second, bool):
         return first is second
     if isinstance(first, int | float) and isinstance(second, int | float):
-        return first == second
+        return first == second and math.copysign(1, first) == math.copysign(1, second)
     if isinstance(first, list) and isinstance(second, list):
         return len(first) == len(second) and all(map(same, first, second))
     if isinstance(first, dict) and isinstance(second, dict):

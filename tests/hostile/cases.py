@@ -12,6 +12,9 @@ ACCUMULATOR = {"var": "accumulator"}
 UNLIKE = "a" * 50 + "b" + "a" * 48
 """A text that takes longest to look for among its own letters."""
 
+SIX = {"or": [{"<": [{"var": "x"}, 0]}] * 6}
+"""Six comparisons of what is in a row."""
+
 MANY = 99_900
 """Nearly as many items as an evaluation may visit."""
 
@@ -85,6 +88,16 @@ def doubled(levels: int = 40) -> Any:
     return inner
 
 
+def each(test: Any) -> Any:
+    """Look for a row of which a test holds."""
+    return {"some": [{"var": "rows"}, test]}
+
+
+def rows(value: Any) -> dict[str, Any]:
+    """Return nearly as many rows as an evaluation may visit."""
+    return {"rows": [{"x": value}] * 99_000}
+
+
 def tests(count: int, name: str) -> Any:
     """Return a body of so many comparisons, none of which decides."""
     return {"or": [{name: [{"var": ""}, {"var": "nothing"}]}] * count}
@@ -150,7 +163,7 @@ CASES: dict[str, Made] = {
         data(6_000, text="a" * 4_000),
     ),
     "text looked for in a text, 99,900 times": lambda: (kept({"in": [UNLIKE, of("text")]}), data(text="a" * 256)),
-    "long digits as a number, 100 times": lambda: (kept({">": [of("text"), 5]}), data(100, text="1" * 250_000)),
+    "long digits as a number, 400 times": lambda: (kept({">": [of("text"), 5]}), data(400, text="1" * 60_000)),
     "digits as a number, 6,000 times": lambda: (kept({">": [of("text"), 5]}), data(6_000, text="1" * 4_000)),
     "digits as a number, 99,900 times": lambda: (kept({">": [of("text"), 5]}), data(text="1" * 256)),
     "spaces as a number, 99,900 times": lambda: (kept({"+": [of("text"), 5]}), data(text=" " * 256)),
@@ -170,6 +183,28 @@ CASES: dict[str, Made] = {
         {"a": [1] * 1_000_000},
     ),
     "missing of a million keys": lambda: ({"missing": {"var": "a"}}, {"a": list(map(str, range(1_000_000)))}),
+    "6 short texts as numbers for each of 99,000": lambda: (each(SIX), rows("1e5")),
+    "6 times 40 digits for each of 99,000": lambda: (each(SIX), rows("1" * 40)),
+    "6 nested lists for each of 99,000": lambda: (each(SIX), rows([["1.5"]])),
+    "9 lists in max for each of 99,000": lambda: (each({"!": {"max": [{"var": "x"}] * 9}}), rows([["1.5"]])),
+    "9 floats as texts for each of 99,000": lambda: (each({"!": {"cat": [{"var": "x"}] * 9}}), rows(1.5)),
+    "9 computed paths for each of 99,000": lambda: (each({"or": [{"var": [{"var": "x"}]}] * 9}), rows("a.b")),
+    "6 texts searched for each of 99,000": lambda: (each({"or": [{"in": ["ab", {"var": "x"}]}] * 6}), rows("a" * 250)),
+    "49 comparisons of 5 MB of digits": lambda: ({"or": [{"<": [{"var": "t"}, 0]}] * 49}, {"t": "1" * 5_000_000}),
+    "190 operands of 5 MB of digits": lambda: ({"max": [{"var": "t"}] * 190}, {"t": "1" * 5_000_000}),
+    "190 operands of 5 MB of spaces": lambda: ({"+": [{"var": "t"}] * 190}, {"t": " " * 5_000_000}),
+    "49 comparisons of a long list with long texts": lambda: (
+        {"or": [{"==": [{"var": "t"}, "," * 16_000]}] * 49},
+        {"t": [None] * 300_000},
+    ),
+    "45 comparisons of a long list with longer texts": lambda: (
+        {"or": [{"==": [{"var": "t"}, "," * 60_000]}] * 45},
+        {"t": [None] * 300_000},
+    ),
+    "integers that Python hashes alike": lambda: (
+        {"in": [{"var": "a"}, [number * (2**61 - 1) for number in range(9_900)]]},
+        {"a": 5},
+    ),
     # Data that are no honest JSON.
     "cyclic data, whole": lambda: ({"var": ""}, cyclic_data()),
     "cyclic data, compared": lambda: ({"==": [{"var": "items"}, "1,"]}, cyclic_data()),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from automate_core.redaction import REDACTED
 from automate_core.rules import explain, format_explanation
+from automate_core.rules.pruning import prune
 
 RULE = {
     "and": [
@@ -189,3 +190,35 @@ def test_formatting() -> None:
         '    ✗ /and/1/or/1 in: country is "FR", needs to be one of ["DE", "AT"]',
         "  · /and/2 !: not reached",
     ]
+
+
+def levels_of(value: Any) -> int:
+    if not isinstance(value, dict | list) or not value:
+        return 1
+    return 1 + max(levels_of(item) for item in (value.values() if isinstance(value, dict) else value))
+
+
+def test_a_tree_is_cut_by_whole_nodes() -> None:
+    rule: Any = {"and": [{"==": [{"var": "a"}, 1]}, {"!!": {"var": "b"}}]}
+    data = {"a": 1, "b": [[[[[[1]]]]]]}
+    whole = explain(rule, data)
+    for levels in range(2, 20):
+        tree = prune(explain(rule, data), levels)
+        assert levels_of(tree) <= levels
+        assert (tree == whole) is (levels_of(whole) <= levels)
+        shown = walk(tree)
+        assert len(shown) + sum(node.get("omitted", 0) for node in shown) == len(walk(whole))
+    assert prune(explain(rule, data), 3)["omitted"] == 7
+    *_, last = format_explanation(prune(explain(rule, data), 3)).splitlines()
+    assert last == "  … 7 deeper parts left out"
+
+
+def test_a_deep_rule_with_a_secret_has_a_tree_of_nodes() -> None:
+    rule: Any = {"==": [{"var": "password"}, 1]}
+    for _ in range(61):
+        rule = {"!": rule}
+    tree = explain(rule, {"password": "hunter2"})
+    shown = walk(tree)
+    assert levels_of(tree) <= 100
+    assert len(shown) + shown[-1]["omitted"] == 61 + 4
+    assert "hunter2" not in format_explanation(tree)

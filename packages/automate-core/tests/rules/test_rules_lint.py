@@ -371,3 +371,14 @@ def test_what_stands_beside_a_secret_is_shown() -> None:
     text = " ".join(finding.message for finding in lint(rule))
     assert "'amount > 4' holds wherever 'amount > 5' holds" in text
     assert "'token == null' excludes 'token == [REDACTED]'" in text
+
+
+def test_what_no_payload_may_hold_is_linted_as_well() -> None:
+    """Any rule that can be compiled: with NUL and halves of characters, large numbers, and all its levels."""
+    deep: Any = {"some": [{"var": "l"}, {"==": [{"var": "x"}, 2**2_000]}]}
+    for _ in range(58):
+        deep = {"if": [deep, 0, {"cat": [1]}]}
+    texts = [{"==": [{"var": "a"}, text]} for text in ("\0", "\ud800")]
+    for rule in (deep, *texts):
+        both = {"and": [rule, {"some": [{"var": "l"}, rule]}]}
+        assert lint(both, None, {"other": both})

@@ -249,7 +249,7 @@ def test_deep_rules_and_deep_lists() -> None:
         if depth % 5 == 0:
             assert same(rule, {"a": [[[[[[depth]]]]]]}) is not None
         rule = {"and": [rule, {"!": {"var": "a"}}]}
-    assert REDACTED in json.dumps(same(rule, {"a": 2}))
+    assert "omitted" in json.dumps(same(rule, {"a": 2}))
     nested: Any = {"==": [{"var": ""}, 1]}
     for _ in range(10):
         nested = {"some": [{"var": ""}, nested]}

@@ -14,11 +14,13 @@ from automate_core.errors import ArtifactError, AutomateError
 from automate_core.ids import new_trace_id
 from automate_core.outbox import NewJob, OutboxItem
 from automate_core.payload import storable_text
+from automate_core.rules.pruning import prune
 from django.utils import timezone
 
 from automate.artifacts import content
 from automate.concurrency import key_of, ordering_key_of
 from automate.events import RUN_JOB
+from automate.payloads import max_depth
 from automate.runtime.versions import compiled
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from automate.models import Event, ExecutionRun, WorkflowVersion
     from automate.runtime.journal import Births
 
-__all__ = ["Verdict", "ask", "births_of", "decide"]
+__all__ = ["Verdict", "ask", "births_of", "decide", "why"]
 
 _ERROR_LENGTH = 4000
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -41,7 +43,8 @@ class Verdict:
     Args:
         version: The version.
         matched: Whether it is to be run; that of a shadow, whether it would be.
-        explanation: The explain tree of its rule; None where it has none or it could not be evaluated.
+        explanation: The explain tree of its rule, no deeper than can be stored; None where it has none or it could not
+            be evaluated.
         error: Why it could not be evaluated; never a match.
         key: The concurrency key of its run; None where it has none.
     """
@@ -85,8 +88,7 @@ def _judge(version: WorkflowVersion, event: Event, keep: bool) -> Verdict | None
         if not workflow.wants(event.type):
             return None
         matched, key = ask(workflow, event)
-        rule = workflow.rule
-        tree = rule.explain(content(event.payload)) if rule is not None and (matched or keep) else None
+        tree = why(workflow, event, matched) if matched or keep else None
     except ArtifactError:
         raise  # the rule was not asked: the event is tried again, or becomes a dead letter
     except AutomateError as error:
@@ -113,6 +115,34 @@ def ask(workflow: CompiledWorkflow, event: Event) -> tuple[bool, str | None]:
     if rule is not None and not rule.evaluate(content(event.payload)):
         return False, None
     return True, _key(workflow, event)
+
+
+def why(workflow: CompiledWorkflow, event: Event, matched: bool) -> dict[str, Any] | None:
+    """Explain what the rule of a workflow said about an event.
+
+    Args:
+        workflow: The workflow.
+        event: The event.
+        matched: What :func:`ask` said.
+
+    Returns:
+        The explain tree, cut to what the database takes; None where the workflow has no rule. A rule that can be
+        evaluated and not be explained keeps its answer: its tree is one node, which says what is wrong.
+
+    Raises:
+        ArtifactError: If the payload is a file that cannot be read.
+    """
+    rule = workflow.rule
+    if rule is None:
+        return None
+    payload = content(event.payload)
+    try:
+        return prune(rule.explain(payload), max_depth())
+    except AutomateError as error:
+        reason = storable_text(f"it cannot be explained: {error}", _ERROR_LENGTH)
+        operator = next(iter(rule.spec), "constant") if isinstance(rule.spec, dict) else "constant"
+        told = {"value": matched, "result": matched, "children": [], "skipped": False, "reason": reason}
+        return {"operator": operator, "path": "", **told}
 
 
 def _key(workflow: CompiledWorkflow, event: Event) -> str | None:

@@ -10,8 +10,7 @@ from uuid import UUID
 from automate_core.errors import AutomateError, EventNotFound, WorkflowNotFound, nearby
 from automate_core.workflow.events import matches, patterns_for
 
-from automate.artifacts import content
-from automate.dispatch import ask
+from automate.dispatch import ask, why
 from automate.runtime.versions import compiled
 
 if TYPE_CHECKING:
@@ -153,7 +152,6 @@ def _asked(version: WorkflowVersion, event: Event) -> Explained:
         matched, _ = ask(workflow, event)  # the rule may hold and the concurrency key be wrong
         if workflow.rule is None:
             return Explained(slug, number, matched, False, reason="it has no rule: every event of the type matches")
-        tree = workflow.rule.explain(content(event.payload))
+        return Explained(slug, number, matched, False, why(workflow, event, matched))
     except AutomateError as error:
         return Explained(slug, number, False, False, reason=str(error))
-    return Explained(slug, number, matched, False, tree)

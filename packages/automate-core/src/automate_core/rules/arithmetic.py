@@ -8,7 +8,18 @@ from typing import Any
 from automate_core.rules.coercion import INFINITY, MAX_EXACT, NAN, Number, parse_number, to_double, to_number
 from automate_core.rules.limits import Budget
 
-__all__ = ["add", "divide", "largest", "modulo", "multiply", "settle", "smallest", "subtract"]
+__all__ = [
+    "add",
+    "divide",
+    "highest",
+    "largest",
+    "lowest",
+    "modulo",
+    "multiply",
+    "settle",
+    "smallest",
+    "subtract",
+]
 
 
 def settle(number: Number) -> Number:
@@ -70,11 +81,29 @@ def modulo(budget: Budget | None, first: Any, second: Any) -> Number:
 
 def largest(budget: Budget | None, *values: Any) -> Number:
     """Give the largest number; NaN as soon as one value is none."""
-    numbers = [to_number(value, budget) for value in values]
-    return NAN if any(number != number for number in numbers) else max(numbers, default=-INFINITY)
+    return highest([to_number(value, budget) for value in values])
+
+
+def highest(numbers: list[Number]) -> Number:
+    """Find the largest of some numbers: 0 is larger than negative zero."""
+    if any(number != number for number in numbers):
+        return NAN
+    found = max(numbers, default=-INFINITY)
+    return found or max((number for number in numbers if not number), key=_sign)
+
+
+def lowest(numbers: list[Number]) -> Number:
+    """Find the smallest of some numbers: negative zero is smaller than 0."""
+    if any(number != number for number in numbers):
+        return NAN
+    found = min(numbers, default=INFINITY)
+    return found or min((number for number in numbers if not number), key=_sign)
+
+
+def _sign(number: Number) -> float:
+    return math.copysign(1, number)
 
 
 def smallest(budget: Budget | None, *values: Any) -> Number:
     """Give the smallest number; NaN as soon as one value is none."""
-    numbers = [to_number(value, budget) for value in values]
-    return NAN if any(number != number for number in numbers) else min(numbers, default=INFINITY)
+    return lowest([to_number(value, budget) for value in values])

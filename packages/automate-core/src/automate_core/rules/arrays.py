@@ -49,9 +49,21 @@ def _count(rule: Any) -> int:
     return 1 + sum(_count(item) for item in rule) if type(rule) is list else 1
 
 
-def _enter(items: Any, budget: Budget, where: Where) -> list[Any]:
-    budget.where = where
-    return items if type(items) is list else list_items(items)
+_Visit = Callable[[list[Any], Any, Budget], Any]
+"""Goes through the items; takes them, the context around them and the budget."""
+
+
+def _over(source: Closure, visit: _Visit, where: Where) -> Closure:
+    """Go through a list, and say until that is done where it is done."""
+
+    def run(context: Any, budget: Budget) -> Any:
+        items = source(context, budget)
+        around, budget.where = budget.where, where
+        result = visit(items if type(items) is list else list_items(items), context, budget)
+        budget.where = around
+        return result
+
+    return run
 
 
 def map_items(source: Closure, body: Closure, cost: int, where: Where) -> Closure:
@@ -67,24 +79,22 @@ def map_items(source: Closure, body: Closure, cost: int, where: Where) -> Closur
         The closure.
     """
 
-    def run(context: Any, budget: Budget) -> Any:
-        items = _enter(source(context, budget), budget, where)
+    def visit(items: list[Any], context: Any, budget: Budget) -> Any:
         budget.visit(len(items) * cost)
         budget.produce(len(items))
         return [body(item, budget) for item in items]
 
-    return run
+    return _over(source, visit, where)
 
 
 def filter_items(source: Closure, body: Closure, cost: int, where: Where) -> Closure:
     """Keep the items for which a test holds; the arguments are those of :func:`map_items`."""
 
-    def run(context: Any, budget: Budget) -> Any:
-        items = _enter(source(context, budget), budget, where)
+    def visit(items: list[Any], context: Any, budget: Budget) -> Any:
         budget.visit(len(items) * cost)
         return [item for item in items if body(item, budget)]
 
-    return run
+    return _over(source, visit, where)
 
 
 def _are_whole(items: list[Any], most: int) -> bool:
@@ -110,12 +120,11 @@ def filter_numbers(source: Closure, test: Closure, compare: Closure, number: Any
         The closure.
     """
 
-    def run(context: Any, budget: Budget) -> Any:
-        items = _enter(source(context, budget), budget, where)
+    def visit(items: list[Any], context: Any, budget: Budget) -> Any:
         budget.visit(len(items) * cost)
         return [item for item in items if (compare(item, number) if type(item) is int else test(item, budget))]
 
-    return run
+    return _over(source, visit, where)
 
 
 def map_numbers(
@@ -136,13 +145,12 @@ def map_numbers(
         The closure.
     """
 
-    def run(context: Any, budget: Budget) -> Any:
-        items = _enter(source(context, budget), budget, where)
+    def visit(items: list[Any], context: Any, budget: Budget) -> Any:
         budget.visit(len(items) * cost)
         budget.produce(len(items))
         return compute(items, number, most, body, budget)
 
-    return run
+    return _over(source, visit, where)
 
 
 def _added(items: list[Any], number: int, most: int, body: Closure, budget: Budget) -> list[Any]:
@@ -183,31 +191,28 @@ COMPUTE: dict[str, Callable[[list[Any], int, int, Closure, Budget], list[Any]]] 
 def all_items(source: Closure, body: Closure, cost: int, where: Where) -> Closure:
     """Tell whether a test holds for all items of a list that has some; the arguments are those of :func:`map_items`."""
 
-    def run(context: Any, budget: Budget) -> Any:
-        items = _enter(source(context, budget), budget, where)
+    def visit(items: list[Any], context: Any, budget: Budget) -> Any:
         return bool(items) and _position(items, body, False, cost, budget) is None
 
-    return run
+    return _over(source, visit, where)
 
 
 def some_item(source: Closure, body: Closure, cost: int, where: Where) -> Closure:
     """Tell whether a test holds for an item; the arguments are those of :func:`map_items`."""
 
-    def run(context: Any, budget: Budget) -> Any:
-        items = _enter(source(context, budget), budget, where)
+    def visit(items: list[Any], context: Any, budget: Budget) -> Any:
         return _position(items, body, True, cost, budget) is not None
 
-    return run
+    return _over(source, visit, where)
 
 
 def no_item(source: Closure, body: Closure, cost: int, where: Where) -> Closure:
     """Tell whether a test holds for no item; the arguments are those of :func:`map_items`."""
 
-    def run(context: Any, budget: Budget) -> Any:
-        items = _enter(source(context, budget), budget, where)
+    def visit(items: list[Any], context: Any, budget: Budget) -> Any:
         return _position(items, body, True, cost, budget) is None
 
-    return run
+    return _over(source, visit, where)
 
 
 def _position(items: list[Any], test: Closure, wanted: bool, cost: int, budget: Budget) -> int | None:
@@ -238,8 +243,7 @@ def reduce_items(
         The closure.
     """
 
-    def run(context: Any, budget: Budget) -> Any:
-        items = _enter(source(context, budget), budget, where)
+    def visit(items: list[Any], context: Any, budget: Budget) -> Any:
         result = initial(context, budget)
         budget.visit(len(items) * cost)
         scope: dict[str, Any] = {}
@@ -255,7 +259,7 @@ def reduce_items(
                 budget.produced = produced - len(result)
         return result
 
-    return run
+    return _over(source, visit, where)
 
 
 def sum_items(source: Closure, summand: Closure | None, initial: Closure, cost: int, where: Where) -> Closure:
@@ -272,8 +276,7 @@ def sum_items(source: Closure, summand: Closure | None, initial: Closure, cost: 
         The closure.
     """
 
-    def run(context: Any, budget: Budget) -> Any:
-        items = _enter(source(context, budget), budget, where)
+    def visit(items: list[Any], context: Any, budget: Budget) -> Any:
         total = initial(context, budget)
         budget.visit(len(items) * cost)
         values = items if summand is None else [summand(item) for item in items]
@@ -281,7 +284,7 @@ def sum_items(source: Closure, summand: Closure | None, initial: Closure, cost: 
             return total + sum(values)
         for value in values:
             both_floats = type(value) is float and type(total) is float
-            total = total + value if both_floats else add(budget, total, value)
+            total = (total + value or 0) if both_floats else add(budget, total, value)
         return total
 
-    return run
+    return _over(source, visit, where)

@@ -4,8 +4,9 @@ Every function takes any value and always gives one: data never raises. A value 
 is read as what its JSON form would be: a tuple as a list, a :class:`~decimal.Decimal` as a number, a date, a time or a
 UUID as text. Any other object is opaque: it is truthy, equals only itself and is never looked into.
 
-Three things differ from JavaScript, on purpose: texts are counted and ordered by code points, so that no character is
-cut in half; integers that were not computed keep every digit; and a list nested deeper than 100 levels reads as empty.
+Four things differ from JavaScript, on purpose: texts are counted and ordered by code points, so that no character is
+cut in half; integers that were not computed keep every digit; a list nested deeper than 100 levels reads as empty; and
+no number is longer than 65,536 characters, so that reading one takes no time that matters, whatever the text.
 """
 
 from __future__ import annotations
@@ -68,6 +69,8 @@ _BASES = {"x": 16, "o": 8, "b": 2}
 EXACT_DIGITS = 15
 """The most digits of a whole number of which JavaScript loses none, whatever they are."""
 _MAX_JSON_BITS = 1_024
+_LONGEST_NUMBER = 65_536
+_FLOAT_AS_TEXT = 3
 
 
 def plain(value: Any) -> Any:
@@ -207,7 +210,7 @@ def coerced_number(value: Any, budget: Budget | None = None) -> Number:
     if kind is str:
         if value and value[0] not in _NUMBER_STARTS:
             return NAN
-        if value.isdigit() and len(value) <= EXACT_DIGITS and value.isascii():
+        if len(value) <= EXACT_DIGITS and value.isdigit() and value.isascii():
             return int(value)
         return _text_number(value, budget)
     if value is None:
@@ -226,13 +229,17 @@ def _list_number(items: list[Any], budget: Budget | None) -> Number:
     """Read a list as the number that its text is: that of its only leaf, if there is one."""
     if len(items) != 1:
         return NAN if items else 0
+    if budget is not None:
+        budget.convert()
     found = list(islice(_leaves(items, budget), 2))
     return _text_number(_leaf_text(found[0]), budget) if len(found) == 1 else NAN
 
 
 def _text_number(text: str, budget: Budget | None) -> Number:
+    if len(text) > _LONGEST_NUMBER:
+        return NAN
     if budget is not None:
-        budget.scan_text(len(text))
+        budget.convert(len(text))
     match = _WHOLE_NUMBER.fullmatch(text)
     if match is None:
         return NAN
@@ -260,20 +267,21 @@ def parse_number(value: Any, budget: Budget | None = None) -> Number:
         budget: Pays for long texts.
 
     Returns:
-        The number, within the range of :func:`to_double`; NaN where the text begins otherwise.
+        The number, within the range of :func:`to_double`; NaN where the text begins otherwise. A number that is
+        negative zero gives 0, as its text is ``"0"``.
     """
     kind = type(value)
     if kind is int or kind is float:
-        return to_double(value)
+        return to_double(value) if value else 0
     value = plain(value)
     if isinstance(value, list):
         value = _leaf_text(next(_leaves(value, budget)))
     if type(value) is str:
         if budget is not None:
-            budget.scan_text(len(value))
-        match = _LEADING_NUMBER.match(value)
+            budget.convert(min(len(value), _LONGEST_NUMBER))
+        match = _LEADING_NUMBER.match(value, 0, _LONGEST_NUMBER)
         return NAN if match is None else _digits_number(match[1])
-    return to_double(value) if is_number(value) else NAN
+    return (to_double(value) if value else 0) if is_number(value) else NAN
 
 
 def number_text(value: Number) -> str:
@@ -329,6 +337,8 @@ def to_text(value: Any, budget: Budget | None = None, limit: int | None = None) 
     if type(value) is str:
         return value
     value = plain(value)
+    if budget is not None and type(value) is not int:
+        budget.convert(count=_FLOAT_AS_TEXT)
     if isinstance(value, list):
         return _list_text(value, budget, limit)
     return "null" if value is None else _leaf_text(value)
@@ -338,6 +348,8 @@ def _list_text(value: list[Any], budget: Budget | None, limit: int | None) -> st
     parts: list[str] = []
     length = -1
     for leaf in _leaves(value, budget):
+        if type(leaf) is float and budget is not None:
+            budget.convert(count=_FLOAT_AS_TEXT)
         text = _leaf_text(leaf)
         parts.append(text)
         length += len(text) + 1

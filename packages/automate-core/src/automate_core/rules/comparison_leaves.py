@@ -171,7 +171,7 @@ def _number_at_least(key: str, constant: Any, _exact: Callable[..., Any]) -> Clo
             read, value = find, find(context, key)
         if type(value) is int or type(value) is float:
             return value >= constant
-        if type(value) is str and value.isdigit() and value.isascii() and len(value) <= EXACT_DIGITS:
+        if type(value) is str and len(value) <= EXACT_DIGITS and value.isdigit() and value.isascii():
             return int(value) >= constant
         return coerced_number(value, budget) >= constant
 
@@ -189,7 +189,7 @@ def _number_greater(key: str, constant: Any, _exact: Callable[..., Any]) -> Clos
             read, value = find, find(context, key)
         if type(value) is int or type(value) is float:
             return value > constant
-        if type(value) is str and value.isdigit() and value.isascii() and len(value) <= EXACT_DIGITS:
+        if type(value) is str and len(value) <= EXACT_DIGITS and value.isdigit() and value.isascii():
             return int(value) > constant
         return coerced_number(value, budget) > constant
 
@@ -207,7 +207,7 @@ def _number_at_most(key: str, constant: Any, _exact: Callable[..., Any]) -> Clos
             read, value = find, find(context, key)
         if type(value) is int or type(value) is float:
             return value <= constant
-        if type(value) is str and value.isdigit() and value.isascii() and len(value) <= EXACT_DIGITS:
+        if type(value) is str and len(value) <= EXACT_DIGITS and value.isdigit() and value.isascii():
             return int(value) <= constant
         return coerced_number(value, budget) <= constant
 
@@ -225,7 +225,7 @@ def _number_less(key: str, constant: Any, _exact: Callable[..., Any]) -> Closure
             read, value = find, find(context, key)
         if type(value) is int or type(value) is float:
             return value < constant
-        if type(value) is str and value.isdigit() and value.isascii() and len(value) <= EXACT_DIGITS:
+        if type(value) is str and len(value) <= EXACT_DIGITS and value.isdigit() and value.isascii():
             return int(value) < constant
         return coerced_number(value, budget) < constant
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from automate_core.errors import ConfigurationError
 from automate_core.rules import arrays, comparison_leaves, conditions, leaves
+from automate_core.rules.calls import binary, placed, variadic
 from automate_core.rules.coercion import MAX_EXACT, truthy
 from automate_core.rules.comparison_leaves import Comparison
 from automate_core.rules.conditions import Condition
@@ -153,7 +154,9 @@ class Compiler:
 
         def build(context: Any, budget: Budget | None = None) -> Any:
             if budget is not None:
+                around, budget.where = budget.where, where
                 budget.produce(count)
+                budget.where = around
             return [part(context, budget) for part in parts]
 
         return build
@@ -162,11 +165,11 @@ class Compiler:
         function = operator.exact(where, given, listed)
         parts = self.parts(operator, given, listed, where)
         if len(parts) != 2:
-            return _variadic(function, parts), operator.boolean
+            return variadic(function, parts, where), operator.boolean
         leaf = None
         if not operator.fails:
             leaf = leaves.arithmetic_leaf(operator.name, constant_path(given[0]), parts[0], given[1])
-        return leaf or _binary(function, *parts), operator.boolean
+        return leaf or binary(function, parts, where), operator.boolean
 
     def _own(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> _Part:
         shape = operator.shape
@@ -195,7 +198,7 @@ class Compiler:
                 return leaf, True
         parts = self.parts(operator, given, listed, where)
         function = operator.exact(where, given, listed)
-        return _binary(function, *parts) if len(parts) == 2 else _variadic(function, parts), True
+        return binary(function, parts, where) if len(parts) == 2 else variadic(function, parts, where), True
 
     def _leaf(self, name: str, operation: Any, constant: Any, where: Where) -> Closure | None:
         """Compile a comparison with a constant to one closure."""
@@ -268,27 +271,29 @@ class Compiler:
         default = parts[1] if len(parts) == 2 else _constant(None)
         if path is not None:
             return leaves.read_or(path, default), False
-        path_of = parts[0]
+        path_of, find = parts[0], placed(lookup, where)
 
         def computed(context: Any, budget: Budget | None = None) -> Any:
-            found = lookup(context, path_of(context, budget), budget)
+            found = find(context, path_of(context, budget), budget)
             return default(context, budget) if found is MISSING else found
 
         return computed, False
 
     def _missing(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> _Part:
         parts = self.parts(operator, given, listed, where)
+        absent = placed(missing, where)
 
         def find(context: Any, budget: Budget | None = None) -> Any:
-            return missing(context, [part(context, budget) for part in parts], budget)
+            return absent(context, [part(context, budget) for part in parts], budget)
 
         return find, False
 
     def _missing_some(self, operator: Operator, given: list[Any], listed: bool, where: Where) -> _Part:
         needed, keys = self.parts(operator, given, listed, where)
+        absent = placed(missing_some, where)
 
         def find(context: Any, budget: Budget | None = None) -> Any:
-            return missing_some(context, needed(context, budget), keys(context, budget), budget)
+            return absent(context, needed(context, budget), keys(context, budget), budget)
 
         return find, False
 
@@ -381,17 +386,3 @@ def _not(test: Closure) -> Closure:
         return not test(context, budget)
 
     return fails
-
-
-def _binary(function: Callable[..., Any], first: Closure, second: Closure) -> Closure:
-    def compute(context: Any, budget: Budget | None = None) -> Any:
-        return function(budget, first(context, budget), second(context, budget))
-
-    return compute
-
-
-def _variadic(function: Callable[..., Any], parts: list[Closure]) -> Closure:
-    def compute(context: Any, budget: Budget | None = None) -> Any:
-        return function(budget, *[part(context, budget) for part in parts])
-
-    return compute

@@ -1,7 +1,7 @@
 """Closures for ``and``, ``or`` and ``if``: one for each, whatever it holds.
 
-Where many conditions compare a key with a constant, they are grouped by shape and gone through in tight loops. That
-changes their order, which nothing can tell: such a condition has no effect, and never raises.
+Where many conditions stand in a row that compare a key with a constant, one closure goes through them in a tight loop.
+Their order is always that of the rule: another one may end in a limit where this one does not.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from automate_core.rules.paths import entry, find, step
 
 __all__ = ["Condition", "choose", "closure_of", "first_value", "join"]
 
-_GROUPED_FROM = 4
+_LOOPED_FROM = 4
 
 Condition = Comparison | Closure
 """A condition of an ``and`` or an ``or``: a comparison that is not compiled yet, as that may be done together with
@@ -44,8 +44,8 @@ def join(conditions: Sequence[Condition], stop: bool, decided: bool = True) -> C
     """
     if not decided:
         return first_value([closure_of(condition) for condition in conditions], stop)
-    if len(conditions) >= _GROUPED_FROM:
-        return _one_holds(*_grouped(conditions)) if stop else _all_hold(*_grouped(conditions))
+    if len(conditions) >= _LOOPED_FROM:
+        return _in_loops(conditions, stop)
     both, text_first, text_last = (_or, _text_or, _or_text) if stop else (_and, _text_and, _and_text)
     *rest, last = conditions
     if rest and _is_text_of_key(last) and not _is_text_of_key(rest[-1]):
@@ -72,26 +72,47 @@ _EQUALITIES = frozenset({"==", "==="})
 _ORDERS = {name: COMPARE[name] for name in (">", ">=", "<", "<=")}
 _NUMBERS = frozenset({int, float})
 
-_Groups = tuple[list[tuple[str, str, Closure]], list[tuple[str, Closure, Any]], list[Closure]]
-"""Conditions by shape: a key equal to a text, a key beside a number in some order, and all others."""
+_Compared = tuple[str, Any, Closure, bool]
+"""A condition of a run: a key, the constant, how Python compares with a number (or the exact function for a text), and
+whether the constant is a number."""
 
 
-def _grouped(conditions: Sequence[Condition]) -> _Groups:
-    texts: list[tuple[str, str, Closure]] = []
-    numbers: list[tuple[str, Closure, Any]] = []
-    others: list[Closure] = []
+def _in_loops(conditions: Sequence[Condition], stop: bool) -> Closure:
+    """Compile many conditions: a closure for each run of comparisons of a key, and one for each of the others."""
+    tests: list[Closure] = []
+    run: list[Comparison] = []
     for condition in conditions:
-        if not isinstance(condition, tuple):
-            others.append(condition)
+        if isinstance(condition, tuple) and (_is_number_of_key(condition) or _is_text_of_key(condition)):
+            run.append(condition)
             continue
-        name, parts, constant = condition
-        if len(parts) == 1 and type(constant) in _NUMBERS and name in _ORDERS:
-            numbers.append((parts[0], _ORDERS[name], constant))
-        elif _is_text_of_key(condition):
-            texts.append((parts[0], constant, PAIRS[name]))
-        else:
-            others.append(comparison_leaf(name, parts, constant))
-    return texts, numbers, others
+        if run:
+            tests.append(_run(run, stop))
+            run = []
+        tests.append(closure_of(condition))
+    if run:
+        tests.append(_run(run, stop))
+    if len(tests) == 1:
+        return tests[0]
+    return _one_holds(tests) if stop else _all_hold(tests)
+
+
+def _run(comparisons: list[Comparison], stop: bool) -> Closure:
+    if len(comparisons) == 1:
+        return comparison_leaf(*comparisons[0])
+    if all(_is_number_of_key(comparison) for comparison in comparisons):
+        numbers = [(parts[0], _ORDERS[name], constant) for name, parts, constant in comparisons]
+        return _one_number_holds(numbers) if stop else _all_numbers_hold(numbers)
+    compared = [
+        (parts[0], constant, _ORDERS[name], True) if name in _ORDERS else (parts[0], constant, PAIRS[name], False)
+        for name, parts, constant in comparisons
+    ]
+    return _one_comparison_holds(compared) if stop else _all_comparisons_hold(compared)
+
+
+def _is_number_of_key(comparison: Comparison) -> bool:
+    """Tell whether a comparison asks for the order of a key and a number."""
+    name, parts, constant = comparison
+    return len(parts) == 1 and type(constant) in _NUMBERS and name in _ORDERS
 
 
 def _and(first: Closure, rest: Closure) -> Closure:
@@ -130,23 +151,43 @@ def _and_text(first: Closure, key: str, text: str, exact: Closure) -> Closure:
     return hold
 
 
-def _all_hold(texts: Sequence[Any], numbers: Sequence[Any], others: Sequence[Closure]) -> Closure:
+def _all_numbers_hold(numbers: Sequence[tuple[str, Closure, Any]]) -> Closure:
     def hold(context: Any, budget: Budget | None = None) -> Any:
         get = context.get if type(context) is dict else partial(step, context)
-        for key, text, exact in texts:
-            value = get(key)
-            if not (value == text if type(value) is str else exact(value, text, budget)):
-                return False
         for key, compare, number in numbers:
             value = get(key)
             if type(value) is not int and type(value) is not float:
-                if type(value) is str and value.isdigit() and value.isascii() and len(value) <= EXACT_DIGITS:
+                if type(value) is str and len(value) <= EXACT_DIGITS and value.isdigit() and value.isascii():
                     value = int(value)
                 else:
                     value = coerced_number(value, budget)
             if not compare(value, number):
                 return False
-        for test in others:  # noqa: SIM110 - a generator would double the cost
+        return True
+
+    return hold
+
+
+def _all_comparisons_hold(compared: Sequence[_Compared]) -> Closure:
+    def hold(context: Any, budget: Budget | None = None) -> Any:
+        get = context.get if type(context) is dict else partial(step, context)
+        for key, constant, compare, with_number in compared:
+            value = get(key)
+            if with_number:
+                if type(value) is not int and type(value) is not float:
+                    value = coerced_number(value, budget)
+                if not compare(value, constant):
+                    return False
+            elif not (value == constant if type(value) is str else compare(value, constant, budget)):
+                return False
+        return True
+
+    return hold
+
+
+def _all_hold(tests: Sequence[Closure]) -> Closure:
+    def hold(context: Any, budget: Budget | None = None) -> Any:
+        for test in tests:  # noqa: SIM110 - a generator would double the cost
             if not test(context, budget):
                 return False
         return True
@@ -190,23 +231,43 @@ def _or_text(first: Closure, key: str, text: str, exact: Closure) -> Closure:
     return hold
 
 
-def _one_holds(texts: Sequence[Any], numbers: Sequence[Any], others: Sequence[Closure]) -> Closure:
+def _one_number_holds(numbers: Sequence[tuple[str, Closure, Any]]) -> Closure:
     def hold(context: Any, budget: Budget | None = None) -> Any:
         get = context.get if type(context) is dict else partial(step, context)
-        for key, text, exact in texts:
-            value = get(key)
-            if value == text if type(value) is str else exact(value, text, budget):
-                return True
         for key, compare, number in numbers:
             value = get(key)
             if type(value) is not int and type(value) is not float:
-                if type(value) is str and value.isdigit() and value.isascii() and len(value) <= EXACT_DIGITS:
+                if type(value) is str and len(value) <= EXACT_DIGITS and value.isdigit() and value.isascii():
                     value = int(value)
                 else:
                     value = coerced_number(value, budget)
             if compare(value, number):
                 return True
-        for test in others:  # noqa: SIM110 - a generator would double the cost
+        return False
+
+    return hold
+
+
+def _one_comparison_holds(compared: Sequence[_Compared]) -> Closure:
+    def hold(context: Any, budget: Budget | None = None) -> Any:
+        get = context.get if type(context) is dict else partial(step, context)
+        for key, constant, compare, with_number in compared:
+            value = get(key)
+            if with_number:
+                if type(value) is not int and type(value) is not float:
+                    value = coerced_number(value, budget)
+                if compare(value, constant):
+                    return True
+            elif value == constant if type(value) is str else compare(value, constant, budget):
+                return True
+        return False
+
+    return hold
+
+
+def _one_holds(tests: Sequence[Closure]) -> Closure:
+    def hold(context: Any, budget: Budget | None = None) -> Any:
+        for test in tests:  # noqa: SIM110 - a generator would double the cost
             if test(context, budget):
                 return True
         return False

@@ -13,9 +13,12 @@ from typing import Any
 from automate_core.redaction import REDACTED, is_secret_key, redact
 from automate_core.rules.coercion import json_number, plain
 
-__all__ = ["MAX_ITEMS", "MAX_TEXT", "REDACTED", "examine", "log_value", "shown", "snapshot"]
+__all__ = ["MAX_ITEMS", "MAX_LEVELS", "MAX_TEXT", "REDACTED", "examine", "log_value", "shown", "snapshot"]
 
 _MAX_NESTING = 5
+
+MAX_LEVELS = _MAX_NESTING + 1
+"""Levels of nesting of a value as it is shown, a scalar counting as one."""
 
 MAX_ITEMS = 20
 """Items of a list that are shown."""

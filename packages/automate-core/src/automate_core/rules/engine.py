@@ -351,8 +351,9 @@ def explain(rule_spec: Any, context: Any) -> dict[str, Any]:
         (a JSON pointer into the rule), ``value`` (what it gave, redacted), ``result`` (whether that is truthy),
         ``children`` (its operands), ``skipped`` (true for what was not reached) and ``reason``, a sentence such as
         ``amount is 50, needs to be at least 100``. Nodes below an array operator also have ``item``, the position of
-        the item they were evaluated for. The ``result`` of the whole tree is what :func:`evaluate` gives. The tree is
-        redacted and may be stored as it is.
+        the item they were evaluated for. A node that would lead beyond 100 levels of JSON has no children but
+        ``omitted``, the number of nodes below it. The ``result`` of the whole tree is what :func:`evaluate` gives. The
+        tree is redacted and may be stored as it is, where its levels may.
 
     Raises:
         RuleError: As :func:`evaluate`.

@@ -11,16 +11,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from automate_core._redaction.keys import extra_keys
+from automate_core.payload import MAX_DEPTH
 from automate_core.redaction import is_secret_key, redact
 from automate_core.rules.coercion import verdict
 from automate_core.rules.compiler import Compiler
 from automate_core.rules.ledger import Ledger, Node, Part
 from automate_core.rules.operators import Operator
 from automate_core.rules.parts import PartMaker
+from automate_core.rules.pruning import prune
 
 __all__ = ["Explainer", "Node", "Prepared"]
 
-_FIELDS = ("operator", "path", "value", "result", "children", "skipped", "reason", "item")
+_FIELDS = ("operator", "path", "value", "result", "children", "skipped", "reason", "item", "omitted")
 
 
 class Explainer:
@@ -113,5 +115,6 @@ def _walk(part: Part, context: Any, ledger: Ledger) -> Node:
 
 
 def _redacted(tree: Node) -> Node:
-    clean: Node = redact(tree)
+    # What the redactor finds deeper, it replaces whatever it is: the tree would be none.
+    clean: Node = redact(prune(tree, MAX_DEPTH))
     return clean

@@ -8,7 +8,7 @@ from typing import Any
 
 from automate_core.errors import RuleEvaluationError
 from automate_core.rules.display import shown
-from automate_core.rules.limits import Budget, Where, pointer
+from automate_core.rules.limits import MAX_PRODUCED, MAX_VISITS, Budget, Where, pointer
 
 __all__ = ["INVALID_ARGUMENTS", "NOT_A_NUMBER", "Failure", "ScopedBudget", "entered"]
 
@@ -55,12 +55,14 @@ class ScopedBudget(Budget):
 
     Args:
         scopes: The scopes, the outermost first.
+        visits: Item visits.
+        produced: Characters and list items.
     """
 
     __slots__ = ("scopes",)
 
-    def __init__(self, scopes: list[Any] | None = None) -> None:
-        super().__init__()
+    def __init__(self, scopes: list[Any] | None = None, visits: int = MAX_VISITS, produced: int = MAX_PRODUCED) -> None:
+        super().__init__(visits, produced)
         self.scopes: list[Any] = [] if scopes is None else scopes
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from automate_core.errors import ConfigurationError
 from automate_core.rules import sentences
+from automate_core.rules.arrays import weight
 from automate_core.rules.coercion import list_items, truthy
 from automate_core.rules.compiler import constant_path
 from automate_core.rules.display import REDACTED
@@ -64,7 +65,7 @@ def _eager(maker: PartMaker, operation: Operation) -> Part:
 
     def explain(context: Any, hidden: bool, ledger: Ledger) -> Seen:
         seen = [part(context, hidden, ledger) for part in parts]
-        value = function(None, *[part[0] for part in seen])
+        value = function(ledger.budget(path), *[part[0] for part in seen])
         nodes = [part[1] for part in seen]
         secret = is_redacted(seen)
         if secret:
@@ -159,7 +160,7 @@ def _var(maker: PartMaker, operation: Operation) -> Part:
         seen = [parts[0](context, hidden, ledger)] if parts else []
         nodes = [part[1] for part in seen]
         path = seen[0][0] if seen else None
-        found = lookup(context, path) if fixed is None else walk(context, fixed)
+        found = lookup(context, path, ledger.budget(operation.path)) if fixed is None else walk(context, fixed)
         if found is MISSING:
             if len(parts) < 2:
                 reason = sentences.variable_missing(name)
@@ -186,7 +187,8 @@ def _missing(maker: PartMaker, operation: Operation) -> Part:
     def explain(context: Any, hidden: bool, ledger: Ledger) -> Seen:
         seen = [part(context, hidden, ledger) for part in parts]
         values = [part[0] for part in seen]
-        value = missing_some(context, *values) if some else missing(context, values)
+        budget = ledger.budget(operation.path)
+        value = missing_some(context, values[0], values[1], budget) if some else missing(context, values, budget)
         clean = REDACTED if is_redacted(seen) else look(ledger, value)[0]
         return computed(ledger, name, operation.path, value, seen, sentences.absent(clean), look)
 
@@ -220,7 +222,7 @@ def explain_transform(
     def explain(context: Any, hidden: bool, ledger: Ledger) -> Seen:
         seen = [part(context, hidden, ledger) for part in parts]
         count = len(items_of(seen[0][0]))
-        value = compute(context, ledger.budget())
+        value = compute(context, ledger.budget(path))
         if hidden or secret or is_redacted(seen):
             clean, redacted = REDACTED, True
             ledger.texts.append(clean)
@@ -239,7 +241,7 @@ def explain_search(maker: PartMaker, operation: Operation, items_of: Callable[[A
     wanted = _SEARCHES[name]
     source_of = maker.prepare(given[0], operation.place(0), scope)
     test = maker.compiler.test(given[1], operation.place(1))
-    shows_item = scope.nesting < _MAX_ITEM_NESTING
+    shows_item, cost = scope.nesting < _MAX_ITEM_NESTING, weight(given[1])
     if shows_item:
         inner = Scope(scope.path + (constant_path(given[0]) or ()), scope.nesting + 1)
         body = maker.prepare(given[1], operation.place(1), inner)
@@ -249,14 +251,16 @@ def explain_search(maker: PartMaker, operation: Operation, items_of: Callable[[A
     def explain(context: Any, hidden: bool, ledger: Ledger) -> Seen:
         source = source_of(context, hidden, ledger)
         items = items_of(source[0])
-        budget, scopes = ledger.budget(), ledger.scopes
-        decisive, detail = None, None
+        budget, scopes = ledger.budget(operation.path), ledger.scopes
+        decisive, detail, visited = None, None, 0
         with entered(scopes, context):
             for at, item in enumerate(items):
                 scopes[-1] = {"index": at}
+                visited = at + 1
                 if test(item, budget) is wanted:
                     decisive = at
                     break
+            budget.visit(visited * cost)
             if items and shows_item:
                 at = decisive or 0
                 scopes[-1] = {"index": at}

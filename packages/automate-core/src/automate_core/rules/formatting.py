@@ -25,8 +25,8 @@ def format_explanation(tree: Node, *, colored: bool = False) -> str:
 
     Returns:
         One line for each condition, indented: a mark, the place in the rule, the reason. The marks are ``✓`` for what
-        holds, ``✗`` for what does not, ``·`` for what was not reached and ``=`` for a value. What would steer the
-        terminal is left out of it.
+        holds, ``✗`` for what does not, ``·`` for what was not reached and ``=`` for a value. A line of its own says
+        how many deeper parts were left out of the tree. What would steer the terminal is left out of the text.
     """
     lines: list[str] = []
     stack = [(tree, 0, True)]
@@ -35,6 +35,8 @@ def format_explanation(tree: Node, *, colored: bool = False) -> str:
         children = [(child, depth + 1, _is_condition(node, at)) for at, child in enumerate(node["children"])]
         visible = [entry for entry in children if _is_visible(entry[0], node)]
         lines.append(_line(node, depth, is_condition, bool(visible), colored))
+        if omitted := node.get("omitted"):
+            lines.append(f"{'  ' * (depth + 1)}… {omitted} deeper {'part' if omitted == 1 else 'parts'} left out")
         stack.extend(reversed(visible))
     return "\n".join(lines)
 

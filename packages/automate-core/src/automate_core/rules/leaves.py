@@ -109,7 +109,9 @@ def membership_leaf(parts: tuple[str, ...], constants: list[Any]) -> Closure:
     """
     value_of = read(parts)
     texts = frozenset([item for item in constants if type(item) is str])
-    numbers = frozenset([item for item in constants if type(item) in _NUMBERS])
+    known = [item for item in constants if type(item) in _NUMBERS]
+    numbers = frozenset([item for item in known if -_HASHED < item < _HASHED])
+    large = frozenset([hex(int(item)) for item in known if not -_HASHED < item < _HASHED])
     others = [item for item in constants if item is None or type(item) is bool]
 
     def contains(context: Any, budget: Budget | None = None) -> Any:
@@ -119,13 +121,17 @@ def membership_leaf(parts: tuple[str, ...], constants: list[Any]) -> Closure:
         value = plain(value)
         kind = type(value)
         if kind in _NUMBERS:
-            return value in numbers
+            if -_HASHED < value < _HASHED:
+                return value in numbers
+            return value - value == 0 and hex(int(value)) in large
         return value in texts if kind is str else any(value is item for item in others)
 
     return contains
 
 
 _NUMBERS = frozenset({int, float})
+_HASHED = 2**60
+"""Up to here Python hashes no two integers alike; beyond, a list can be made of those that it does."""
 
 
 def arithmetic_leaf(name: str, path: tuple[str, ...] | None, value_of: Closure, constant: Any) -> Closure | None:
@@ -150,7 +156,7 @@ def arithmetic_leaf(name: str, path: tuple[str, ...] | None, value_of: Closure, 
     def compute_value(context: Any, budget: Budget | None = None) -> Any:
         value = value_of(context, budget)
         kind = type(value)
-        if kind is float:
+        if kind is float and value:
             return compute(value, number)
         if kind is int and lowest <= value <= MAX_EXACT:
             result = compute(value, number)
@@ -171,7 +177,7 @@ def _key_arithmetic(key: str, number: Any, compute: Callable[[Any, Any], Any], e
             result = compute(value, number)
             if lowest <= result <= highest:
                 return result
-        elif kind is float:
+        elif kind is float and value:
             return compute(value, number)
         return exact(budget, value, number)
 

@@ -13,7 +13,7 @@ from automate_core.redaction import is_secret_key, redact, redact_text
 from automate_core.rules.coercion import truthy
 from automate_core.rules.display import MAX_ITEMS, MAX_TEXT, REDACTED, examine
 from automate_core.rules.failures import ScopedBudget
-from automate_core.rules.limits import Budget
+from automate_core.rules.limits import MAX_PRODUCED, MAX_VISITS, Budget
 
 __all__ = [
     "Ledger",
@@ -66,19 +66,37 @@ class Ledger:
     Places in the rule and names of operators are not written down: they hold nothing that anybody chose.
     """
 
-    __slots__ = ("numbers", "scopes", "texts", "unsettled")
+    __slots__ = ("_budget", "_examined", "numbers", "scopes", "texts", "unsettled")
 
     def __init__(self) -> None:
         self.texts: list[str] = []
         self.numbers: list[int] = []
+        self._budget: Budget | None = None
+        self._examined: dict[tuple[int, tuple[str, ...]], tuple[Any, tuple[Any, bool, bool]]] = {}
         self.scopes: list[Any] = []
         """The scopes around the current one, the outermost first."""
         self.unsettled = False
         """Whether there is a value that the redactor may change again where it stands in the tree."""
 
-    def budget(self) -> Budget:
-        """Return a budget for what is evaluated rather than explained, in the same scopes."""
-        return ScopedBudget(self.scopes)
+    def budget(self, where: str) -> Budget:
+        """Return the budget of the explanation, in the same scopes.
+
+        Args:
+            where: The place of the operator that is going to spend.
+        """
+        budget = self._budget
+        if budget is None:
+            # What an array operator goes through is evaluated, and what it goes through that for may be again.
+            budget = self._budget = ScopedBudget(self.scopes, 2 * MAX_VISITS, 2 * MAX_PRODUCED)
+        budget.where = where
+        return budget
+
+    def examined(self, value: Any, path: tuple[str, ...]) -> tuple[Any, bool, bool]:
+        """Return what :func:`~automate_core.rules.display.examine` says, once for a value that is read many times."""
+        found = self._examined.get((id(value), path))
+        if found is None:
+            found = self._examined[id(value), path] = value, examine(value, path)
+        return found[1]
 
     def is_clean(self) -> bool:
         """Tell whether nothing that was written has to be redacted."""
@@ -148,7 +166,7 @@ def look(ledger: Ledger, value: Any, path: tuple[str, ...] = ()) -> tuple[Any, b
 
 def examine_value(ledger: Ledger, value: Any, path: tuple[str, ...] = ()) -> tuple[Any, bool]:
     """Tell what to show of a value, whatever it is."""
-    clean, hidden, settled = examine(value, path)
+    clean, hidden, settled = ledger.examined(value, path)
     if type(clean) is str:
         ledger.texts.append(clean)
     elif not settled:

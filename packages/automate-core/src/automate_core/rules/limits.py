@@ -41,6 +41,10 @@ MAX_VISITS = 100_000
 MAX_PRODUCED = 1_000_000
 """Characters and list items that one evaluation may produce."""
 
+_CONVERSION = 2
+_FREE_CONVERSIONS = _CONVERSION * MAX_VISITS
+_CONVERSIONS_PER_VISIT = 2 * _CONVERSION
+_CHARACTERS_PER_CONVERSION = 128 // _CONVERSION
 _CHARACTERS_PER_VISIT = 4_096
 _SCANNED_PER_VISIT = 256
 _ITEMS_PER_VISIT = 64
@@ -83,12 +87,14 @@ class Budget:
         produced: Characters and list items.
     """
 
-    __slots__ = ("produced", "visits", "where")
+    __slots__ = ("conversions", "produced", "visits", "where")
 
     def __init__(self, visits: int = MAX_VISITS, produced: int = MAX_PRODUCED) -> None:
         self.visits = visits
         self.produced = produced
+        self.conversions = _FREE_CONVERSIONS
         self.where: Where = None
+        """What is being evaluated, for errors; whoever sets it puts back what was there."""
 
     def visit(self, count: int) -> None:
         """Pay for visits.
@@ -119,13 +125,32 @@ class Budget:
             )
         self.visit(size // _CHARACTERS_PER_VISIT)
 
+    def convert(self, characters: int = 0, count: int = _CONVERSION) -> None:
+        """Pay for reading a value as what it is not: a text as a number, a list as a text.
+
+        One for each item that may be visited is free; then two are a visit.
+
+        Args:
+            characters: The characters that are read.
+            count: What it is worth beside, in halves.
+
+        Raises:
+            RuleLimitExceeded: If the visits are used up.
+        """
+        self.conversions -= count + characters // _CHARACTERS_PER_CONVERSION
+        if self.conversions < 0:
+            visits = -self.conversions // _CONVERSIONS_PER_VISIT + 1
+            self.conversions += visits * _CONVERSIONS_PER_VISIT
+            self.visit(visits)
+
     def read_text(self, characters: int) -> None:
         """Pay for reading through a long text."""
         if characters > _CHARACTERS_PER_VISIT:
             self.visit(characters // _CHARACTERS_PER_VISIT)
 
     def scan_text(self, characters: int) -> None:
-        """Pay for searching a long text or reading it as a number, which takes longer than reading through it."""
+        """Pay for searching a text: half of what converting it costs as long as it is short."""
+        self.convert(min(characters, _SCANNED_PER_VISIT) // 3, count=1)
         if characters > _SCANNED_PER_VISIT:
             self.visit(characters // _SCANNED_PER_VISIT)
 

@@ -46,7 +46,7 @@ def _at_least(key: str, number: Any) -> Closure:
             read, value = find, find(context, key)
         if type(value) is int or type(value) is float:
             return value >= number
-        if type(value) is str and value.isdigit() and value.isascii() and len(value) <= EXACT_DIGITS:
+        if type(value) is str and len(value) <= EXACT_DIGITS and value.isdigit() and value.isascii():
             return int(value) >= number
         return coerced_number(value, None) >= number
 
@@ -64,7 +64,7 @@ def _greater(key: str, number: Any) -> Closure:
             read, value = find, find(context, key)
         if type(value) is int or type(value) is float:
             return value > number
-        if type(value) is str and value.isdigit() and value.isascii() and len(value) <= EXACT_DIGITS:
+        if type(value) is str and len(value) <= EXACT_DIGITS and value.isdigit() and value.isascii():
             return int(value) > number
         return coerced_number(value, None) > number
 
@@ -82,7 +82,7 @@ def _at_most(key: str, number: Any) -> Closure:
             read, value = find, find(context, key)
         if type(value) is int or type(value) is float:
             return value <= number
-        if type(value) is str and value.isdigit() and value.isascii() and len(value) <= EXACT_DIGITS:
+        if type(value) is str and len(value) <= EXACT_DIGITS and value.isdigit() and value.isascii():
             return int(value) <= number
         return coerced_number(value, None) <= number
 
@@ -100,7 +100,7 @@ def _less(key: str, number: Any) -> Closure:
             read, value = find, find(context, key)
         if type(value) is int or type(value) is float:
             return value < number
-        if type(value) is str and value.isdigit() and value.isascii() and len(value) <= EXACT_DIGITS:
+        if type(value) is str and len(value) <= EXACT_DIGITS and value.isdigit() and value.isascii():
             return int(value) < number
         return coerced_number(value, None) < number
 

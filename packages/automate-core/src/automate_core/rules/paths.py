@@ -117,5 +117,6 @@ def lookup(context: Any, path: Any, budget: Budget | None = None) -> Any:
         return MISSING
     parts = tuple(text.split("."))
     if budget is not None:
+        budget.convert()
         budget.visit(len(parts) // _PARTS_PER_VISIT)
     return walk(context, parts)

@@ -82,7 +82,7 @@ def _walk(rule: Any, operators: Mapping[str, Operator], around: int) -> tuple[An
             name = operator.name
             budgeted = budgeted or operator.budgeted or _may_read_lists(operator, items)
             if operator.quoted:
-                data, quoted = _quote(value[operator.name], depth + 1, (where, name, None), MAX_NODES - nodes)
+                data, quoted = _quote(value[operator.name], depth + 1, (where, name, None), nodes)
                 nodes += quoted
                 target[key] = {name: data}
                 continue
@@ -95,30 +95,38 @@ def _walk(rule: Any, operators: Mapping[str, Operator], around: int) -> tuple[An
             name, items = "", value
             target[key] = copy
         nodes += len(items)
-        if nodes > MAX_NODES:
-            raise _refusal(RuleLimitExceeded, f"has more than {MAX_NODES:,} nodes: split it", where)
+        _limit_nodes(nodes, where)
         for item in items:
             kind = type(item)
             if (kind is str and len(item) <= _SHORT_TEXT) or (kind is int and -_SHORT_INTEGER < item < _SHORT_INTEGER):
                 copy.append(item)
+            elif kind is str:
+                # Comparing it with a list may take long.
+                budgeted = True
+                copy.append(_constant(item, (where, name, len(copy))))
             elif (usual := _usual_part(item, operators, MAX_DEPTH - depth)) is not None:
                 copy.append(usual[0])
                 nodes += usual[1] - 1
             else:
                 copy.append(None)
                 _place(item, depth + 1, (where, name, len(copy) - 1), frame, copy, len(copy) - 1, stack)
+        _limit_nodes(nodes, where)
     return root[0], nodes, budgeted
 
 
-def _quote(value: Any, depth: int, where: Where, most: int) -> tuple[Any, int]:
+def _limit_nodes(nodes: int, where: Where) -> None:
+    if nodes > MAX_NODES:
+        raise _refusal(RuleLimitExceeded, f"has more than {MAX_NODES:,} nodes: split it", where)
+
+
+def _quote(value: Any, depth: int, where: Where, around: int) -> tuple[Any, int]:
     """Copy data in which nothing is an operation; give the copy and the number of its parts."""
     count = 0
 
     def copy(value: Any, depth: int, where: Where) -> Any:
         nonlocal count
         count += 1
-        if count > most:
-            raise _refusal(RuleLimitExceeded, f"has more than {MAX_NODES:,} nodes: split it", where)
+        _limit_nodes(count + around, where)
         if not isinstance(value, _CONTAINERS):
             return _constant(value, where)
         if depth > MAX_DEPTH:

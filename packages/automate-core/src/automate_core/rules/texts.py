@@ -39,6 +39,8 @@ def merge(budget: Budget | None, *values: Any) -> list[Any]:
 def substring(budget: Budget | None, source: Any, start: Any, *length: Any) -> str:
     """Cut a piece out of a text; a negative length leaves that many characters out at the end."""
     limit = None if budget is None else budget.produced + 1
+    if budget is not None:
+        budget.convert()
     text = to_text(source, budget, limit)
     begin = _position(to_number(start, budget), len(text))
     piece = text[max(len(text) + begin, 0) if begin < 0 else begin :]

@@ -12,9 +12,8 @@ from automate_core.workflow.compiled import CompiledWorkflow, compile_workflow
 from automate_core.workflow.definition import EventTrigger, WorkflowDefinition, parse
 from automate_core.workflow.events import is_event_pattern
 
-from automate.artifacts import content
 from automate.backtest.report import Answer, Reason
-from automate.dispatch import ask
+from automate.dispatch import ask, why
 from automate.models import Workflow, WorkflowVersion
 from automate.models.workflows import LISTENING
 from automate.rules import current_engine
@@ -95,9 +94,8 @@ class Candidate:
         if not self.workflow.wants(event.type):
             return f"it does not listen to {event.type}"
         try:
-            ask(self.workflow, event)  # the rule may hold and the concurrency key be wrong
-            rule = self.workflow.rule
-            return "every event of this type matches" if rule is None else rule.explain(content(event.payload))
+            matched, _ = ask(self.workflow, event)  # the rule may hold and the concurrency key be wrong
+            return why(self.workflow, event, matched) or "every event of this type matches"
         except AutomateError as error:
             return str(error)
 

@@ -52,10 +52,13 @@ def placed(compare: Callable[..., bool], where: Where) -> Callable[..., bool]:
     """Let a comparison say where it fails."""
 
     def function(first: Any, second: Any, budget: Any) -> bool:
+        around, budget.where = budget.where, where
         try:
-            return compare(first, second, budget)
+            holds = compare(first, second, budget)
         except Failure as failure:
             raise failure.place(where) from None
+        budget.where = around
+        return holds
 
     return function
 
@@ -149,9 +152,11 @@ def _found(compiler: Compiler, operator: Operator, given: list[Any], listed: boo
     parts = compiler.parts(operator, given, listed, where)[path.offset :]
 
     def find(context: Any, budget: Any = None) -> Any:
-        budget.visit(len(parts))
-        computed = path_of([part(context, budget) for part in parts])
-        budget.visit(len(computed) // 16)
+        around, values = budget.where, [part(context, budget) for part in parts]
+        budget.where = where
+        computed = path_of(values)
+        budget.visit(len(parts) + len(computed) // 16)
+        budget.where = around
         return value_at(budget.scopes, context, climb, computed)
 
     return find
@@ -269,7 +274,9 @@ def reduction(compiler: Compiler, operator: Operator, given: list[Any], listed: 
         if initial is not None:
             pair = items, initial(context, budget)
         elif items:
+            around, budget.where = budget.where, where
             budget.read_items(len(items))
+            budget.where = around
             pair = items[1:], items[0]
         else:
             return None
@@ -291,7 +298,7 @@ def rescue(compiler: Compiler, operator: Operator, given: list[Any], listed: boo
     *tried, last = compiler.parts(operator, given, listed, where)
 
     def attempt(context: Any, budget: Any = None) -> Any:
-        scopes = budget.scopes
+        scopes, around = budget.scopes, budget.where
         depth = len(scopes)
         try:
             for part in tried:
@@ -301,7 +308,9 @@ def rescue(compiler: Compiler, operator: Operator, given: list[Any], listed: boo
                     del scopes[depth + 2 :]
                     if len(scopes) == depth:
                         scopes += (context, {})
+                    budget.where = where
                     budget.visit(1)
+                    budget.where = around
                     context = caught(error)
             return last(context, budget)
         finally:

@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from automate_core.rules.arithmetic import settle
+from automate_core.rules.arithmetic import highest, lowest, settle
 from automate_core.rules.coercion import MAX_EXACT, Number, is_number, plain, to_double, to_number
 from automate_core.rules.comparisons import not_identical, strict_equal
 from automate_core.rules.failures import INVALID_ARGUMENTS, NOT_A_NUMBER, Failure
@@ -88,12 +88,12 @@ def modulo(budget: Budget | None, *values: Any) -> Number:
 
 def largest(budget: Budget | None, *values: Any) -> Number:
     """Give the largest number of one or more."""
-    return max(_operands(budget, values, 1))
+    return highest(_operands(budget, values, 1))
 
 
 def smallest(budget: Budget | None, *values: Any) -> Number:
     """Give the smallest number of one or more."""
-    return min(_operands(budget, values, 1))
+    return lowest(_operands(budget, values, 1))
 
 
 def throw(given: list[Any]) -> Callable[..., Any]:

@@ -46,7 +46,7 @@ def chain(maker: PartMaker, operation: Operation) -> Part:
         holds = True
         for part in rest:
             seen.append(part(context, hidden, ledger))
-            holds = compare(seen[-2][0], seen[-1][0], None)
+            holds = compare(seen[-2][0], seen[-1][0], ledger.budget(path))
             if not holds:
                 break
         nodes = [part[1] for part in seen]

@@ -139,7 +139,9 @@ def _named(table: Mapping[str, Any]) -> Callable[[Any], Any]:
 def _date(given: list[Any]) -> Callable[..., Any]:
     zone_of = _zone_operand(given, 1)
 
-    def function(_budget: Budget | None, value: Any, name: Any = None) -> str | None:
+    def function(budget: Budget | None, value: Any, name: Any = None) -> str | None:
+        if budget is not None:
+            budget.convert()
         zone = zone_of(name)
         return None if zone is None else _written(_read(value, zone))
 
@@ -149,7 +151,9 @@ def _date(given: list[Any]) -> Callable[..., Any]:
 def _date_add(given: list[Any]) -> Callable[..., Any]:
     read = _fixed(given, 1, _duration, "a duration is written as in ISO 8601: 'P3D', '-PT12H', 'P1M'")
 
-    def function(_budget: Budget | None, value: Any, duration: Any) -> str | None:
+    def function(budget: Budget | None, value: Any, duration: Any) -> str | None:
+        if budget is not None:
+            budget.convert()
         at, moved = _read(value), read(duration)
         return None if at is None or moved is None else _written(_moved(at, *moved))
 
@@ -159,7 +163,9 @@ def _date_add(given: list[Any]) -> Callable[..., Any]:
 def _date_diff(given: list[Any]) -> Callable[..., Any]:
     unit_of = _fixed(given, 2, _named(_UNITS), f"a unit is one of {', '.join(_UNITS)}")
 
-    def function(_budget: Budget | None, first: Any, second: Any, name: Any) -> float | None:
+    def function(budget: Budget | None, first: Any, second: Any, name: Any) -> float | None:
+        if budget is not None:
+            budget.convert()
         later, earlier, unit = _read(first), _read(second), unit_of(name)
         return None if later is None or earlier is None or unit is None else (later - earlier) / unit
 
@@ -170,7 +176,9 @@ def _date_part(given: list[Any]) -> Callable[..., Any]:
     part_of = _fixed(given, 1, _named(_PARTS), f"a part is one of {', '.join(_PARTS)}")
     zone_of = _zone_operand(given, 2)
 
-    def function(_budget: Budget | None, value: Any, name: Any, zone_name: Any = None) -> int | None:
+    def function(budget: Budget | None, value: Any, name: Any, zone_name: Any = None) -> int | None:
+        if budget is not None:
+            budget.convert()
         part, zone = part_of(name), zone_of(zone_name)
         at = None if zone is None else _read(value, zone)
         if at is None or part is None or zone is None:

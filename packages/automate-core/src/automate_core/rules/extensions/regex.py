@@ -43,6 +43,7 @@ def _matches(given: list[Any]) -> Callable[..., Any]:
         if text is None:
             return False
         if budget is not None:
+            budget.convert()
             budget.visit(len(text) * weight // _STEPS_PER_VISIT)
         return search(text.encode("utf-8", "replace")) is not None
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from automate_core.payload import canonical_json
 from automate_core.rules.coercion import to_text
 from automate_core.rules.operators import CLASSIC
 from automate_core.rules.syntax import operands
@@ -22,7 +22,12 @@ def canonical_text(rule: Any) -> str:
     Args:
         rule: A checked rule.
     """
-    return canonical_json(_condition(rule)).decode("utf-8", "surrogatepass")
+    return _written(_condition(rule))
+
+
+def _written(form: Any) -> str:
+    # A rule may hold what no payload may: any text, and as many levels as a rule has.
+    return json.dumps(form, sort_keys=True, separators=(",", ":"))
 
 
 def _condition(rule: Any) -> Any:
@@ -34,7 +39,7 @@ def _condition(rule: Any) -> Any:
         parts: dict[str, Any] = {}
         for part in _flattened(name, given):
             form = _condition(part)
-            parts[canonical_json(form).decode("utf-8", "surrogatepass")] = form
+            parts[_written(form)] = form
         return next(iter(parts.values())) if len(parts) == 1 else {name: [parts[text] for text in sorted(parts)]}
     if name == "!!" and given:
         return _condition(given[0])
@@ -77,7 +82,7 @@ def _value(rule: Any) -> Any:
     if name in _MIRRORED and len(forms) == 2:
         name, forms = _MIRRORED[name], forms[::-1]
     if name in ("==", "===", "!=", "!=="):
-        forms.sort(key=canonical_json)
+        forms.sort(key=_written)
     if name in _NEGATED:
         return {"!": {_NEGATED[name]: forms}}
     return {"if" if name == "?:" else name: forms}
