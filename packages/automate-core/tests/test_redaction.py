@@ -11,6 +11,7 @@ import logging
 import sys
 import threading
 import urllib.parse
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -469,6 +470,58 @@ def test_pairs_and_named_values_as_headers_come() -> None:
     assert redact(["password", "email"]) == ["password", "email"]
 
 
+@pytest.mark.parametrize("text", ["password the live secret", "token=the live secret", "Cookie: the live secret"])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda text: (text, "x"),
+        lambda text: [[text, "x"]],
+        lambda text: {"lines": [["a", "b"], [text, "x"]]},
+        lambda text: (text.encode(), b"x"),
+        lambda text: {(text, "x")},
+        lambda text: {(text, "x"): 1},
+        lambda text: deque([[text, "x"]]),
+        lambda text: Holder((text, "x")),
+        lambda text: ValueError((text, "x")),
+        lambda text: [("password", (text, "x"))],
+    ],
+)
+def test_a_text_that_tells_of_a_secret_is_no_name_of_one(text: str, wrap: Callable[[str], Any]) -> None:
+    remember("the live secret")
+    try:
+        assert "live" not in repr(redact(wrap(text)))
+    finally:
+        forget("the live secret")
+
+
+def test_what_stands_beside_a_text_that_is_no_name_stays() -> None:
+    assert redact([["login failed: password=hunter2", "second line"], ("the password is wrong", 401)]) == [
+        [f"login failed: password={REDACTED}", "second line"], ("the password is wrong", 401),
+    ]  # fmt: skip
+
+
+def test_a_secret_that_is_the_name_of_a_secret_is_hidden() -> None:
+    remember("my-secret-password")
+    try:
+        assert redact([("my-secret-password", "x"), {"password": {"my-secret-password": "$secret:A"}}]) == [
+            (REDACTED, "x"), {"password": {REDACTED: "$secret:A"}},
+        ]  # fmt: skip
+        assert filtered("x", password={"my-secret-password": "$secret:A"}).__dict__["password"] == {
+            REDACTED: "$secret:A"
+        }
+    finally:
+        forget("my-secret-password")
+
+
+@pytest.mark.parametrize("value", ["Value", "value"])
+@pytest.mark.parametrize("name", ["Key", "key", "Name", "name"])
+def test_tags_as_clouds_have_them(name: str, value: str) -> None:
+    tags = [{name: "DB_PASSWORD", value: "hunter2"}, {name: "stage", value: "live"}]
+    clean = [{name: "DB_PASSWORD", value: REDACTED}, {name: "stage", value: "live"}]
+    assert redact(tags) == clean
+    assert redact(tuple(tags)) == tuple(clean)
+
+
 def test_objects() -> None:
     class Shows:
         def __redacted__(self) -> str:
@@ -608,6 +661,14 @@ def test_wrong_arguments_that_are_plain_texts_are_hidden_too(
     for message in ("nothing to fill in", "%d items", "%s and %s"):
         handler.handle(logging.LogRecord("test", logging.WARNING, "x.py", 1, message, ("the live secret",), None))
         assert f"Arguments: ('{REDACTED}',)" in capsys.readouterr().err
+
+
+def test_wrong_arguments_that_look_like_a_pair_are_hidden(capsys: pytest.CaptureFixture[str]) -> None:
+    handler = logging.StreamHandler(io.StringIO())
+    handler.addFilter(RedactingFilter())
+    arguments = ("token=hunter2", "x")
+    handler.handle(logging.LogRecord("test", logging.WARNING, "x.py", 1, "%d %d", arguments, None))
+    assert f"Arguments: ('token={REDACTED}', 'x')" in capsys.readouterr().err
 
 
 def filtered(message: Any, *args: Any, **extra: Any) -> logging.LogRecord:
