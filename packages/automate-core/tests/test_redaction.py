@@ -360,9 +360,25 @@ def test_what_looks_like_a_secret_is_hidden(shape: str, frame: str) -> None:
         ("redis://:word@host", "redis://*@host"),
         ("https://tok@github.com/x", "https://*@github.com/x"),
         ("postgres:\\/\\/user:word@host", "postgres:\\/\\/*@host"),
-        ("password: 'it is here\nand this is prose", "password: '*\nand this is prose"),
-        ("token: [see docs\nand this is prose", "token: *\nand this is prose"),
+        ("password: 'it is here\nin two lines", "password: '*"),
+        ("password: 'it is here\nAccept: x", "password: '*\nAccept: x"),
+        ("  token: [see docs\n  page=2", "  token: *\n  page=2"),
+        ("  token: [see docs\n    page=2\nand prose\n", "  token: *\n"),
+        ('password="first line\nhunter2hunter2 second line', 'password="*'),
         ('"credentials": {\n "user": "ann"', '"credentials": *'),
+        ('{"credentials": {"user": "bob",\n"material": "hunter2', '{"credentials": *'),
+        ("'secret': ['aaa',\n 'hunter2hunter2',\n 'bbb", "'secret': *"),
+        ('{"password": ["a]b", "hunter2hunter2"], "x": 1}', '{"password": *, "x": 1}'),
+        ('{"password": {"hint": ")", "value": "hunter2"}}', '{"password": *}'),
+        ('{\\"password\\": [\\"a]b\\",\\n\\"c]d\\", \\"x\\"], \\"y\\": 1}', '{\\"password\\": *, \\"y\\": 1}'),
+        ("{'credentials': {'note': 'smile :-}',\n  'material': b'x}'}, 'y': 1}", "{'credentials': *, 'y': 1}"),
+        ("password=(it's mine) timeout=3", "password=* timeout=3"),
+        ("token=[(1, 'it}s'), {2: \"a'b)\"}] and more", "token=* and more"),
+        ("token=['never closed] timeout=3", "token=*"),
+        ("<password><![CDATA[x<y]]></password><a>b</a>", "<password>*</password><a>b</a>"),
+        ("<password>a <![CDATA[b]]> c<![CDATA[d]]></password>", "<password>*</password>"),
+        ("<password><![CDATA[x<y", "<password>*"),
+        ("<a><![CDATA[<password>x</password>]]></a>", "<a><![CDATA[<password>*</password>]]></a>"),
         ("https://hooks.slack.com/services/T0/B0/abcdef", "https://hooks.slack.com/*"),
     ],
 )
@@ -404,7 +420,8 @@ def test_redaction_is_idempotent_and_never_raises(text: str) -> None:
     "part",
     ["password=\\\\\"", "a-", "://", "://a", "-----BEGIN PRIVATE KEY-----", "-----BEGIN ", "eyJa.", "password:", "<a ",
      "4111 ", "token=(", "Bearer ", "sk-", "password='", "@", "Cookie: a=\"", "\\", "key",
-     "eyJ-", "eyJaaaaa.-eyJ", "key=a."],
+     "eyJ-", "eyJaaaaa.-eyJ", "key=a.", "password=[x\n", 'password=["x\n', 'password=[ "password=[x"\n', "pwd=[\"'\n",
+     "password='[\n", 'token=[ "\npwd=[ \'\n', "pwd=[]]\n", " password={\n", "<password><![CDATA[x", "<a><![CDATA["],
 )  # fmt: skip
 def test_hostile_texts_take_linear_time(part: str) -> None:
     def steps(size: int) -> int:
@@ -705,6 +722,32 @@ def test_a_secret_of_message_and_arguments_together_is_hidden(
         forget("48151623")
     assert record.getMessage() == (text or f"the number {REDACTED}")
     assert not any(secret in repr(record.args) for secret in ("hunter2", "live secret", "48151623"))
+
+
+@pytest.mark.parametrize(
+    ("message", "args", "text"),
+    [
+        ("sent %.12s", ("the live secret",), "sent [REDACTED]"),
+        ("sent %.12s to %s", ("the live secret", "x"), "sent [REDACTED] to x"),
+        ("sent %-20s| %.8r", ("the live secret", "x"), "sent [REDACTED]          | 'x'"),
+        ("%d, %.12s, 100%%d", (48151623, "the live secret"), "[REDACTED], [REDACTED], 100%d"),
+        ("%05d, %.2f, %.12s", (7, 48151623.5, "the live secret"), "7, [REDACTED], [REDACTED]"),
+        ("password=%s, %.12s", ("hunter2", "the live secret"), "password=[REDACTED], [REDACTED]"),
+        ("%(a).12s %(b)d", ({"a": "the live secret", "b": 48151623},), "[REDACTED] [REDACTED]"),
+    ],
+)
+def test_what_a_precision_leaves_of_a_secret_is_hidden(
+    log: tuple[logging.Logger, io.StringIO], message: str, args: tuple[Any, ...], text: str
+) -> None:
+    for number in ("48151623", "48151623.5"):
+        remember(number)
+    try:
+        record = filtered(message, *args)
+    finally:
+        for number in ("48151623", "48151623.5"):
+            forget(number)
+    assert record.getMessage() == text
+    assert "live" not in repr(record.args)
 
 
 class _Atoms(dict[str, str]):

@@ -18,6 +18,7 @@ import pytest
 from automate_core import redaction, settings
 from automate_core._redaction import plain, shapes
 from automate_core._redaction.keys import extra_keys, may_hold_secret_key
+from automate_core._redaction.named import redact_elements, redact_named
 from automate_core._redaction.plain import NotPlainError, PlainCopier
 from automate_core._redaction.values import LiveValues, _base64_cores, encodings
 from automate_core._redaction.walk import Walk
@@ -325,9 +326,9 @@ def _all_patterns(text: str) -> str:
     lowered = text.lower()
     text = shapes._SCHEMED.sub(shapes._schemed, text)
     if may_hold_secret_key(lowered):  # this one is part of the rule
-        text = shapes._redact_named(text, extra_keys())
+        text = redact_named(text, extra_keys())
         if "</" in text:
-            text = shapes._ELEMENT.sub(lambda match: shapes._element(extra_keys(), match), text)
+            text = redact_elements(text, extra_keys())
     return shapes._CARD.sub(shapes._card, text)
 
 

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from automate_core._redaction.keys import is_secret_key
-from automate_core._redaction.shapes import FIRST_CARD, REDACTED, SHORTEST_WORD, is_card, redact_shapes
+from automate_core._redaction.shapes import FIRST_CARD, SHORTEST_WORD, is_card, redact_shapes
+from automate_core._redaction.shown import REDACTED
 from automate_core._redaction.values import LiveValues
 from automate_core._references import REFERENCE
 

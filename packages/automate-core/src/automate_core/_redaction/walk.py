@@ -12,7 +12,8 @@ from typing import Any
 
 from automate_core._redaction.keys import extra_keys, is_secret_key
 from automate_core._redaction.plain import TEXTLESS, hide, named_values, redact_textless
-from automate_core._redaction.shapes import REDACTED, is_card
+from automate_core._redaction.shapes import is_card
+from automate_core._redaction.shown import REDACTED
 from automate_core._redaction.values import LiveValues
 
 __all__ = ["MAX_DEPTH", "Walk", "fields_of"]
