@@ -15,16 +15,19 @@ from __future__ import annotations
 import copy
 import enum
 import logging
+import operator
+import re
 import traceback
 from collections.abc import Mapping, Sequence, Set
 from functools import lru_cache
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from automate_core._redaction.exceptions import text_of
 from automate_core._redaction.keys import extra_keys, is_secret_key
 from automate_core._redaction.plain import TEXTLESS, PlainCopier, hide
-from automate_core._redaction.shapes import REDACTED, redact_shapes
+from automate_core._redaction.shapes import redact_shapes
+from automate_core._redaction.shown import REDACTED
 from automate_core._redaction.values import MIN_LENGTH, LiveValues
 from automate_core._redaction.walk import MAX_DEPTH, Walk, fields_of
 
@@ -89,7 +92,8 @@ def redact_text(text: object) -> str:
 def unfinished(text: str) -> int:
     """Return how many characters at the end of a text a remembered secret may begin with, of which the rest is to come.
 
-    Who writes a text in pieces keeps so many back.
+    Who writes a text in pieces keeps so many back. A text of whole lines may end with the first lines of a secret, or
+    with lines of base64 in which one may begin.
 
     Args:
         text: The text.
@@ -170,6 +174,8 @@ class RedactingFilter(logging.Filter):
 
 _DATA = (str, bytes, bytearray, memoryview, int, *TEXTLESS, Set, Sequence, BaseException, enum.Enum)
 _NAMES = ("threadName", "processName", "taskName")
+_NUMBER = re.compile(r"(%(?:\([^()]*\))?)(?<!%%)[#0\- +]*\d*(?:\.\d+)?[hlL]?[diouxXeEfFgGc]")
+"""A conversion that takes a number, in whose place there is a text where the number is a secret."""
 _RECORD_FIELDS = frozenset({*logging.makeLogRecord({}).__dict__, "message", "asctime", "taskName"})
 
 
@@ -179,14 +185,24 @@ def _redact_message(record: logging.LogRecord) -> None:
         record.msg = _like(record.msg, redact(record.msg)) if isinstance(record.msg, Mapping) else _text(record.msg)
         return
     message, named = str(record.msg), _redact_named_arguments(record.args)
-    text = redact_text(message % named)
     template = redact_text(message)
-    arguments = named if isinstance(named, Mapping) else tuple(map(_text, named))
-    try:
-        fits = template % arguments == text
-    except (TypeError, ValueError, KeyError):  # a conversion was hidden, or the number that was to stand there
-        fits = False
+    by_name = isinstance(named, Mapping)
+    text = message % (record.args if by_name else named)  # raises where the arguments are wrong
+    arguments = named if by_name else tuple(map(_text, named))
+    if by_name or any(map(operator.is_not, arguments, named)):  # a precision may cut a secret; then it is not found
+        clean = _formatted(message, arguments) or _formatted(_NUMBER.sub(r"\1s", message), arguments)
+        text = clean or (REDACTED if by_name else text)
+    text = redact_text(text)
+    fits = _formatted(template, arguments) == text
     record.msg, record.args = (template, arguments) if fits else (text, None)
+
+
+def _formatted(message: str, arguments: Any) -> str | None:
+    """Format a message; None where a conversion was hidden, or the number that was to stand there."""
+    try:
+        return message % arguments
+    except (TypeError, ValueError, KeyError):
+        return None
 
 
 def _redact_named_arguments(args: Any) -> Any:
@@ -202,7 +218,23 @@ def _text(value: Any) -> Any:
         return value
     text = str(value)
     clean = redact_text(text)
-    return value if clean == text else clean
+    if clean == text:
+        return value
+    return clean if isinstance(value, str) else _Clean(clean, value)
+
+
+class _Clean(str):
+    """The redacted text of an object, with the redacted text that it has as a part of others."""
+
+    __slots__ = ("_repr",)
+
+    def __new__(cls, text: str, value: object) -> Self:
+        made = super().__new__(cls, text)
+        made._repr = redact_text(repr(value))
+        return made
+
+    def __repr__(self) -> str:
+        return self._repr
 
 
 def _like(original: Mapping[Any, Any], clean: Any) -> Any:
