@@ -10,6 +10,7 @@ import json
 import logging
 import sys
 import threading
+import unicodedata
 import urllib.parse
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -47,7 +48,10 @@ SECRET_NAMES = [
     "private_key", "privateKey", "ssh_private_key", "secret", "secrets", "secret_key", "aws_secret_access_key",
     "secret_id", "credentials", "credential", "jwt", "otp", "totp_code", "cvv", "cvv2", "ssn", "sessionid",
     "session_id", "smtp_pass", "pass", "signing_key", "webhook_secret", "access_tokens", "refresh_tokens",
-    "card_number", "connection_string", "recovery_codes",
+    "card_number", "connection_string", "recovery_codes", "masterkey", "SIGNINGKEY", "encryptionKey", "sshkey",
+    "sessionkey", "dbpass", "ROOTPASS", "smtppass", "sharedkey", "webhookkey", "WebHookKey", "apikeys", "APIKeys",
+    "accesskeys", "secretkeys", "refreshtokens", "AccessTokens", "apitokens", "IdTokens", "idtokens", "myDbpass",
+    "proddbpass", "awsaccesskeys", "mAsTeRkEy", "hmackey",
 ]  # fmt: skip
 
 BENIGN_NAMES = [
@@ -59,7 +63,9 @@ BENIGN_NAMES = [
     "key", "keys", "public_key", "primary_key", "foreign_key", "cache_key", "idempotency_key", "dedupe_key",
     "ordering_key", "key_id", "access_key_id", "secret_name", "password_changed_at", "password_policy",
     "cookie_policy", "token_expires_at", "token_endpoint", "authorization_url", "authenticated", "auth_method",
-    "session", "order_id", "amount", "email", "name", "status",
+    "session", "order_id", "amount", "email", "name", "status", "whiskey", "jockey", "publickey", "primarykey",
+    "cachekey", "sortkey", "validtokens", "valid_tokens", "invalid_tokens", "paid_tokens", "surpass", "overpass",
+    "encompass", "underpass", "passkeyboard", "monkeys", "hotkeys", "keys_pass",
 ]  # fmt: skip
 
 
@@ -82,6 +88,28 @@ def test_the_settings_add_names() -> None:
         assert redact_text("badge_number=7 shoes=2") == f"badge_number={REDACTED} shoes=2"
     finally:
         settings.configure(None)
+
+
+@pytest.mark.parametrize("key", ["пароль", "合言葉", "geheimnis-größe", "ПАРОЛЬ"])
+def test_the_settings_add_names_in_any_letters(key: str) -> None:
+    settings.configure(settings.parse({"REDACT_KEYS": [key]}))
+    try:
+        for name in (key, key.upper(), f"my_{key}", f"{key}2", unicodedata.normalize("NFD", key)):
+            data = {name: "hunter2", "größe": 7}
+            assert redact(data) == {name: REDACTED, "größe": 7}
+            assert redact([("x", 1), (name, "y")]) == [("x", 1), (name, REDACTED)]
+        assert redact_text(f"{key}=hunter2, größe=7") == f"{key}={REDACTED}, größe=7"
+        assert redact_text(f'{{"{key}": "hunter2"}}') == f'{{"{key}": "{REDACTED}"}}'
+        assert redact_text(f"<{key}>hunter2</{key}>") == f"<{key}>{REDACTED}</{key}>"
+        assert redact_text("これはpassword=hunter2") == f"これはpassword={REDACTED}"
+    finally:
+        settings.configure(None)
+
+
+@pytest.mark.parametrize("key", ["", "--", " ", "…"])
+def test_a_name_that_names_nothing_is_refused(key: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"REDACT_KEYS: .* names no key: it has neither a letter nor a digit"):
+        settings.parse({"REDACT_KEYS": ["shoe", key]})
 
 
 def test_broken_settings_do_not_break_the_error_that_says_so() -> None:
@@ -833,3 +861,5 @@ def test_the_prefilter_knows_every_name() -> None:
     """A text is searched for names only if it holds a stem: each name must hold one."""
     for name in (*SECRET_NAMES, *keys._WORDS, *keys._ENDINGS, *keys._SECRET):
         assert keys.may_hold_secret_key(name.lower()), name
+    for name in keys._RUNS:
+        assert keys.may_hold_secret_key(name), name
