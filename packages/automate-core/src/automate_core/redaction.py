@@ -200,9 +200,10 @@ def _redact_message(record: logging.LogRecord) -> None:
 def _formatted(message: str, arguments: Any) -> str | None:
     """Format a message; None where a conversion was hidden, or the number that was to stand there."""
     try:
-        return message % arguments
+        text: str = message % arguments
     except (TypeError, ValueError, KeyError):
         return None
+    return text
 
 
 def _redact_named_arguments(args: Any) -> Any:
@@ -226,7 +227,7 @@ def _text(value: Any) -> Any:
 class _Clean(str):
     """The redacted text of an object, with the redacted text that it has as a part of others."""
 
-    __slots__ = ("_repr",)
+    _repr: str
 
     def __new__(cls, text: str, value: object) -> Self:
         made = super().__new__(cls, text)
