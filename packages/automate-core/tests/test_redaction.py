@@ -10,7 +10,9 @@ import json
 import logging
 import sys
 import threading
+import unicodedata
 import urllib.parse
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -46,7 +48,10 @@ SECRET_NAMES = [
     "private_key", "privateKey", "ssh_private_key", "secret", "secrets", "secret_key", "aws_secret_access_key",
     "secret_id", "credentials", "credential", "jwt", "otp", "totp_code", "cvv", "cvv2", "ssn", "sessionid",
     "session_id", "smtp_pass", "pass", "signing_key", "webhook_secret", "access_tokens", "refresh_tokens",
-    "card_number", "connection_string", "recovery_codes",
+    "card_number", "connection_string", "recovery_codes", "masterkey", "SIGNINGKEY", "encryptionKey", "sshkey",
+    "sessionkey", "dbpass", "ROOTPASS", "smtppass", "sharedkey", "webhookkey", "WebHookKey", "apikeys", "APIKeys",
+    "accesskeys", "secretkeys", "refreshtokens", "AccessTokens", "apitokens", "IdTokens", "idtokens", "myDbpass",
+    "proddbpass", "awsaccesskeys", "mAsTeRkEy", "hmackey",
 ]  # fmt: skip
 
 BENIGN_NAMES = [
@@ -58,7 +63,9 @@ BENIGN_NAMES = [
     "key", "keys", "public_key", "primary_key", "foreign_key", "cache_key", "idempotency_key", "dedupe_key",
     "ordering_key", "key_id", "access_key_id", "secret_name", "password_changed_at", "password_policy",
     "cookie_policy", "token_expires_at", "token_endpoint", "authorization_url", "authenticated", "auth_method",
-    "session", "order_id", "amount", "email", "name", "status",
+    "session", "order_id", "amount", "email", "name", "status", "whiskey", "jockey", "publickey", "primarykey",
+    "cachekey", "sortkey", "validtokens", "valid_tokens", "invalid_tokens", "paid_tokens", "surpass", "overpass",
+    "encompass", "underpass", "passkeyboard", "monkeys", "hotkeys", "keys_pass",
 ]  # fmt: skip
 
 
@@ -81,6 +88,28 @@ def test_the_settings_add_names() -> None:
         assert redact_text("badge_number=7 shoes=2") == f"badge_number={REDACTED} shoes=2"
     finally:
         settings.configure(None)
+
+
+@pytest.mark.parametrize("key", ["пароль", "合言葉", "geheimnis-größe", "ПАРОЛЬ"])
+def test_the_settings_add_names_in_any_letters(key: str) -> None:
+    settings.configure(settings.parse({"REDACT_KEYS": [key]}))
+    try:
+        for name in (key, key.upper(), f"my_{key}", f"{key}2", unicodedata.normalize("NFD", key)):
+            data = {name: "hunter2", "größe": 7}
+            assert redact(data) == {name: REDACTED, "größe": 7}
+            assert redact([("x", 1), (name, "y")]) == [("x", 1), (name, REDACTED)]
+        assert redact_text(f"{key}=hunter2, größe=7") == f"{key}={REDACTED}, größe=7"
+        assert redact_text(f'{{"{key}": "hunter2"}}') == f'{{"{key}": "{REDACTED}"}}'
+        assert redact_text(f"<{key}>hunter2</{key}>") == f"<{key}>{REDACTED}</{key}>"
+        assert redact_text("これはpassword=hunter2") == f"これはpassword={REDACTED}"
+    finally:
+        settings.configure(None)
+
+
+@pytest.mark.parametrize("key", ["", "--", " ", "…"])
+def test_a_name_that_names_nothing_is_refused(key: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"REDACT_KEYS: .* names no key: it has neither a letter nor a digit"):
+        settings.parse({"REDACT_KEYS": ["shoe", key]})
 
 
 def test_broken_settings_do_not_break_the_error_that_says_so() -> None:
@@ -359,9 +388,25 @@ def test_what_looks_like_a_secret_is_hidden(shape: str, frame: str) -> None:
         ("redis://:word@host", "redis://*@host"),
         ("https://tok@github.com/x", "https://*@github.com/x"),
         ("postgres:\\/\\/user:word@host", "postgres:\\/\\/*@host"),
-        ("password: 'it is here\nand this is prose", "password: '*\nand this is prose"),
-        ("token: [see docs\nand this is prose", "token: *\nand this is prose"),
+        ("password: 'it is here\nin two lines", "password: '*"),
+        ("password: 'it is here\nAccept: x", "password: '*\nAccept: x"),
+        ("  token: [see docs\n  page=2", "  token: *\n  page=2"),
+        ("  token: [see docs\n    page=2\nand prose\n", "  token: *\n"),
+        ('password="first line\nhunter2hunter2 second line', 'password="*'),
         ('"credentials": {\n "user": "ann"', '"credentials": *'),
+        ('{"credentials": {"user": "bob",\n"material": "hunter2', '{"credentials": *'),
+        ("'secret': ['aaa',\n 'hunter2hunter2',\n 'bbb", "'secret': *"),
+        ('{"password": ["a]b", "hunter2hunter2"], "x": 1}', '{"password": *, "x": 1}'),
+        ('{"password": {"hint": ")", "value": "hunter2"}}', '{"password": *}'),
+        ('{\\"password\\": [\\"a]b\\",\\n\\"c]d\\", \\"x\\"], \\"y\\": 1}', '{\\"password\\": *, \\"y\\": 1}'),
+        ("{'credentials': {'note': 'smile :-}',\n  'material': b'x}'}, 'y': 1}", "{'credentials': *, 'y': 1}"),
+        ("password=(it's mine) timeout=3", "password=* timeout=3"),
+        ("token=[(1, 'it}s'), {2: \"a'b)\"}] and more", "token=* and more"),
+        ("token=['never closed] timeout=3", "token=*"),
+        ("<password><![CDATA[x<y]]></password><a>b</a>", "<password>*</password><a>b</a>"),
+        ("<password>a <![CDATA[b]]> c<![CDATA[d]]></password>", "<password>*</password>"),
+        ("<password><![CDATA[x<y", "<password>*"),
+        ("<a><![CDATA[<password>x</password>]]></a>", "<a><![CDATA[<password>*</password>]]></a>"),
         ("https://hooks.slack.com/services/T0/B0/abcdef", "https://hooks.slack.com/*"),
     ],
 )
@@ -403,7 +448,8 @@ def test_redaction_is_idempotent_and_never_raises(text: str) -> None:
     "part",
     ["password=\\\\\"", "a-", "://", "://a", "-----BEGIN PRIVATE KEY-----", "-----BEGIN ", "eyJa.", "password:", "<a ",
      "4111 ", "token=(", "Bearer ", "sk-", "password='", "@", "Cookie: a=\"", "\\", "key",
-     "eyJ-", "eyJaaaaa.-eyJ", "key=a."],
+     "eyJ-", "eyJaaaaa.-eyJ", "key=a.", "password=[x\n", 'password=["x\n', 'password=[ "password=[x"\n', "pwd=[\"'\n",
+     "password='[\n", 'token=[ "\npwd=[ \'\n', "pwd=[]]\n", " password={\n", "<password><![CDATA[x", "<a><![CDATA["],
 )  # fmt: skip
 def test_hostile_texts_take_linear_time(part: str) -> None:
     def steps(size: int) -> int:
@@ -467,6 +513,58 @@ def test_pairs_and_named_values_as_headers_come() -> None:
         {"name": "HOME", "value": "y"},
     ]
     assert redact(["password", "email"]) == ["password", "email"]
+
+
+@pytest.mark.parametrize("text", ["password the live secret", "token=the live secret", "Cookie: the live secret"])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda text: (text, "x"),
+        lambda text: [[text, "x"]],
+        lambda text: {"lines": [["a", "b"], [text, "x"]]},
+        lambda text: (text.encode(), b"x"),
+        lambda text: {(text, "x")},
+        lambda text: {(text, "x"): 1},
+        lambda text: deque([[text, "x"]]),
+        lambda text: Holder((text, "x")),
+        lambda text: ValueError((text, "x")),
+        lambda text: [("password", (text, "x"))],
+    ],
+)
+def test_a_text_that_tells_of_a_secret_is_no_name_of_one(text: str, wrap: Callable[[str], Any]) -> None:
+    remember("the live secret")
+    try:
+        assert "live" not in repr(redact(wrap(text)))
+    finally:
+        forget("the live secret")
+
+
+def test_what_stands_beside_a_text_that_is_no_name_stays() -> None:
+    assert redact([["login failed: password=hunter2", "second line"], ("the password is wrong", 401)]) == [
+        [f"login failed: password={REDACTED}", "second line"], ("the password is wrong", 401),
+    ]  # fmt: skip
+
+
+def test_a_secret_that_is_the_name_of_a_secret_is_hidden() -> None:
+    remember("my-secret-password")
+    try:
+        assert redact([("my-secret-password", "x"), {"password": {"my-secret-password": "$secret:A"}}]) == [
+            (REDACTED, "x"), {"password": {REDACTED: "$secret:A"}},
+        ]  # fmt: skip
+        assert filtered("x", password={"my-secret-password": "$secret:A"}).__dict__["password"] == {
+            REDACTED: "$secret:A"
+        }
+    finally:
+        forget("my-secret-password")
+
+
+@pytest.mark.parametrize("value", ["Value", "value"])
+@pytest.mark.parametrize("name", ["Key", "key", "Name", "name"])
+def test_tags_as_clouds_have_them(name: str, value: str) -> None:
+    tags = [{name: "DB_PASSWORD", value: "hunter2"}, {name: "stage", value: "live"}]
+    clean = [{name: "DB_PASSWORD", value: REDACTED}, {name: "stage", value: "live"}]
+    assert redact(tags) == clean
+    assert redact(tuple(tags)) == tuple(clean)
 
 
 def test_objects() -> None:
@@ -610,6 +708,14 @@ def test_wrong_arguments_that_are_plain_texts_are_hidden_too(
         assert f"Arguments: ('{REDACTED}',)" in capsys.readouterr().err
 
 
+def test_wrong_arguments_that_look_like_a_pair_are_hidden(capsys: pytest.CaptureFixture[str]) -> None:
+    handler = logging.StreamHandler(io.StringIO())
+    handler.addFilter(RedactingFilter())
+    arguments = ("token=hunter2", "x")
+    handler.handle(logging.LogRecord("test", logging.WARNING, "x.py", 1, "%d %d", arguments, None))
+    assert f"Arguments: ('token={REDACTED}', 'x')" in capsys.readouterr().err
+
+
 def filtered(message: Any, *args: Any, **extra: Any) -> logging.LogRecord:
     record = logging.LogRecord("test", logging.WARNING, "x.py", 1, message, args, None)
     record.__dict__.update(extra)
@@ -644,6 +750,32 @@ def test_a_secret_of_message_and_arguments_together_is_hidden(
         forget("48151623")
     assert record.getMessage() == (text or f"the number {REDACTED}")
     assert not any(secret in repr(record.args) for secret in ("hunter2", "live secret", "48151623"))
+
+
+@pytest.mark.parametrize(
+    ("message", "args", "text"),
+    [
+        ("sent %.12s", ("the live secret",), "sent [REDACTED]"),
+        ("sent %.12s to %s", ("the live secret", "x"), "sent [REDACTED] to x"),
+        ("sent %-20s| %.8r", ("the live secret", "x"), "sent [REDACTED]          | 'x'"),
+        ("%d, %.12s, 100%%d", (48151623, "the live secret"), "[REDACTED], [REDACTED], 100%d"),
+        ("%05d, %.2f, %.12s", (7, 48151623.5, "the live secret"), "7, [REDACTED], [REDACTED]"),
+        ("password=%s, %.12s", ("hunter2", "the live secret"), "password=[REDACTED], [REDACTED]"),
+        ("%(a).12s %(b)d", ({"a": "the live secret", "b": 48151623},), "[REDACTED] [REDACTED]"),
+    ],
+)
+def test_what_a_precision_leaves_of_a_secret_is_hidden(
+    log: tuple[logging.Logger, io.StringIO], message: str, args: tuple[Any, ...], text: str
+) -> None:
+    for number in ("48151623", "48151623.5"):
+        remember(number)
+    try:
+        record = filtered(message, *args)
+    finally:
+        for number in ("48151623", "48151623.5"):
+            forget(number)
+    assert record.getMessage() == text
+    assert "live" not in repr(record.args)
 
 
 class _Atoms(dict[str, str]):
@@ -729,3 +861,5 @@ def test_the_prefilter_knows_every_name() -> None:
     """A text is searched for names only if it holds a stem: each name must hold one."""
     for name in (*SECRET_NAMES, *keys._WORDS, *keys._ENDINGS, *keys._SECRET):
         assert keys.may_hold_secret_key(name.lower()), name
+    for name in keys._RUNS:
+        assert keys.may_hold_secret_key(name), name

@@ -11,9 +11,10 @@ import string
 import sys
 import textwrap
 import traceback
+import unicodedata
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import pytest
@@ -216,6 +217,16 @@ def test_what_many_secrets_have_in_common_is_entered_once() -> None:
         live.add(f"-----BEGIN KEY-----\nProc-Type: 4,ENCRYPTED\n{number:064}\n-----END KEY-----")
     shared = [pattern for bucket in live._tiers[0]._index.values() for pattern in bucket if "Proc-Type" in pattern.text]
     assert sum(pattern.text == "Proc-Type: 4,ENCRYPTED" for pattern in shared) == live._tiers[0].step
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@knows("pässwörd-für-Zoë", unicodedata.normalize("NFD", "pässwörd-für-Zoë"))
+def test_both_normal_forms_of_unicode(known: str, form: Literal["NFC", "NFD"]) -> None:
+    text = unicodedata.normalize(form, known)
+    assert redact_text(f"<{text}>") == f"<{REDACTED}>"
+    assert redact_text(quote(text)) == REDACTED
+    assert redact_text(f"'{text[:12]}…'") == f"'{REDACTED}…'"
+    assert base64.b64encode(text.encode()).decode()[4:12] not in redact_text(base64.b64encode(text.encode()).decode())
 
 
 # -- cut --------------------------------------------------------------------------------------------------------------

@@ -18,8 +18,10 @@ import pytest
 from automate_core import redaction, settings
 from automate_core._redaction import plain, shapes
 from automate_core._redaction.keys import extra_keys, may_hold_secret_key
+from automate_core._redaction.named import redact_elements, redact_named
 from automate_core._redaction.plain import NotPlainError, PlainCopier
 from automate_core._redaction.values import LiveValues, _base64_cores, encodings
+from automate_core._redaction.walk import Walk
 from automate_core.errors import PermanentError
 from automate_core.redaction import REDACTED, forget, redact, redact_text, remember
 from automate_core.rules import explain
@@ -178,11 +180,16 @@ def _situation(secrets: list[str], extra: tuple[str, ...]) -> Iterator[None]:
 extras = st.sampled_from([(), EXTRA])
 
 
+def general(data: Any) -> Any:
+    """What the general walk gives."""
+    return Walk(redaction._live, redact_text).visit(data)
+
+
 @hypothesis_settings(unhurried, max_examples=300)
 @given(any_values, secrets, extras)
 def test_the_quick_way_gives_what_the_general_walk_gives(data: Any, live: list[str], extra: tuple[str, ...]) -> None:
     with _situation(live, extra):
-        assert _exactly(redact(data)) == _exactly(redaction._Walk().visit(data))
+        assert _exactly(redact(data)) == _exactly(general(data))
 
 
 def _exactly(data: Any) -> Any:
@@ -198,7 +205,7 @@ def _exactly(data: Any) -> Any:
 def test_what_is_odd_is_left_to_the_general_walk(odd: Any) -> None:
     redact({"red": 1, "id": 2, "password": 3})
     for data in (odd, [odd], {"a": 1, "b": odd}, {"password": odd}, {"value": odd, "key": "API_KEY"}, [1, [odd, odd]]):
-        assert _exactly(redact(data)) == _exactly(redaction._Walk().visit(data))
+        assert _exactly(redact(data)) == _exactly(general(data))
 
 
 def test_no_code_of_the_values_runs_twice() -> None:
@@ -233,13 +240,13 @@ def test_at_the_limit_of_depth_both_give_the_same(wrap: Callable[[Any], Any]) ->
     for level in range(110):
         data = wrap(data) if level < 5 or level > 105 else [data]
         if level > 90:
-            assert redact(data) == redaction._Walk().visit(data)
+            assert redact(data) == general(data)
 
 
 def test_cycles_are_cut_as_in_the_general_walk() -> None:
     loop: dict[str, Any] = {"shared": ["x"]}
     loop["list"] = [loop["shared"], loop["shared"], {"again": loop}]
-    assert redact(loop) == redaction._Walk().visit(loop)
+    assert redact(loop) == general(loop)
     assert redact(loop)["list"] == [["x"], ["x"], {"again": "[CYCLE]"}]
 
 
@@ -256,9 +263,9 @@ def test_cycles_are_cut_as_in_the_general_walk() -> None:
 def test_what_passes_through_all_day_takes_the_quick_way(data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     remember("hunter2")
     try:
-        general = redaction._Walk().visit(data)
-        monkeypatch.setattr(redaction, "_Walk", None)
-        assert redact(data) == general
+        thorough = general(data)
+        monkeypatch.setattr(redaction, "Walk", None)
+        assert redact(data) == thorough
     finally:
         forget("hunter2")
 
@@ -319,9 +326,9 @@ def _all_patterns(text: str) -> str:
     lowered = text.lower()
     text = shapes._SCHEMED.sub(shapes._schemed, text)
     if may_hold_secret_key(lowered):  # this one is part of the rule
-        text = shapes._redact_named(text, extra_keys())
+        text = redact_named(text, extra_keys())
         if "</" in text:
-            text = shapes._ELEMENT.sub(lambda match: shapes._element(extra_keys(), match), text)
+            text = redact_elements(text, extra_keys())
     return shapes._CARD.sub(shapes._card, text)
 
 

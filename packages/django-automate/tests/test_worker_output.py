@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import subprocess
 import sys
@@ -195,6 +196,66 @@ def test_bytes_that_are_no_text_stay_what_they_are(written: tuple[RedactedStream
         assert stream.buffer.write(piece) == len(piece)
     stream.write("text\n")
     assert shown(below) == b"\xff\x00 gr\xc3\xbcn [REDACTED] \xfe\ntext\n"
+
+
+CODES = "12345\n67890\nabcde\nfghij"
+
+
+@pytest.fixture
+def codes() -> Iterator[str]:
+    """A secret of lines that are too short to be secrets themselves."""
+    remember(CODES)
+    yield CODES
+    forget(CODES)
+
+
+@pytest.mark.parametrize("flushed", [True, False])
+@pytest.mark.parametrize("pieces", [["see ", CODES, "\n"], ["see 12345\n", "67890\n", "abcde\n", "fghij\n"]])
+def test_a_secret_of_short_lines_is_hidden_as_a_whole(
+    written: tuple[RedactedStream, io.TextIOWrapper], codes: str, pieces: list[str], flushed: bool
+) -> None:
+    stream, below = written
+    for piece in pieces:
+        stream.write(piece)
+        if flushed:
+            stream.flush()
+    assert shown(below) == b"see [REDACTED]\n"
+
+
+@pytest.mark.parametrize("flushed", [True, False])
+@pytest.mark.parametrize("before", range(20, 80, 3))
+@pytest.mark.parametrize("after", [0, 30, 100])
+def test_base64_in_lines_that_are_printed_one_by_one(
+    written: tuple[RedactedStream, io.TextIOWrapper], before: int, after: int, flushed: bool
+) -> None:
+    stream, below = written
+    encoded = base64.encodebytes(b"x" * before + SECRET.encode() + b"y" * after).decode()
+    for line in ["here:\n", *encoded.splitlines(keepends=True), "the end.\n"]:
+        stream.write(line)
+        if flushed:
+            stream.flush()
+    text = shown(below).decode()
+    assert text.startswith("here:\n")
+    assert text.endswith("\nthe end.\n")
+    of_secret = encoded.replace("\n", "")[before * 8 // 6 : (before + len(SECRET)) * 8 // 6]
+    assert not any(of_secret[start : start + 4] in text.replace("\n", "") for start in range(len(of_secret) - 3))
+
+
+def test_other_base64_is_held_only_until_it_ends(written: tuple[RedactedStream, io.TextIOWrapper]) -> None:
+    stream, below = written
+    encoded = base64.encodebytes(bytes(range(256)) * 40)
+    for line in encoded.splitlines(keepends=True):
+        stream.write(line.decode())
+        assert stream._size <= 8192
+    stream.write("the end.\n")
+    assert shown(below) == encoded + b"the end.\n"
+
+
+def test_what_comes_in_one_write_is_not_divided(written: tuple[RedactedStream, io.TextIOWrapper]) -> None:
+    stream, below = written
+    stream.write("password='first line\nsecond line")
+    stream.write("'\n")
+    assert shown(below) == b"password='[REDACTED]'\n"
 
 
 def test_a_line_without_an_end_is_held_only_so_long(

@@ -12,7 +12,7 @@ from pydantic.errors import PydanticUserError
 from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ErrorType
 
-from automate_core._redaction.shapes import REDACTED
+from automate_core._redaction.shown import REDACTED
 from automate_core._secret_value import KEEP_SECRETS, RevealedText, SecretValue, replaced, revealed
 from automate_core.errors import InvalidInputError
 from automate_core.schema import UNKNOWN, check

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from automate_core._redaction.shapes import REDACTED
+from automate_core._redaction.shown import REDACTED
 from automate_core._references import REFERENCE, SCHEMES
 from automate_core.errors import SecretError, nearby
 

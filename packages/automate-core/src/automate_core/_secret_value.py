@@ -8,7 +8,7 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NoReturn, final
 
-from automate_core._redaction.shapes import REDACTED
+from automate_core._redaction.shown import REDACTED
 from automate_core._references import SCHEMES
 
 if TYPE_CHECKING:

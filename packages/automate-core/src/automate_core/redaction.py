@@ -13,22 +13,24 @@ Redact before you cut: half a secret cannot be recognised.
 from __future__ import annotations
 
 import copy
-import dataclasses
 import enum
 import logging
+import operator
+import re
 import traceback
 from collections.abc import Mapping, Sequence, Set
-from functools import cached_property, lru_cache
-from itertools import count
+from functools import lru_cache
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from automate_core._redaction.exceptions import text_of
 from automate_core._redaction.frames import without_locals
 from automate_core._redaction.keys import extra_keys, is_secret_key
-from automate_core._redaction.plain import TEXTLESS, PlainCopier, hide, redact_textless
-from automate_core._redaction.shapes import REDACTED, is_card, redact_shapes
+from automate_core._redaction.plain import TEXTLESS, PlainCopier, hide
+from automate_core._redaction.shapes import redact_shapes
+from automate_core._redaction.shown import REDACTED
 from automate_core._redaction.values import MAX_LENGTH, MIN_LENGTH, LiveValues
+from automate_core._redaction.walk import MAX_DEPTH, Walk, fields_of
 
 __all__ = [
     "MAX_LENGTH",
@@ -42,9 +44,6 @@ __all__ = [
     "remember",
     "unfinished",
 ]
-
-_MAX_DEPTH = 100
-_CYCLE = "[CYCLE]"
 
 _live = LiveValues()
 
@@ -95,7 +94,8 @@ def redact_text(text: object) -> str:
 def unfinished(text: str) -> int:
     """Return how many characters at the end of a text a remembered secret may begin with, of which the rest is to come.
 
-    Who writes a text in pieces keeps so many back.
+    Who writes a text in pieces keeps so many back. A text of whole lines may end with the first lines of a secret, or
+    with lines of base64 in which one may begin.
 
     Args:
         text: The text.
@@ -120,173 +120,15 @@ def redact(data: Any) -> Any:
     if kind is dict or kind is list:
         copier = _copier(extra_keys(), _live.version)
         try:
-            return copier.mapping(data, _MAX_DEPTH) if kind is dict else copier.items(data, _MAX_DEPTH)
+            return copier.mapping(data, MAX_DEPTH) if kind is dict else copier.items(data, MAX_DEPTH)
         except Exception:  # noqa: BLE001, S110 - the general walk knows what to do with it
             pass
-    return _Walk().visit(data)
+    return Walk(_live, redact_text).visit(data)
 
 
 @lru_cache(maxsize=2)
 def _copier(extra: tuple[str, ...], version: int) -> PlainCopier:
     return PlainCopier(_live, extra)
-
-
-class _Walk:
-    """One walk through one structure."""
-
-    def __init__(self) -> None:
-        self._path: set[int] = set()
-        self._names: dict[str, str] = {}
-
-    @cached_property
-    def _extra(self) -> tuple[str, ...]:
-        return extra_keys()
-
-    def visit(self, data: Any) -> Any:
-        kind = type(data)
-        if kind is str:
-            return redact_text(data)
-        if kind is dict or kind is list:
-            return self._nested(data)
-        if isinstance(data, enum.Enum):
-            data = data.value
-        if isinstance(data, str):
-            return redact_text(data)
-        if isinstance(data, TEXTLESS):
-            return _redact_textless(data)
-        if isinstance(data, int):
-            return REDACTED if _is_secret_number(data) else data
-        if isinstance(data, (bytes, bytearray, memoryview)):
-            return _redact_bytes(data)
-        return self._nested(data)
-
-    def _nested(self, data: Any) -> Any:
-        if id(data) in self._path:
-            return _CYCLE
-        if len(self._path) >= _MAX_DEPTH:
-            return REDACTED
-        self._path.add(id(data))
-        try:
-            return self._open(data)
-        except Exception:  # noqa: BLE001 - an object that fails while it is examined is not shown
-            return REDACTED
-        finally:
-            self._path.discard(id(data))
-
-    def _open(self, data: Any) -> Any:
-        kind = type(data)
-        if kind is dict:
-            return self._mapping(data)
-        if kind is list:
-            return self._collection(data)
-        if not isinstance(data, type):
-            if hasattr(data, "__redacted__"):
-                return data.__redacted__()
-            if hasattr(data, "get_secret_value"):
-                return REDACTED
-        if isinstance(data, BaseException):
-            return self._exception(data)
-        fields = _fields_of(data)
-        if fields is not None:
-            return self._mapping(fields)
-        if isinstance(data, tuple) and hasattr(data, "_fields"):
-            return type(data)(*self._mapping(dict(zip(data._fields, data, strict=True))).values())
-        return self._collection(data)
-
-    def _collection(self, data: Any) -> Any:
-        if isinstance(data, Set):
-            unique = {self._hashable(item) for item in data}
-            return frozenset(unique) if isinstance(data, frozenset) else unique
-        if isinstance(data, Sequence) or hasattr(data, "popleft"):
-            pair = _hidden_pair(data)
-            items = pair if pair is not None else [self._item(item) for item in data]
-            return tuple(items) if isinstance(data, tuple) else items
-        return redact_text(data)
-
-    def _item(self, item: Any) -> Any:
-        """A header may come as a list of two in a list."""
-        pair = _hidden_pair(tuple(item)) if isinstance(item, list) else None
-        return pair if pair is not None else self.visit(item)
-
-    def _mapping(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
-        named = data.get("name", data.get("key"))
-        value_is_secret = "value" in data and isinstance(named, str) and is_secret_key(named)
-        result: dict[Any, Any] = {}
-        for key, value in data.items():
-            name = key.decode("utf-8", "replace") if isinstance(key, bytes) else key
-            secret = isinstance(name, str) and (
-                is_secret_key(name, self._extra) or (value_is_secret and name == "value")
-            )
-            result[self._key(key, result)] = hide(value) if secret else self.visit(value)
-        return result
-
-    def _key(self, key: Any, taken: dict[Any, Any]) -> Any:
-        if isinstance(key, str):
-            clean: Any = self._names.get(key)
-            if clean is None:
-                clean = self._names[key] = redact_text(key)
-        else:
-            clean = self._hashable(key)
-        if clean not in taken:
-            return clean
-        return next(f"{clean}#{number}" for number in count(2) if f"{clean}#{number}" not in taken)
-
-    def _hashable(self, data: Any) -> Any:
-        clean = self.visit(data)
-        return str(clean) if isinstance(clean, (dict, list, set)) else clean
-
-    def _exception(self, error: BaseException) -> dict[str, Any]:
-        shown: dict[str, Any] = {"type": type(error).__qualname__, "message": redact_text(error)}
-        for name in ("code", "context"):
-            if hasattr(error, "retryable") and hasattr(error, name):
-                shown[name] = self.visit(getattr(error, name))
-        if notes := getattr(error, "__notes__", None):
-            shown["notes"] = self.visit(list(notes))
-        if isinstance(error, BaseExceptionGroup):
-            shown["exceptions"] = self.visit(list(error.exceptions))
-        cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-        if cause is not None:
-            shown["cause"] = self.visit(cause)
-        return shown
-
-
-def _fields_of(data: Any) -> Mapping[Any, Any] | None:
-    """The named parts of a mapping, dataclass, pydantic model or attrs class; None for anything else."""
-    if isinstance(data, Mapping):
-        return data
-    kind = type(data)
-    if dataclasses.is_dataclass(kind):
-        return {field.name: getattr(data, field.name, None) for field in dataclasses.fields(kind)}
-    if hasattr(kind, "__pydantic_fields__"):
-        return {**data.__dict__, **(getattr(data, "__pydantic_extra__", None) or {})}
-    if hasattr(kind, "__attrs_attrs__"):
-        return {field.name: getattr(data, field.name, None) for field in kind.__attrs_attrs__}
-    return None
-
-
-def _hidden_pair(data: Any) -> list[Any] | None:
-    """Read ``("Authorization", "…")``, the form of headers, as a name and its secret; None for anything else."""
-    if not isinstance(data, tuple) or len(data) != 2 or not isinstance(data[0], (str, bytes)):
-        return None
-    name = data[0].decode("utf-8", "replace") if isinstance(data[0], bytes) else data[0]
-    return [data[0], hide(data[1])] if is_secret_key(name) else None
-
-
-def _is_secret_number(number: int) -> bool:
-    return number in _live.numbers or is_card(number)
-
-
-def _redact_textless(data: Any) -> Any:
-    try:
-        return redact_textless(data, _live)
-    except Exception:  # noqa: BLE001 - a class of its own may have no text; what cannot be examined is not shown
-        return REDACTED
-
-
-def _redact_bytes(data: bytes | bytearray | memoryview) -> bytes:
-    text = bytes(data).decode("utf-8", "surrogateescape")
-    clean = redact_text(text)
-    return bytes(data) if clean == text else clean.encode("utf-8", "surrogateescape")
 
 
 class RedactingFilter(logging.Filter):
@@ -329,12 +171,14 @@ class RedactingFilter(logging.Filter):
                 record.__dict__[name] = redact_text(given)
         for name in record.__dict__.keys() - _RECORD_FIELDS:
             value = record.__dict__[name]
-            record.__dict__[name] = hide(value) if is_secret_key(name) else _redact_extra(value)
+            record.__dict__[name] = hide(value, redact) if is_secret_key(name) else _redact_extra(value)
         return True
 
 
 _DATA = (str, bytes, bytearray, memoryview, int, *TEXTLESS, Set, Sequence, BaseException, enum.Enum)
 _NAMES = ("threadName", "processName", "taskName")
+_NUMBER = re.compile(r"(%(?:\([^()]*\))?)(?<!%%)[#0\- +]*\d*(?:\.\d+)?[hlL]?[diouxXeEfFgGc]")
+"""A conversion that takes a number, in whose place there is a text where the number is a secret."""
 _RECORD_FIELDS = frozenset({*logging.makeLogRecord({}).__dict__, "message", "asctime", "taskName"})
 
 
@@ -344,14 +188,25 @@ def _redact_message(record: logging.LogRecord) -> None:
         record.msg = _like(record.msg, redact(record.msg)) if isinstance(record.msg, Mapping) else _text(record.msg)
         return
     message, named = str(record.msg), _redact_named_arguments(record.args)
-    text = redact_text(message % named)
     template = redact_text(message)
-    arguments = named if isinstance(named, Mapping) else tuple(map(_text, named))
-    try:
-        fits = template % arguments == text
-    except (TypeError, ValueError, KeyError):  # a conversion was hidden, or the number that was to stand there
-        fits = False
+    by_name = isinstance(named, Mapping)
+    text = message % (record.args if by_name else named)  # raises where the arguments are wrong
+    arguments = named if by_name else tuple(map(_text, named))
+    if by_name or any(map(operator.is_not, arguments, named)):  # a precision may cut a secret; then it is not found
+        clean = _formatted(message, arguments) or _formatted(_NUMBER.sub(r"\1s", message), arguments)
+        text = clean or (REDACTED if by_name else text)
+    text = redact_text(text)
+    fits = _formatted(template, arguments) == text
     record.msg, record.args = (template, arguments) if fits else (text, None)
+
+
+def _formatted(message: str, arguments: Any) -> str | None:
+    """Format a message; None where a conversion was hidden, or the number that was to stand there."""
+    try:
+        text: str = message % arguments
+    except (TypeError, ValueError, KeyError):
+        return None
+    return text
 
 
 def _redact_named_arguments(args: Any) -> Any:
@@ -367,7 +222,23 @@ def _text(value: Any) -> Any:
         return value
     text = str(value)
     clean = redact_text(text)
-    return value if clean == text else clean
+    if clean == text:
+        return value
+    return clean if isinstance(value, str) else _Clean(clean, value)
+
+
+class _Clean(str):
+    """The redacted text of an object, with the redacted text that it has as a part of others."""
+
+    _repr: str
+
+    def __new__(cls, text: str, value: object) -> Self:
+        made = super().__new__(cls, text)
+        made._repr = redact_text(repr(value))
+        return made
+
+    def __repr__(self) -> str:
+        return self._repr
 
 
 def _like(original: Mapping[Any, Any], clean: Any) -> Any:
@@ -384,7 +255,7 @@ def _redact_extra(value: Any) -> Any:
     """Redact data; other objects, such as the request that a handler asks for more, stay if their text may be shown."""
     try:
         of_itself = hasattr(value, "__redacted__") or hasattr(value, "get_secret_value")
-        if isinstance(value, _DATA) or of_itself or _fields_of(value) is not None:
+        if isinstance(value, _DATA) or of_itself or fields_of(value) is not None:
             return redact(value)
         return _text(value)
     except Exception:  # noqa: BLE001 - an object that fails while it is examined is not shown

@@ -354,6 +354,14 @@ class Settings(_Section):
         """
         return max(self.execution.max_retries + 1, self.outbox.max_crashes)
 
+    @field_validator("redact_keys")
+    @classmethod
+    def _keys_are_names(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
+        for key in keys:
+            if not any(map(str.isalnum, key)):
+                raise ValueError(f"{key!r} names no key: it has neither a letter nor a digit")
+        return keys
+
     @model_validator(mode="after")
     def _not_contradictory(self) -> Settings:
         if self.execution.retry_initial_seconds > self.execution.retry_max_seconds:

@@ -6,6 +6,7 @@ import re
 import sys
 import threading
 from functools import lru_cache
+from unicodedata import normalize
 
 __all__ = ["extra_keys", "is_secret_key", "may_hold_secret_key"]
 
@@ -50,6 +51,15 @@ _PASS_QUALIFIERS = frozenset({
     "mysql", "pg", "postgres", "proxy", "rabbitmq", "redis", "root", "sftp", "smtp", "ssh", "user",
 })  # fmt: skip
 
+_RUNS = frozenset(
+    {f"{word}{key}" for word in _KEY_QUALIFIERS for key in ("key", "keys")}
+    | {f"{word}tokens" for word in _TOKEN_QUALIFIERS}
+    | {f"{word}pass" for word in _PASS_QUALIFIERS}
+)
+"""The same in one run: ``masterkey``, ``apitokens``, ``dbpass``."""
+
+_RUN_ENDINGS = tuple(_RUNS - {"idtokens"})  # ``validtokens`` are no secrets
+
 _ABOUT = frozenset({
     "age", "alert", "alerts", "alg", "algorithm", "arn", "at", "budget", "cost", "count", "counts", "created",
     "details", "dir", "domain", "enabled", "expiration", "expired", "expires", "expiry", "file", "filename",
@@ -82,7 +92,8 @@ def is_secret_key(name: str, extra: tuple[str, ...] | None = None) -> bool:
 
     Args:
         name: A key of a mapping, a field, a header. Case, separators and camel case make no difference.
-        extra: Further names; left out, the settings say which (``REDACT_KEYS``).
+        extra: Further names; left out, the settings say which (``REDACT_KEYS``). One with letters beyond ASCII is found
+            wherever it stands within a name.
 
     Returns:
         True for ``x_api_key``, ``client-secret``, ``passwordHash``; False for ``author``, ``monkey``, ``max_tokens``.
@@ -95,7 +106,7 @@ def is_secret_key(name: str, extra: tuple[str, ...] | None = None) -> bool:
 @lru_cache(maxsize=8192)
 def _decide(name: str, extra: tuple[str, ...]) -> bool:
     words = _split(name)
-    if _holds_extra(words, extra):
+    if _holds_extra(name, words, extra):
         return True
     while words and words[-1].isdigit():
         words.pop()
@@ -115,10 +126,14 @@ def _split(name: str) -> list[str]:
     return [word.lower() for word in _WORD.findall(name)]
 
 
+def _fold(name: str) -> str:
+    return "".join(filter(str.isalnum, normalize("NFKC", name).casefold()))
+
+
 def _names_secret(words: list[str], folded: str) -> bool:
     if "password" in folded or "passwd" in folded:
         return "passwordless" not in folded
-    if not _WORDS.isdisjoint(words) or folded.endswith(_ENDINGS):
+    if not _WORDS.isdisjoint(words) or folded.endswith(_ENDINGS) or folded in _RUNS:
         return True
     return any(_names_pair(before, word) for before, word in zip(("", *words), words, strict=False))
 
@@ -133,12 +148,16 @@ def _names_pair(before: str, word: str) -> bool:
         return before in _PASS_QUALIFIERS
     if word == "token":
         return before not in _BENIGN_TOKEN_QUALIFIERS
-    return word.endswith(("token", *_ENDINGS))
+    return word.endswith(("token", *_ENDINGS, *_RUN_ENDINGS))
 
 
-def _holds_extra(words: list[str], extra: tuple[str, ...]) -> bool:
+def _holds_extra(name: str, words: list[str], extra: tuple[str, ...]) -> bool:
     folded = "".join(words)
     for key in extra:
+        if not key.isascii():  # not every script has words with something between them
+            if (part := _fold(key)) and part in _fold(name):
+                return True
+            continue
         wanted = _split(key)
         if wanted and folded == "".join(wanted):
             return True

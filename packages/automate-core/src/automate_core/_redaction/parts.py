@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
+from unicodedata import normalize
 from urllib.parse import unquote, urlsplit
 
 from automate_core._redaction.keys import is_secret_key
@@ -13,6 +14,7 @@ from automate_core._redaction.keys import is_secret_key
 __all__ = ["ending", "opening", "parts"]
 
 _MOST_LEVELS = 20
+_NORMAL_FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 _ARMOUR = "-----"
 """Lines of PEM that begin so tell what follows, and are the same in every key."""
 
@@ -45,7 +47,8 @@ def parts(value: str) -> set[str]:
 
     Args:
         value: The secret. Of a URL that is the password, of a JSON document what has the name of a secret, and of
-            another text of several lines each line: whoever indents or quotes such a text separates them.
+            another text of several lines each line: whoever indents or quotes such a text separates them. Each in
+            both normal forms of Unicode, for some systems change the one into the other.
     """
     found = {value}
     document = _document(value)
@@ -55,6 +58,7 @@ def parts(value: str) -> set[str]:
     else:
         found.update(_lines(value))
     found.update(_passwords(value))
+    found.update([normalize(form, part) for part in found if not part.isascii() for form in _NORMAL_FORMS])
     return found
 
 

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from automate_core._redaction.keys import is_secret_key
-from automate_core._redaction.shapes import FIRST_CARD, REDACTED, SHORTEST_WORD, is_card, redact_shapes
+from automate_core._redaction.shapes import FIRST_CARD, SHORTEST_WORD, is_card, redact_shapes
+from automate_core._redaction.shown import REDACTED
 from automate_core._redaction.values import LiveValues
 from automate_core._references import REFERENCE
 
@@ -33,22 +34,27 @@ _MOST_KEYS = 4096
 """Which keys are remembered, and how many."""
 
 
+_NAMES = ("name", "key", "Name", "Key")
+_VALUES = ("value", "Value")
+
+
 class NotPlainError(Exception):
     """There is more to this value than the quick way knows."""
 
 
-def hide(value: Any) -> Any:
+def hide(value: Any, show: Callable[[Any], Any]) -> Any:
     """Hide the value of a secret key, unless there is nothing to hide: none, true and false, and references.
 
     Args:
         value: The value.
+        show: Redacts a mapping that holds only references; its keys may be anything.
     """
     if value is None or isinstance(value, bool) or (isinstance(value, (str, bytes)) and not value):
         return value
     if isinstance(value, str):
         return value if REFERENCE.fullmatch(value) else REDACTED
     if isinstance(value, Mapping) and _holds_only_references(value.values()):
-        return dict(value)
+        return show(dict(value))
     if isinstance(value, (list, tuple)) and _holds_only_references(value):
         return list(value)
     try:
@@ -74,6 +80,17 @@ def redact_textless(value: Any, live: LiveValues) -> Any:
 
 def _holds_only_references(values: Iterable[Any]) -> bool:
     return all(isinstance(value, str) and REFERENCE.fullmatch(value) for value in values)
+
+
+def named_values(data: Mapping[Any, Any], extra: tuple[str, ...]) -> tuple[str, ...]:
+    """Return which keys hold a secret that another key names: ``{"name": "DB_PASSWORD", "value": "…"}``.
+
+    Args:
+        data: A mapping.
+        extra: Further names of secrets.
+    """
+    names = [data[key] for key in _NAMES if key in data]
+    return _VALUES if any(isinstance(name, str) and is_secret_key(name, extra) for name in names) else ()
 
 
 class PlainCopier:
@@ -115,7 +132,7 @@ class PlainCopier:
                 raise NotPlainError
             kind = type(value)
             if key not in shown and self._is_secret(key):
-                value = _hide(value)
+                value = self._hide(value, levels)
             elif kind is str and (len(value) >= word or not value.isalnum()):
                 value = self._text(value)
             elif kind in copiers:
@@ -123,8 +140,8 @@ class PlainCopier:
             elif kind not in _LEAVES:
                 raise NotPlainError
             result[key] = value
-        if "value" in data and ("name" in data or "key" in data) and self._names_secret(data):
-            result["value"] = _hide(data["value"])
+        if "value" in data or "Value" in data:
+            self._hide_named(data, result, levels)
         return result
 
     def items(self, data: list[Any], levels: int) -> list[Any]:
@@ -146,9 +163,10 @@ class PlainCopier:
             result.append(value)
         return result
 
-    def _names_secret(self, data: dict[str, Any]) -> bool:
-        name = data.get("name", data.get("key"))
-        return type(name) is str and is_secret_key(name, self._extra)
+    def _hide_named(self, data: dict[str, Any], result: dict[str, Any], levels: int) -> None:
+        for key in named_values(data, self._extra):
+            if key in data:
+                result[key] = self._hide(data[key], levels)
 
     def _is_secret(self, key: str) -> bool:
         if key in self._hidden:
@@ -163,6 +181,11 @@ class PlainCopier:
             known.add(key)
         return secret
 
+    def _hide(self, value: Any, levels: int) -> Any:
+        if type(value) not in _PLAIN:
+            raise NotPlainError
+        return hide(value, lambda references: self.mapping(references, levels - 1))
+
     def _number(self, number: int, _levels: int) -> Any:
         hidden = number in self._live.numbers or (number >= FIRST_CARD and is_card(number))
         return REDACTED if hidden else number
@@ -172,9 +195,3 @@ class PlainCopier:
 
     def _text(self, text: str) -> str:
         return redact_shapes(self._live.replace(text, REDACTED), self._extra)
-
-
-def _hide(value: Any) -> Any:
-    if type(value) not in _PLAIN:
-        raise NotPlainError
-    return hide(value)

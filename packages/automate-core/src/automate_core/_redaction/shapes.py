@@ -5,15 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from functools import partial
 
-from automate_core._redaction.keys import is_secret_key, may_hold_secret_key
-from automate_core._references import REFERENCE
+from automate_core._redaction.keys import may_hold_secret_key
+from automate_core._redaction.named import redact_elements, redact_named
+from automate_core._redaction.shown import REDACTED
 
-__all__ = ["FIRST_CARD", "REDACTED", "SHORTEST_WORD", "is_card", "redact_shapes"]
-
-REDACTED = "[REDACTED]"
-"""What stands in the place of a secret."""
+__all__ = ["FIRST_CARD", "SHORTEST_WORD", "is_card", "redact_shapes"]
 
 # Every pattern is safe against hostile text: what may repeat is bounded, or excludes what must follow it.
 
@@ -77,17 +74,6 @@ _ISSUERS = (
 )  # fmt: skip
 """The first four digits of the issuers of cards, from and to, and the lengths of their numbers."""
 
-_NAME = re.compile(
-    r"(?<![A-Za-z0-9_$])([A-Za-z_][A-Za-z0-9_.\-]{0,79}+)(?:\\{0,7}[\"'])?\s{0,8}(=>|==?|:)\s{0,8}(?=[^\s=])"
-)
-_ELEMENT = re.compile(r"<([A-Za-z_][A-Za-z0-9_.:\-]{0,79})(?:\s[^<>]{0,500})?>([^<>]+)")
-_QUOTE = re.compile(r"[bBrRuUfF]{0,2}(\\{0,7}[\"'])")
-_BARE = re.compile(r"[^\s&;,\"'<>(){}\[\]\\]+")
-_LINE = re.compile(r"(?:[^\r\n\"'\\=]|=(?:[\"'][^\"'\r\n]*[\"'])?|\\(?![rn\"']))*")
-_BRACKET = re.compile(r"[\[\](){}]")
-_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
-_SHOWN = frozenset({"none", "null", "true", "false"})
-
 
 def redact_shapes(text: str, extra: tuple[str, ...] | None = None) -> str:
     """Replace what looks like a secret.
@@ -110,9 +96,9 @@ def redact_shapes(text: str, extra: tuple[str, ...] | None = None) -> str:
     if "b" in lowered and ("bearer" in lowered or "basic" in lowered):
         text = _SCHEMED.sub(_schemed, text)
     if (":" in text or "=" in text) and may_hold_secret_key(lowered, extra):
-        text = _redact_named(text, extra)
-    if "</" in text and may_hold_secret_key(lowered, extra):
-        text = _ELEMENT.sub(partial(_element, extra), text)
+        text = redact_named(text, extra)
+    if ("</" in text or "<![CDATA[" in text) and may_hold_secret_key(lowered, extra):
+        text = redact_elements(text, extra)
     if size >= _SHORTEST_TOKEN and may_hold_card(text):
         text = _CARD.sub(_card, text)
     return text
@@ -187,13 +173,6 @@ def _is_basic(credentials: str) -> bool:
         return False
 
 
-def _element(extra: tuple[str, ...] | None, match: re.Match[str]) -> str:
-    name, value = match.groups()
-    if not is_secret_key(name, extra) or not value.strip() or _is_shown(value.strip()):
-        return match.group()
-    return match.group().removesuffix(value) + REDACTED
-
-
 def _card(match: re.Match[str]) -> str:
     return REDACTED if _is_card_number(re.sub(r"[ \-]", "", match.group())) else match.group()
 
@@ -217,80 +196,3 @@ def _is_card_number(digits: str) -> bool:
         number = int(digit) * (1 + place % 2)
         total += number - 9 if number > 9 else number
     return total % 10 == 0
-
-
-def _redact_named(text: str, extra: tuple[str, ...] | None) -> str:
-    """Replace the values of ``password=…``, ``"api_key": "…"``, ``Authorization: …`` and their like."""
-    parts: list[str] = []
-    done = 0
-    match = _NAME.search(text)
-    while match:
-        end = match.end()
-        if is_secret_key(match.group(1), extra) and not _is_part_of_path(text, match):
-            start, end = _value(text, match)
-            if start < end and not _is_shown(text[start:end]):
-                parts += [text[done:start], REDACTED]
-                done = end
-        match = _NAME.search(text, end)
-    return "".join([*parts, text[done:]]) if parts else text
-
-
-def _is_part_of_path(text: str, name: re.Match[str]) -> bool:
-    """Whether a name stands between colons, as in ``arn:aws:secretsmanager:eu-west-1:1:secret:shop``."""
-    return name.group(2) == ":" and name.start() > 0 and text[name.start() - 1] == ":"
-
-
-def _value(text: str, name: re.Match[str]) -> tuple[int, int]:
-    """Find where the value of a name starts and ends; equal where it has none that must be hidden."""
-    start = name.end()
-    quote = _QUOTE.match(text, start)
-    if quote:
-        return quote.end(), _closing_quote(text, quote.end(), quote.group(1))
-    if text[start] in "[({":
-        return start, _closing_bracket(text, start)
-    if name.group(1).lower() in _HEADERS and name.group(2) == ":":
-        line = _LINE.match(text, start)
-        return start, line.end() if line else start
-    bare = _BARE.match(text, start)
-    if bare is None or (name.group(2) == ":" and not _is_telling(bare.group())):
-        return start, start
-    return start, bare.end()
-
-
-def _is_telling(word: str) -> bool:
-    """Whether what follows a colon is a value rather than prose."""
-    return len(word) >= 20 or any(character.isdigit() for character in word)
-
-
-def _closing_quote(text: str, start: int, quote: str) -> int:
-    """Find the quote that closes, at any level of escaping; without one, the value is the rest of the line."""
-    escapes = len(quote) - 1
-    position = text.find(quote[-1], start)
-    while position >= 0:
-        before = position
-        while before > start and text[before - 1] == "\\":
-            before -= 1
-        count = position - before
-        if count == escapes or (count > escapes and (count - escapes) % (2 * (escapes + 1)) == 0):
-            return position - escapes
-        position = text.find(quote[-1], position + 1)
-    return _end_of_line(text, start)
-
-
-def _end_of_line(text: str, start: int) -> int:
-    end = text.find("\n", start)
-    return len(text) if end < 0 else end
-
-
-def _closing_bracket(text: str, start: int) -> int:
-    depth = 0
-    for bracket in _BRACKET.finditer(text, start):
-        depth += 1 if bracket.group() in "[({" else -1
-        if depth == 0:
-            return bracket.end()
-    end = _end_of_line(text, start)
-    return end if text[start + 1 : end].strip() else len(text)  # what opens at the end of a line goes on in the next
-
-
-def _is_shown(value: str) -> bool:
-    return value == REDACTED or value.lower() in _SHOWN or REFERENCE.fullmatch(value) is not None

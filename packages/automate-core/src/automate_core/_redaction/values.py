@@ -58,6 +58,8 @@ lengths.
 _WRAPPED_LENGTH = 61
 _LONGEST_HELD = 4096
 """Characters at the end of a text with which a value may begin."""
+_LONGEST_LINES = 8192
+"""The same in base64 in lines."""
 
 _LINE_END = re.compile(_BREAK)
 
@@ -173,6 +175,24 @@ class _Facts(NamedTuple):
     number: int | None
 
 
+class _Forms(NamedTuple):
+    """What values are found by, in order: all of it, and what has several lines."""
+
+    version: int
+    forms: list[str]
+    of_lines: list[str]
+
+
+def _end_that_begins(forms: list[str], text: str) -> int:
+    """Return the length of the longest end of a text with which one of the forms begins, and goes on; 0 for none."""
+    for start in range(len(text)) if forms else ():
+        rest = text[start:]
+        place = bisect_right(forms, rest)
+        if place < len(forms) and forms[place].startswith(rest):
+            return len(rest)
+    return 0
+
+
 def _number(value: str) -> int | None:
     return int(value) if value.isdecimal() and value.isascii() and len(value) < 100 else None
 
@@ -241,7 +261,7 @@ class LiveValues:
         self.textless = False
         self.shortest = sys.maxsize
         self.version = 0
-        self._sorted: tuple[int, list[str]] = (0, [])
+        self._sorted = _Forms(0, [], [])
         self._reset()
 
     def _reset(self) -> None:
@@ -363,21 +383,36 @@ class LiveValues:
         Args:
             text: The text.
         """
-        version, forms = self._sorted
-        if version != self.version:
-            version, forms = self._sorted = (self.version, self._in_order())
+        known = self._sorted
+        if known.version != self.version:
+            known = self._sorted = self._in_order()
         end = text[-_LONGEST_HELD:]
         bare = end.replace("\\", "")
-        for start in range(len(bare)):
-            rest = bare[start:]
-            place = bisect_right(forms, rest)
-            if place < len(forms) and forms[place].startswith(rest):
-                return len(end) - _among_backslashes([(start, len(bare))], end)[0][0]
-        return 0
+        forms = known.of_lines if bare.endswith("\n") else known.forms
+        start = len(bare) - _end_that_begins(forms, bare)
+        begun = len(end) - _among_backslashes([(start, len(bare))], end)[0][0] if start < len(bare) else 0
+        return max(begun, self._unfinished_lines(text, known.forms))
 
-    def _in_order(self) -> list[str]:
+    def _unfinished_lines(self, text: str, forms: list[str]) -> int:
+        """Count the characters of whole lines of base64 at the end of a text in which a value may begin."""
+        tail = text[-_LONGEST_LINES:]
+        ended = tail if tail.endswith("\n") else f"{tail}\n"
+        block = next((found for found in _WRAPPED.finditer(ended) if found.end() >= len(tail)), None)
+        if block is None:
+            return 0
+        begun = _end_that_begins(forms, _LINE_END.sub("", block.group()))
+        kept = len(tail) - len(ended)
+        for line in reversed(block.group().splitlines(keepends=True)) if begun else ():
+            kept += len(line)
+            begun -= len(line.strip(" \t|\r\n"))
+            if begun < 0:  # so that the character before is kept too, which may hold the first bits
+                break
+        return max(kept, 0)
+
+    def _in_order(self) -> _Forms:
         with self._lock:
-            return sorted({text for tier in self._tiers for text in tier.texts()})
+            forms = sorted({text for tier in self._tiers for text in tier.texts()})
+            return _Forms(self.version, forms, [form for form in forms if "\n" in form])
 
     def _wrapped(self, text: str) -> list[tuple[int, int]]:
         """Find the base64 texts in lines that hold a value when the lines are joined."""

@@ -18,7 +18,7 @@ from automate_core.redaction import RedactingFilter, redact_text, unfinished
 __all__ = ["RedactedBuffer", "RedactedStream", "guard"]
 
 _MOST_HELD = 65_536
-"""Characters of a line that are held until it ends."""
+"""Characters that are held until their line ends, or what may be a secret."""
 
 _BYTE = re.compile("[\udc80-\udcff]")
 """A byte that is no text, as surrogateescape has it."""
@@ -56,8 +56,9 @@ def _handlers() -> Iterator[logging.Handler]:
 class RedactedStream:
     """A text stream that removes secrets before it writes.
 
-    What is written is held until its line has ended, or the stream is flushed; then it is redacted as one text. With
-    what a secret may begin is held over a flush, until it goes on or the stream is closed.
+    What is written is held until its line has ended, or the stream is flushed; then it is redacted as one text. What
+    comes in one write is not divided. With what a secret may begin is held over ends of lines and a flush, until it
+    goes on or the stream is closed: lines of a secret, and lines of base64.
 
     Args:
         stream: Where to write.
@@ -79,7 +80,7 @@ class RedactedStream:
         return RedactedBuffer(self, self._stream.buffer)
 
     def write(self, text: str) -> int:
-        """Write a text as far as its lines have ended.
+        """Write a text if its last line has ended.
 
         Args:
             text: The text.
@@ -88,12 +89,9 @@ class RedactedStream:
             Its length.
         """
         with self._lock:
-            ended, newline, begun = text.rpartition("\n")
-            if newline:
-                self._emit(redact_text(self._take() + ended) + newline)
-            self._begun.append(begun)
-            self._size += len(begun)
-            if self._size > _MOST_HELD:
+            self._begun.append(text)
+            self._size += len(text)
+            if text.endswith("\n") or self._size > _MOST_HELD:
                 self._write_begun()
         return len(text)
 
@@ -107,13 +105,13 @@ class RedactedStream:
             self.write(line)
 
     def flush(self) -> None:
-        """Write what there is of the last line, but for what may be the beginning of a secret."""
+        """Write what is held, but for what may be the beginning of a secret."""
         with self._lock:
             self._write_begun()
             self._stream.flush()
 
     def finish(self) -> None:
-        """Write all that there is of the last line, and hold nothing back from now on when the stream is flushed."""
+        """Write all that is held, and hold nothing back from now on when the stream is flushed."""
         self._finished = True
         if not self._stream.closed:  # whoever ran this in a process of his own may have closed it
             self.flush()
@@ -127,9 +125,9 @@ class RedactedStream:
         begun = self._take()
         if not begun:
             return
-        clean = redact_text(begun)
+        clean = _redact_lines(begun)
         kept = 0 if self._finished else unfinished(begun)
-        shown = redact_text(begun[: len(begun) - kept])
+        shown = _redact_lines(begun[: len(begun) - kept]) if kept else clean
         if kept and shown + begun[len(begun) - kept :] != clean:  # it would go through the midst of another secret
             kept, shown = (len(begun), "") if len(begun) <= _MOST_HELD else (0, clean)
         self._emit(shown)
@@ -151,6 +149,11 @@ class RedactedStream:
             self._stream.buffer.write(text.encode("utf-8", "surrogateescape"))
         else:
             self._stream.write(text)
+
+
+def _redact_lines(text: str) -> str:
+    """Redact a text but for the end of its last line, which stays also where what is hidden has no end."""
+    return f"{redact_text(text[:-1])}\n" if text.endswith("\n") else redact_text(text)
 
 
 class RedactedBuffer:
