@@ -24,7 +24,7 @@ from automate_core.policy import effective_policy
 from automate_core.registry import registry
 from automate_core.settings import parse
 from django.core.checks import run_checks
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytestmark = pytest.mark.usefixtures("db")
@@ -188,6 +188,7 @@ def test_a_call_is_judged_by_what_is_known_of_it() -> None:
     assert isinstance(judge(effective_policy(policy(connector_denylist=["x"])), Call("x.y")), ConnectorNotAllowed)
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(["a.example", "b.example", "10.0.0.1"]),
     st.lists(st.sampled_from(["a.example", "*.example", "10.0.0.0/8", "93.184.0.0/16"]), max_size=2),
