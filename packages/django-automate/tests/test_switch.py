@@ -193,6 +193,22 @@ def test_a_database_that_is_away_is_no_fault_of_the_run_that_asks(monkeypatch: p
         holding.look()
 
 
+def test_a_pause_that_is_known_holds_while_the_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away() -> None:
+        raise OperationalError("server closed the connection")
+
+    at_once(monkeypatch)
+    holding = Holding(Watch())
+    assert not holding.is_set()
+    pause("a bad deploy", actor="ann")
+    assert holding.is_set()
+    with monkeypatch.context() as patched:
+        patched.setattr("automate.policy.switch.current_pause", away)
+        assert holding.is_set()
+    resume(actor="ann")
+    assert not holding.is_set()
+
+
 def test_either_switch_stops_everything(configured: Any, work: Any) -> None:
     configured(ENABLED=False)
     assert not Watch().is_on()
