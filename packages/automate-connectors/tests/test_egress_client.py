@@ -497,6 +497,14 @@ def test_what_is_denied_by_name_is_not_even_looked_up(internet: Any) -> None:
     assert (internet.resolved, internet.connected) == ([], [])
 
 
+@pytest.mark.parametrize("origin", ["https://in.example", "http://in.example"])
+def test_a_refused_address_is_told_with_the_origin_that_was_to_be_called(origin: str, internet: Any) -> None:
+    internet.names["in.example"] = ["10.0.0.1"]
+    with internet.client() as client, pytest.raises(SSRFBlocked) as caught:
+        client.request("GET", f"{origin}/")
+    assert str(caught.value).startswith(f"{origin} (10.0.0.1) must not be called")
+
+
 @pytest.mark.parametrize("policy", [EgressPolicy(deny=("*.evil.example",)), EgressPolicy(only=("good.example",))])
 def test_every_hop_of_a_redirect_is_judged_by_the_lists(policy: EgressPolicy, internet: Any) -> None:
     internet.names.update({"good.example": ["93.184.216.34"], "a.evil.example": ["93.184.216.35"]})

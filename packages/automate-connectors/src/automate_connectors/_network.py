@@ -16,6 +16,7 @@ from typing import Any
 
 import httpcore2
 from automate_core.egress import EgressPolicy, Target
+from automate_core.egress.targets import DEFAULT_PORTS
 from automate_core.errors import AutomateError, PermanentError, TransientError
 
 __all__ = ["CheckedBackend", "Connect", "Resolver", "connect_tcp", "deadline_at", "remaining", "resolve_host"]
@@ -133,7 +134,7 @@ class CheckedBackend(httpcore2.NetworkBackend):
             SSRFBlocked: If the name or one answer is not allowed; no socket was opened.
             TransientError: If the name does not resolve or nothing accepts the connection.
         """
-        target = Target("http", host, port)
+        target = Target("https" if port == DEFAULT_PORTS["https"] else "http", host, port)
         self._policy.check_name(target)  # what is denied by name is not even looked up
         allowed = time.monotonic() + (remaining(timeout) or 60.0)
         addresses = [host] if target.literal else self._resolve(target, allowed)
