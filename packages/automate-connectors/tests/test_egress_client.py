@@ -113,6 +113,19 @@ def test_a_body_stays_with_its_origin(server: Any, make_server: Callable[[], Any
     assert other.requests == []
 
 
+def test_an_answer_tells_who_redirected(server: Any, make_server: Callable[[], Any]) -> None:
+    other, client = make_server(), EgressClient(EgressPolicy(allow_private=True))
+    server.routes.update({
+        "/a": server.answer(302, headers={"Location": "/b?token=hidden"}),
+        "/b": server.answer(302, headers={"Location": f"{other.url}/c"}),
+        "/d": server.answer(),
+    })  # fmt: skip
+    other.routes["/c"] = other.answer(302, headers={"Location": f"{server.url}/d"})
+    assert client.request("GET", f"{server.url}/a").redirects == (server.url, server.url, other.url)
+    assert client.request("GET", f"{server.url}/d").redirects == ()
+    assert client.request("GET", f"{server.url}/a", follow_redirects=False).redirects == ()
+
+
 def test_redirects_end(server: Any, client: EgressClient) -> None:
     server.routes["/loop"] = server.answer(302, headers={"Location": "/loop"})
     with pytest.raises(PermanentError, match="more than 5 times"):
