@@ -113,6 +113,19 @@ def test_a_body_stays_with_its_origin(server: Any, make_server: Callable[[], Any
     assert other.requests == []
 
 
+def test_an_answer_tells_who_redirected(server: Any, make_server: Callable[[], Any]) -> None:
+    other, client = make_server(), EgressClient(EgressPolicy(allow_private=True))
+    server.routes.update({
+        "/a": server.answer(302, headers={"Location": "/b?token=hidden"}),
+        "/b": server.answer(302, headers={"Location": f"{other.url}/c"}),
+        "/d": server.answer(),
+    })  # fmt: skip
+    other.routes["/c"] = other.answer(302, headers={"Location": f"{server.url}/d"})
+    assert client.request("GET", f"{server.url}/a").redirects == (server.url, server.url, other.url)
+    assert client.request("GET", f"{server.url}/d").redirects == ()
+    assert client.request("GET", f"{server.url}/a", follow_redirects=False).redirects == ()
+
+
 def test_redirects_end(server: Any, client: EgressClient) -> None:
     server.routes["/loop"] = server.answer(302, headers={"Location": "/loop"})
     with pytest.raises(PermanentError, match="more than 5 times"):
@@ -495,6 +508,14 @@ def test_what_is_denied_by_name_is_not_even_looked_up(internet: Any) -> None:
         with pytest.raises(SSRFBlocked, match=r"evil\.example"):
             internet.client(policy).request("GET", "http://evil.example/")
     assert (internet.resolved, internet.connected) == ([], [])
+
+
+@pytest.mark.parametrize("origin", ["https://in.example", "http://in.example"])
+def test_a_refused_address_is_told_with_the_origin_that_was_to_be_called(origin: str, internet: Any) -> None:
+    internet.names["in.example"] = ["10.0.0.1"]
+    with internet.client() as client, pytest.raises(SSRFBlocked) as caught:
+        client.request("GET", f"{origin}/")
+    assert str(caught.value).startswith(f"{origin} (10.0.0.1) must not be called")
 
 
 @pytest.mark.parametrize("policy", [EgressPolicy(deny=("*.evil.example",)), EgressPolicy(only=("good.example",))])

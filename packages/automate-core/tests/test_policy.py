@@ -11,7 +11,10 @@ from automate_core.errors import ConfigurationError, ConnectorNotAllowed, SSRFBl
 from automate_core.policy import ActionPolicy, current_policy, effective_policy, matches
 from automate_core.settings import PolicySettings, parse
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+
+unhurried = hypothesis_settings(deadline=None)
 
 
 def policy(**values: Any) -> PolicySettings:
@@ -135,6 +138,7 @@ def may_call(settings_: PolicySettings, tenant: str, url: str, address: str) -> 
     return True
 
 
+@unhurried
 @given(installations, entries, st.sampled_from(["acme", "*"]))
 def test_no_entry_allows_what_the_installation_does_not(
     values: dict[str, Any], entry: dict[str, Any], name: str
@@ -148,6 +152,7 @@ def test_no_entry_allows_what_the_installation_does_not(
             assert may_call(narrowed, "", url, address) or not may_call(narrowed, "acme", url, address)
 
 
+@unhurried
 @given(installations, st.sampled_from(["acme", "*"]))
 def test_an_empty_entry_changes_nothing(values: dict[str, Any], name: str) -> None:
     narrowed = policy(**values, tenants={name: {}})
@@ -158,6 +163,7 @@ def test_an_empty_entry_changes_nothing(values: dict[str, Any], name: str) -> No
             assert may_call(narrowed, "", url, address) == may_call(narrowed, "acme", url, address)
 
 
+@unhurried
 @given(installations, hosts.filter(bool), patterns.filter(bool))
 def test_one_more_denial_never_allows_more(values: dict[str, Any], denied: list[str], unwanted: list[str]) -> None:
     before = policy(**values)

@@ -74,6 +74,7 @@ def test_an_explanation_that_fails_keeps_the_answer(work: Any, monkeypatch: pyte
     assert Execution.objects.count() == 1
     decision = Decision.objects.get()
     assert (decision.matched, decision.error) == (True, "")
+    assert decision.explanation is not None
     told = "it cannot be explained: The rule visits more than 100,000 items at '/some'."
     assert format_explanation(decision.explanation) == f"✓ / >=: {told}"
     Decision.objects.all()._raw_delete("default")

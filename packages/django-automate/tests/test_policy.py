@@ -24,7 +24,7 @@ from automate_core.policy import effective_policy
 from automate_core.registry import registry
 from automate_core.settings import parse
 from django.core.checks import run_checks
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytestmark = pytest.mark.usefixtures("db")
@@ -188,6 +188,7 @@ def test_a_call_is_judged_by_what_is_known_of_it() -> None:
     assert isinstance(judge(effective_policy(policy(connector_denylist=["x"])), Call("x.y")), ConnectorNotAllowed)
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(["a.example", "b.example", "10.0.0.1"]),
     st.lists(st.sampled_from(["a.example", "*.example", "10.0.0.0/8", "93.184.0.0/16"]), max_size=2),
@@ -209,8 +210,10 @@ def history(configured: Any, actions: Any, monkeypatch: pytest.MonkeyPatch) -> N
     def answer(self: EgressClient, method: str, url: str, **options: Any) -> EgressResponse:
         target = parse_url(url)
         self.policy.check(target, ["10.0.0.9" if target.host == "intranet.example" else "93.184.216.34"])
-        final = "https://cdn.example/x" if target.host == "moved.example" else url
-        return EgressResponse(200, final, {}, b"")
+        if target.host == "moved.example":
+            passed = ("https://moved.example", "http://between.example:8080")
+            return EgressResponse(200, "https://cdn.example/x", {}, b"", passed)
+        return EgressResponse(200, url, {}, b"")
 
     monkeypatch.setattr(EgressClient, "request", answer)
     call = {"id": "call", "action": "http.request", "params": {"url": "{{ event.payload.url }}"}}
@@ -250,6 +253,29 @@ def test_a_policy_is_asked_about_what_has_run(work: Any) -> None:
     (example,) = next(one for one in changed.blocked if one.workflow == "calls").examples
     assert "cdn.example" in example.message
     assert ExecutionRun.objects.get(pk=example.run).status == "SUCCESS"
+
+
+@pytest.mark.usefixtures("history")
+@pytest.mark.parametrize("host", ["moved.example", "between.example", "cdn.example"])
+def test_every_hop_of_a_redirect_is_judged(host: str, work: Any) -> None:
+    record_history(work)
+    (group,) = replay(policy(egress_deny=["denied.example", host])).blocked
+    assert (group.count, group.setting) == (1, "POLICY.egress_deny")
+    assert host in group.examples[0].message
+
+
+@pytest.mark.parametrize("strict", [{}, {"egress_only": ["nothing.example"]}, {"connector_denylist": ["*"]}])
+def test_what_no_policy_refused_is_not_told_as_let_through(strict: Any, work: Any) -> None:
+    call = {"id": "call", "action": "http.request", "params": {"url": "{{ event.payload.url }}"}}
+    publish(definition(call, slug="calls", **on("call.now")))
+    publish(definition({"id": "e", "action": "flow.emit", "params": {"type": "loop.x", "payload": {}}}, **on("loop.x")))
+    for url in ("file:///etc/passwd", "http://ann@10.0.0.1/", "http://a.example\\@b.example/"):
+        emit_event("call.now", {"url": url})
+    emit_event("loop.x", {})
+    work()
+    assert StepRun.objects.filter(error__code="policy").count() == 1
+    found = replay(policy(**strict))
+    assert (found.allowed, found.blocked_before) == ((), 4)
 
 
 @pytest.mark.parametrize(

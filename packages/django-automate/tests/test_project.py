@@ -14,6 +14,7 @@ from automate.doctor import examine
 from automate.events import emit_event, run_workflow
 from automate.models import Artifact, AuditLogEntry, Event
 from automate.publish import publish
+from automate_core import cli
 from automate_core.hookspecs import hookimpl
 from automate_core.testing.databases import chosen_database
 from automate_outbox.counters import Counters, Heartbeat
@@ -161,6 +162,14 @@ def test_wrong_settings_are_told_once_and_not_by_what_needs_them(
 
 
 @pytest.mark.usefixtures("db")
+@pytest.mark.parametrize("arguments", [("policy", "check"), ("dlq", "list"), ("audit", "verify"), ("rules", "lint")])
+def test_a_database_that_the_settings_do_not_have_is_a_message(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([*arguments, "--database", "nope"]) == 1
+    assert "no database 'nope'. DATABASES of the settings has: default." in capsys.readouterr().err
+
+
 def test_a_worker_does_not_wait_for_tables_that_are_missing() -> None:
     from django.db.migrations.loader import MigrationLoader
     from django.db.migrations.recorder import MigrationRecorder

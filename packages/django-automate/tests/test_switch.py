@@ -6,26 +6,32 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from automate.audit import record
+from automate.audit.appending import reseal
+from automate.doctor import examine
 from automate.events import EVENT_JOB, RUN_JOB, emit_event, run_workflow
-from automate.models import AuditLogEntry, Event, ExecutionRun, StepRun, Switch
-from automate.policy.switch import LOOK_SECONDS, Watch, current_pause, pause, resume
+from automate.models import AuditHead, AuditLogEntry, Event, ExecutionRun, StepRun, Switch
+from automate.policy.switch import LOOK_SECONDS, PauseResult, Watch, current_pause, pause, record_pause, resume
 from automate.publish import publish
 from automate.runtime import Runtime
 from automate.worker.engine import Engine
+from automate.worker.housekeeping import Housekeeper
 from automate.worker.launch import InlineLauncher
 from automate.worker.loop import Worker, WorkerOptions
 from automate.worker.stopping import Holding
 from automate_core import cli
-from automate_core.errors import PolicyError
+from automate_core.errors import AuditChainBroken, AuditError, PolicyError
 from automate_core.outbox import NewJob, OutboxItem
 from automate_outbox.handlers import register_handler, unregister_handler
 from automate_outbox.models import OutboxJob
 from automate_outbox.store import get_store
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
@@ -57,22 +63,161 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("automate.policy.switch.LOOK_SECONDS", 0.0)
 
 
+def trail() -> list[tuple[str, str, Any]]:
+    entries = AuditLogEntry.objects.filter(resource="automation:switch").order_by("pk")
+    return [(entry.actor, entry.action, entry.details) for entry in entries]
+
+
 def test_it_is_turned_once_with_a_reason_and_a_trail() -> None:
     assert current_pause() is None
-    assert pause("a bad\ndeploy", actor="ann")
-    assert not pause("another", actor="bob")
+    assert pause("a bad\ndeploy", actor="ann") == PauseResult(changed=True, unrecorded="")
+    assert pause("another", actor="bob") == PauseResult(changed=False, unrecorded="")
     found = current_pause()
     assert found is not None
-    assert (found.reason, found.actor) == ("a bad deploy", "ann")
+    assert (found.reason, found.actor, found.recorded) == ("a bad deploy", "ann", True)
     assert "paused by ann" in str(found)
     assert resume(actor="cid")
     assert not resume(actor="cid")
     assert current_pause() is None
-    trail = AuditLogEntry.objects.filter(resource="automation:switch").order_by("pk")
-    assert [(entry.actor, entry.action, entry.details) for entry in trail] == [
-        ("ann", "automation.paused", {"reason": "a bad deploy"}),
+    assert trail() == [
+        ("ann", "automation.paused", {"reason": "a bad deploy", "since": found.since.isoformat()}),
         ("cid", "automation.resumed", {"was": "a bad deploy", "paused_by": "ann"}),
     ]
+
+
+@pytest.mark.parametrize("odd", ["\x00", "\udce9"])
+def test_a_reason_or_an_actor_that_is_no_text_stops_nobody(odd: str) -> None:
+    assert pause(f"caf{odd}", actor=f"an{odd}n") == PauseResult(changed=True, unrecorded="")
+    found = current_pause()
+    assert found is not None
+    assert found.reason in ("caf\ufffd", "caf?")
+    assert found.actor in ("an\ufffdn", "an?n")
+    assert resume(actor=odd)
+    assert len(trail()) == 2
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def break_log() -> None:
+    record("something.done", "test:log", actor="ann")
+    AuditHead.objects.update(mac="0" * 64)
+
+
+def mend_log() -> None:
+    reseal(actor="ann", reason="it was a test")
+
+
+def test_a_broken_log_keeps_nobody_from_pausing(
+    three_steps: list[str], work: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    break_log()
+    assert cli.main(["policy", "pause", "--reason", "an attack"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("Automation is paused.")
+    assert "paused, and not on record: AuditChainBroken: The head of the audit log was changed." in err
+    emit_event("a.b", {})
+    assert work(settle=False) == 0
+    assert three_steps == []
+    assert cli.main(["policy", "show"]) == 0
+    assert "The audit log does not have that yet." in capsys.readouterr().out
+    assert "The audit log does not have that yet" in next(one for one in examine() if one.name == "switch").message
+    with pytest.raises(AuditChainBroken):
+        resume(actor="cid")
+    found = current_pause()
+    assert found is not None
+    assert (found.reason, found.recorded) == ("an attack", False)
+
+    mend_log()
+    assert resume(actor="cid")
+    assert current_pause() is None
+    (_, first, details), (_, second, _) = trail()
+    assert (first, second) == ("automation.paused", "automation.resumed")
+    assert details == {"reason": "an attack", "since": found.since.isoformat()}
+
+
+def test_a_pause_is_recorded_once_as_soon_as_that_can_be_done() -> None:
+    break_log()
+    assert "AuditChainBroken" in pause("an attack", actor="ann").unrecorded
+    since = current_pause()
+    assert "AuditChainBroken" in pause("again", actor="bob").unrecorded
+    mend_log()
+    assert pause("again", actor="bob") == PauseResult(changed=False, unrecorded="")
+    assert record_pause() == ""
+    assert [(actor, details["reason"]) for actor, _, details in trail()] == [("ann", "an attack")]
+    found = current_pause()
+    assert found is not None
+    assert found.recorded
+    assert since is not None
+    assert found.since == since.since
+    resume(actor="cid")
+    assert len(trail()) == 2
+
+
+def test_a_worker_records_a_pause_belatedly(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr("automate.worker.housekeeping._RECORD_SECONDS", 0.05)
+    break_log()
+    pause("an attack", actor="ann")
+    housekeeper = Housekeeper()
+    housekeeper.start()
+    try:
+        wait_for(lambda: "paused, and not on record: AuditChainBroken" in caplog.text)
+        mend_log()
+        wait_for(lambda: bool(trail()))
+    finally:
+        housekeeper.close()
+        housekeeper._thread.join(30)
+    assert [action for _, action, _ in trail()] == ["automation.paused"]
+
+
+def test_whatever_keeps_a_pause_from_the_record_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    for error in (OperationalError("database is locked"), AuditError("locked for too long"), RuntimeError("no key")):
+
+        def fail(entries: Any, error: Exception = error) -> None:
+            raise error
+
+        with monkeypatch.context() as patched:
+            patched.setattr("automate.audit.record_many", fail)
+            with transaction.atomic():  # of a request, which goes on
+                result = pause("now", actor="ann")
+        assert result.changed
+        assert str(error) in result.unrecorded
+        assert current_pause() is not None
+        resume(actor="ann")
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="whoever writes there locks all of it, and nothing else runs")
+def test_a_log_that_somebody_holds_keeps_nobody_from_pausing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("automate.audit.appending.LOCK_SECONDS", 1)
+    held, done = threading.Event(), threading.Event()
+    record("something.done", "test:log", actor="bob")  # makes the head, which a migration makes elsewhere
+
+    def hold() -> None:
+        with transaction.atomic():
+            record("something.done", "test:log", actor="bob")
+            held.set()
+            done.wait(60)
+        connection.close()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    try:
+        assert held.wait(30)
+        with connection.cursor() as cursor:
+            if connection.vendor == "mysql":
+                cursor.execute("SET innodb_lock_wait_timeout = 1")
+        assert "AuditError: The end of the audit log was locked" in pause("now", actor="ann").unrecorded
+        assert current_pause() is not None
+    finally:
+        done.set()
+        holder.join(60)
+        connection.close()
+    assert record_pause() == ""
+    assert len(trail()) == 1
 
 
 def test_what_runs_is_put_down_after_its_step_and_goes_on_from_there(
@@ -193,6 +338,22 @@ def test_a_database_that_is_away_is_no_fault_of_the_run_that_asks(monkeypatch: p
         holding.look()
 
 
+def test_a_pause_that_is_known_holds_while_the_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away() -> None:
+        raise OperationalError("server closed the connection")
+
+    at_once(monkeypatch)
+    holding = Holding(Watch())
+    assert not holding.is_set()
+    pause("a bad deploy", actor="ann")
+    assert holding.is_set()
+    with monkeypatch.context() as patched:
+        patched.setattr("automate.policy.switch.current_pause", away)
+        assert holding.is_set()
+    resume(actor="ann")
+    assert not holding.is_set()
+
+
 def test_either_switch_stops_everything(configured: Any, work: Any) -> None:
     configured(ENABLED=False)
     assert not Watch().is_on()
@@ -235,8 +396,6 @@ def test_claims_cost_no_statement_more() -> None:
 
 
 def test_the_doctor_the_metrics_and_the_command_say_so(configured: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    from automate.doctor import examine
-
     pytest.importorskip("prometheus_client")
     configured(METRICS_EXPORT=True, OUTBOX={"metrics_cache_seconds": 0})
 

@@ -42,7 +42,7 @@ def test_paused_nothing_is_claimed_and_resumed_nothing_is_lost_or_doubled(
         emit_event("slow.now", {"seconds": 1.0})
     running = workers.start("--lease", "5", "--concurrency", "2", *mode)
     wait_for(lambda: len(workers.trace()) >= 2, LOADED)
-    assert pause("a bad deploy", actor="ann")
+    assert pause("a bad deploy", actor="ann").changed
     wait_for(lambda: not in_hand(), LOADED)
     put_down = OutboxJob.objects.filter(status="PENDING").count()
     assert put_down  # not all of it had ended

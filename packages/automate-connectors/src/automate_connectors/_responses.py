@@ -37,12 +37,14 @@ class EgressResponse:
         url: What was called in the end, after redirects.
         headers: The headers by lower-case name; repeated ones are joined with a comma.
         content: The body, decompressed.
+        redirects: The origins that redirected the call, in their order.
     """
 
     status: int
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     content: bytes = field(repr=False)
+    redirects: tuple[str, ...] = ()
 
     @property
     def origin(self) -> str:

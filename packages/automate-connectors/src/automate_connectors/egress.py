@@ -13,6 +13,7 @@ import time
 import weakref
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -242,12 +243,14 @@ class EgressClient:
         hop = first_hop(method, url, headers, params, encode_body(json, data, content))
         cap = self._max_bytes if max_bytes is None else max_bytes
         seconds = self._timeout if timeout is None else timeout
+        redirects: list[str] = []
         with deadline_at(time.monotonic() + seconds):
             for _ in range(self._max_redirects + 1):
                 response = self._send(hop, seconds, cap, skip=_REDIRECTS if follow_redirects else frozenset())
                 location = response.headers.get("location")
                 if not follow_redirects or location is None or response.status not in _REDIRECTS:
-                    return response
+                    return replace(response, redirects=tuple(redirects))
+                redirects.append(hop.target.origin)
                 hop = follow_redirect(hop, response.status, location)
         raise PermanentError(f"{hop.target.origin} redirects more than {self._max_redirects} times.")
 

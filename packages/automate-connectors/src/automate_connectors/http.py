@@ -80,6 +80,7 @@ class HTTPResult(BaseModel):
 
     status: int = Field(description="The HTTP status.")
     url: str = Field(description="What was called in the end, after redirects.")
+    redirects: list[str] = Field(default_factory=list, description="The origins that redirected, in their order.")
     headers: dict[str, str] = Field(description="Headers by lower-case name, without cookies.")
     json_body: Any = Field(None, alias="json", description="The body where it is JSON.")
     body: str | None = Field(None, description="The body where it is any other text.")
@@ -160,7 +161,9 @@ def _absolute(base: str, url: str) -> str:
 
 def _result(response: EgressResponse) -> HTTPResult:
     headers = {name: value for name, value in sorted(response.headers.items()) if name not in _NOT_RETURNED}
-    result = HTTPResult(status=response.status, url=response.url, headers=redact(headers))
+    result = HTTPResult(
+        status=response.status, url=response.url, redirects=list(response.redirects), headers=redact(headers)
+    )
     return result.model_copy(update=_body(response))
 
 

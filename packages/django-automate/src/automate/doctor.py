@@ -237,7 +237,8 @@ def _switch(using: str) -> Iterator[Finding]:
     from automate.policy.switch import current_pause
 
     if (paused := current_pause()) is not None:
-        yield Finding("switch", "warning", str(paused), "automate policy resume")
+        message = str(paused) if paused.recorded else f"{paused}. The audit log does not have that yet"
+        yield Finding("switch", "warning", message, "automate policy resume")
 
 
 def _audit(using: str) -> Iterator[Finding]:

@@ -34,8 +34,8 @@ LOCK_SECONDS = 10
 
 _MOST_BYTES = 1024 * 1024
 _REMEDY = (
-    "'automate audit verify' says what is wrong with the log. Nothing is recorded, and so nothing changed, until it is "
-    "restored, or 'automate audit reseal' has put on record that the log goes on all the same."
+    "'automate audit verify' says what is wrong with the log. Nothing is recorded, and nothing is done that must be on "
+    "record, until it is restored, or 'automate audit reseal' has put on record that the log goes on all the same."
 )
 
 

@@ -69,9 +69,11 @@ class ProjectCommand(Command):
             The exit status.
 
         Raises:
-            ConfigurationError: If there is no project, it cannot be set up, or its database cannot be used.
+            ConfigurationError: If there is no project, it cannot be set up, it has no database of the name that
+                ``--database`` gives, or its database cannot be used.
         """
         _ensure_set_up(args.settings)
+        _ensure_database(getattr(args, "database", None))
         from django.db import InterfaceError, OperationalError, ProgrammingError
 
         try:
@@ -156,6 +158,14 @@ def _ensure_set_up(settings_module: str | None) -> None:
             "the settings with --settings or DJANGO_SETTINGS_MODULE. 'automate up' makes a project from nothing."
         )
     set_up(module, folder if (folder / "manage.py").exists() else None)
+
+
+def _ensure_database(alias: str | None) -> None:
+    from django.db import connections
+
+    if alias is not None and alias not in connections:
+        there = ", ".join(connections)
+        raise ConfigurationError(f"There is no database {alias!r}. DATABASES of the settings has: {there}.")
 
 
 def _settings_module(given: str | None) -> str | None:

@@ -63,7 +63,7 @@ class PolicyCommand(ProjectCommand):
             args: The parsed arguments.
 
         Returns:
-            0; 1 where a checked policy would have refused what was let through.
+            0, for a pause that is not on record too; 1 where a checked policy would have refused what was let through.
         """
         actions: dict[str, Callable[[argparse.Namespace], int]] = {
             "show": _show,
@@ -80,11 +80,17 @@ class PolicyCommand(ProjectCommand):
 def _pause(args: argparse.Namespace) -> int:
     from automate.policy import switch
 
-    changed = switch.pause(args.reason, actor=actor("automate policy"))
-    if changed:
+    result = switch.pause(args.reason, actor=actor("automate policy"))
+    if result.changed:
         _say("Automation is paused. Running workers notice within seconds; 'automate policy resume' lets it go on.")
     else:
         _say(f"Nothing was changed. {switch.current_pause() or 'Somebody resumed it this moment.'}")
+    if result.unrecorded:
+        why = printable(result.unrecorded)
+        sys.stderr.write(
+            f"automate: paused, and not on record: {why}\nA worker records it once that can be done, and 'automate "
+            "policy resume' goes on only with that entry.\n"
+        )
     return 0
 
 
@@ -123,6 +129,8 @@ def _show(args: argparse.Namespace) -> int:
         return 0
     state = "runs" if current.enabled else "is switched off: ENABLED is False"
     _say(str(paused) if paused is not None else f"Automation {state}.")
+    if paused is not None and not paused.recorded:
+        _say("The audit log does not have that yet.")
     for where, values in layers.items():
         _say(where)
         for name, value in values.items():

@@ -115,6 +115,7 @@ class Migration(migrations.Migration):
                 ('paused', models.BooleanField(default=False, help_text='While it is set, events are kept and nothing runs.')),
                 ('reason', models.CharField(blank=True, default='', max_length=500)),
                 ('actor', models.CharField(blank=True, default='', max_length=200)),
+                ('recorded', models.BooleanField(default=True, help_text='Unset while the audit log lacks the entry of a pause.')),
                 ('changed_at', models.DateTimeField(auto_now=True)),
             ],
             options={

@@ -20,6 +20,7 @@ class Switch(models.Model):
     paused = models.BooleanField(default=False, help_text="While it is set, events are kept and nothing runs.")
     reason = models.CharField(max_length=500, blank=True, default="")
     actor = models.CharField(max_length=200, blank=True, default="")
+    recorded = models.BooleanField(default=True, help_text="Unset while the audit log lacks the entry of a pause.")
     changed_at = models.DateTimeField(auto_now=True)
 
     class Meta:

@@ -1,8 +1,8 @@
 """Asking a policy about the steps that have run: what it would have refused, and what it would let through.
 
 Nothing is called and nothing is written. A step is judged by its action, one of ``http`` by the URL that its row holds
-and the one that it was redirected to as well, one of ``llm`` by where the settings of today send its provider, and one
-of a connector that always calls the same hosts by those; no name is resolved unless a resolver is given. What was
+and all that it was redirected to, one of ``llm`` by where the settings of today send its provider, and one of a
+connector that always calls the same hosts by those; no name is resolved unless a resolver is given. What the policy
 refused then is known with the address that it was refused for.
 """
 
@@ -138,17 +138,23 @@ class _Row:
     workflow: str
     url: Any
     final_url: Any
+    redirects: Any
     provider: Any
 
 
 def _batches(since: datetime | None, limit: int, using: str) -> Iterator[list[_Row]]:
-    """Yield attempts, newest first, a batch at a time; of inputs and outputs no more is read than is asked about."""
+    """Yield attempts, newest first, a batch at a time; of inputs and outputs only what tells of hosts is read."""
     from automate.models import StepRun
 
     rows = StepRun.objects.using(using).exclude(status=StepRun.Status.SKIPPED).filter(finished_at__isnull=False)
     names = ("pk", "run", "step_id", "action", "error", "finished_at", "run__execution__tenant")
     found = rows.order_by("-pk").values_list(
-        *names, "run__execution__version__workflow__slug", "input__url", "output__url", "input__provider"
+        *names,
+        "run__execution__version__workflow__slug",
+        "input__url",
+        "output__url",
+        "output__redirects",
+        "input__provider",
     )
     last: int | None = None
     while limit > 0:
@@ -175,7 +181,8 @@ def _call_of(row: _Row, hosts: tuple[str, ...] | None, resolver: Resolver | None
     if row.action.startswith("llm."):
         urls, services = _provider_of(row)
     if row.action.startswith("http."):
-        urls = [url for url in (row.url, row.final_url) if isinstance(url, str)]
+        passed = row.redirects if isinstance(row.redirects, list) else []
+        urls = [url for url in (row.url, *(f"{origin}/" for origin in passed), row.final_url) if isinstance(url, str)]
     targets = [_addressed(target, resolver) for target in map(_target, dict.fromkeys(urls)) if target is not None]
     if (refused := _refused(row)) is not None:
         targets = [one for one in targets if one[0].endpoint != refused[0].endpoint] + [refused]
@@ -224,6 +231,13 @@ def _was_denied(row: _Row) -> bool:
     from automate.runtime.denials import DENIED
 
     return row.error is not None and row.error.get("code") in DENIED
+
+
+def _refusing_setting(row: _Row) -> str:
+    """Return the setting of the policy that refused an attempt; empty where no policy did, such as a malformed URL."""
+    context = (row.error or {}).get("context")
+    setting = context.get("setting") if isinstance(context, dict) else None
+    return setting if isinstance(setting, str) and setting.startswith("POLICY.") else ""
 
 
 # -- counting ---------------------------------------------------------------------------------------------------------
@@ -276,14 +290,13 @@ class _Count:
         self._by_name += any(not addresses for _, addresses in call.targets)
         self._unknown += hosts is None and not call.targets
         refusal = judge(self._policy_of(row.tenant), call)
-        was_denied = _was_denied(row)
-        if refusal is not None and was_denied:
+        if not _was_denied(row):
+            if refusal is not None:
+                self._blocked.add(row, str(refusal.context.get("setting") or refusal.code), str(refusal))
+        elif refusal is None and (setting := _refusing_setting(row)):
+            self._allowed.add(row, setting, str((row.error or {}).get("message", "")))
+        else:
             self._blocked_before += 1
-        elif refusal is not None:
-            self._blocked.add(row, str(refusal.context.get("setting") or refusal.code), str(refusal))
-        elif was_denied and row.error is not None:
-            context = row.error.get("context") or {}
-            self._allowed.add(row, str(context.get("setting") or row.error["code"]), str(row.error.get("message", "")))
 
     def report(self, *, complete: bool) -> PolicyReport:
         return PolicyReport(

@@ -34,7 +34,7 @@ class Group:
         workflow: The slug of their workflow.
         tenant: Their tenant; empty for none.
         action: What they called.
-        setting: The setting that refuses them, or did; where an error names none, its code.
+        setting: The setting that refuses them, or did; where a refusal names none, its code.
         count: How many.
         examples: Some of them, the newest first.
     """
@@ -57,8 +57,9 @@ class PolicyReport:
         newest: When the newest of them did.
         complete: Whether those were all; otherwise the limit left older ones out.
         blocked: What would be refused, and was not.
-        allowed: What would be allowed, and was refused.
-        blocked_before: How many would be refused, and were.
+        allowed: What would be allowed, and was refused by the policy of then.
+        blocked_before: How many were refused, and would be again: by the policy, or because no policy allows such a
+            call, as with a malformed URL.
         by_name: How many calls were judged by the name of their host alone, as its addresses were not looked up.
         unknown: How many steps do not tell which hosts they called: their connector calls various ones or is gone, or
             the input of one of ``http`` is a file, or was never rendered.

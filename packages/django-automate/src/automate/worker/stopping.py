@@ -82,4 +82,5 @@ class Holding(threading.Event):
         try:
             return not self._watch.is_on()
         except AWAY:
-            return False  # no fault of the run that asks; the next look of the loop meets it, and waits
+            # No fault of the run that asks; the next look of the loop meets it, and waits. A pause that is known holds.
+            return bool(self._watch.why)
