@@ -294,7 +294,13 @@ def test_items_of_other_kinds_are_handed_back_untouched(monkeypatch: pytest.Monk
             handled.append(item.id)
             pause("a bad deploy", actor="ann")
 
-    handler: Any = Handler()
+        def on_dead(self, item: OutboxItem, error: str) -> None:
+            """Do nothing."""
+
+        def on_requeue(self, payloads: Any) -> Any:
+            return payloads
+
+    handler = Handler()
     register_handler(handler)
     try:
         get_store().add([NewJob("test.switch", {})] * 3)
