@@ -20,6 +20,9 @@ class ModelAdmin:
     def has_view_permission(self, request: Any, obj: Any = None) -> bool:
         return False
 
+    def get_object(self, request: Any, object_id: str, from_field: str | None = None) -> str:
+        return f"row {object_id}"
+
     def changelist_view(self, request: Any, extra_context: Any = None) -> str:
         return "list"
 
@@ -46,9 +49,9 @@ class Page(ReadOnlyPage, ModelAdmin):
 
 @pytest.fixture
 def as_before() -> Iterator[None]:
-    before = pages._answer
+    before = pages._answer, pages._leave_out
     yield
-    answer_with(before)
+    answer_with(*before)
 
 
 def request(method: str = "GET", *permissions: str) -> Any:
@@ -79,12 +82,15 @@ def test_whoever_keeps_the_log_sees_each_request_first() -> None:
         seen.append((object_id, needed))
         return f"answered {view()}"
 
-    answer_with(answer)
+    answer_with(answer, lambda page, request, action, keys, why: seen.append((action, keys, why)))
     assert ask(Page()) == ["answered list", "answered form", "answered form", "answered delete", "answered history"]
     assert seen == [(None, "view"), (None, "add"), ("7", "view"), ("7", "delete"), ("7", "view")]
     seen.clear()
     Page().changeform_view(request("POST"), "7")
     assert seen == [("7", "change")]
+    seen.clear()
+    Page().leave_out(request("POST"), "switch", [7, 8], "tenant")
+    assert seen == [("switch", [7, 8], "tenant")]
 
 
 def test_rows_are_looked_at_by_whom_they_are_for_and_never_changed() -> None:
@@ -96,3 +102,8 @@ def test_rows_are_looked_at_by_whom_they_are_for_and_never_changed() -> None:
     assert not page.has_add_permission(request())
     assert not page.has_change_permission(request())
     assert not page.has_delete_permission(request())
+
+
+def test_the_key_of_no_row_has_a_nul() -> None:
+    assert Page().get_object(request(), "7") == "row 7"
+    assert Page().get_object(request(), "\0") is None

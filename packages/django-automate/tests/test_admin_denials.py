@@ -11,9 +11,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from automate.events import emit_event
-from automate.models import Artifact, ArtifactUse, AuditLogEntry, Event
+from automate.events import EVENT_JOB, emit_event
+from automate.models import Artifact, ArtifactUse, AuditLogEntry, Event, Execution, Workflow, WorkflowVersion
 from automate.permissions import VIEW_RAW_PAYLOAD, VIEW_RUN
+from automate.publish import publish
 from automate_llm.models import LLMBudgetDay, LLMCall
 from automate_outbox.models import OutboxJob
 from automate_secrets.models import Secret
@@ -135,6 +136,95 @@ def test_what_one_may_see_and_what_does_not_exist_is_no_denial() -> None:
         assert client.get(reverse(f"admin:automate_event_{page}", args=["nothing"])).status_code in (302, 404)
     assert client.get(reverse("admin:automate_event_changelist")).status_code == 200
     assert denied() == []
+
+
+def a_workflow(tenant: str) -> Workflow:
+    """Publish a workflow of a tenant; an empty name is everybody's to see."""
+    step = {"id": "note", "action": "flow.log", "params": {"message": "x"}}
+    publish({"slug": f"{tenant or 'shared'}-flow", "steps": [step]}, tenant=tenant)
+    return Workflow.objects.get(slug=f"{tenant or 'shared'}-flow")
+
+
+def an_execution(tenant: str) -> Execution:
+    """Let an execution of a tenant wait."""
+    version = WorkflowVersion.objects.filter(workflow=a_workflow(tenant)).get()
+    return Execution.objects.create(version=version, context={}, tenant=tenant)
+
+
+def act(client: Client, page: str, action: str, *keys: Any, **more: Any) -> Any:
+    """Post an action for chosen rows."""
+    data = {"action": action, "index": "0", "_selected_action": [str(key) for key in keys], **more}
+    return client.post(reverse(f"admin:automate_{page}_changelist"), data)
+
+
+@pytest.mark.parametrize(
+    ("page", "action", "sees"),
+    [("execution", "cancel", VIEW_RUN), ("workflow", "disable", "automate.view_workflow")],
+)
+def test_an_action_without_its_permission_is_refused_on_record(page: str, action: str, sees: str) -> None:
+    make: Callable[[str], Any] = {"execution": an_execution, "workflow": a_workflow}[page]
+    own, foreign = make(OWN), make(FOREIGN)
+    client = staff(sees)
+    assert act(client, page, action, own.pk, foreign.pk).status_code == 403
+    assert denied() == [
+        ("anna (admin)", f"{page}:{own.pk}", {"action": action, "why": "permission"}),
+        ("anna (admin)", f"{page}:{foreign.pk}", {"action": action, "why": "tenant"}),
+    ]
+    without = client.post(reverse(f"admin:automate_{page}_changelist"), {"action": ["", action], "index": "1"})
+    assert without.status_code == 403
+    assert denied()[2:] == [("anna (admin)", f"{page}:*", {"action": action, "why": "permission"})]
+    assert act(client, page, "nothing", own.pk).status_code in (200, 302)
+    assert len(denied()) == 3
+    assert not Execution.objects.filter(status="CANCELLED").exists()
+    assert not Workflow.objects.filter(enabled=False).exists()
+
+
+def test_whoever_acts_on_rows_of_other_tenants_is_on_record_and_acts_on_his_own() -> None:
+    rows = {tenant: an_execution(tenant) for tenant in (OWN, FOREIGN, "")}
+    client = staff(VIEW_RUN, "automate.cancel_run")
+    nobodys = UUID(int=1)
+    answer = act(client, "execution", "cancel", *(row.pk for row in rows.values()), nobodys)
+    assert answer.status_code == 302
+    assert [row.tenant for row in Execution.objects.filter(status="CANCELLED")] == [OWN]
+    about = {"action": "cancel", "why": "tenant"}
+    assert denied() == [("anna (admin)", f"execution:{rows[tenant].pk}", about) for tenant in (FOREIGN, "")]
+
+
+@pytest.mark.parametrize("across", ["0", "1"])
+def test_the_workflow_of_all_tenants_is_left_out_on_record(across: str) -> None:
+    rows = {tenant: a_workflow(tenant) for tenant in (OWN, FOREIGN, "")}
+    client = staff("automate.publish_workflow")
+    keys = [row.pk for row in rows.values()] if across == "0" else [rows[OWN].pk]
+    assert act(client, "workflow", "disable", *keys, select_across=across).status_code == 302
+    assert [row.tenant for row in Workflow.objects.filter(enabled=False)] == [OWN]
+    about = {"action": "disable", "why": "tenant"}
+    expected = [f"workflow:{rows[tenant].pk}" for tenant in (("", FOREIGN) if across == "0" else ("",))]
+    assert denied() == [("anna (admin)", name, about) for name in expected]
+
+
+def test_some_dozen_rows_are_named_and_the_others_counted() -> None:
+    client = staff(VIEW_RUN)
+    assert act(client, "execution", "cancel", *(UUID(int=number) for number in range(1, 41))).status_code == 403
+    names, last = [name for _, name, _ in denied()], denied()[-1]
+    assert names == [*(f"execution:{UUID(int=number)}" for number in range(1, 25)), "execution:*"]
+    assert last[2] == {"action": "cancel", "why": "permission", "more": 16}
+
+
+@pytest.mark.parametrize("key", ["\0", "zz", ""])
+def test_keys_that_no_row_can_have_are_a_bad_request(key: str) -> None:
+    client = staff(VIEW_RUN, "automate.cancel_run")
+    assert act(client, "execution", "cancel", key).status_code == 400
+    assert denied() == []
+
+
+def test_dead_letters_that_one_may_not_requeue_are_on_record() -> None:
+    ours = OutboxJob.objects.create(kind=EVENT_JOB, tenant=OWN, status="FAILED")
+    other = OutboxJob.objects.create(kind="shop.other", tenant=OWN, status="FAILED")
+    client = staff("automate_outbox.view_outboxjob", "automate_outbox.change_outboxjob")
+    data = {"action": "requeue_dead", "_selected_action": [ours.pk, other.pk], "confirmed": "1"}
+    assert client.post(reverse("admin:automate_outbox_outboxjob_changelist"), data).status_code == 302
+    expected = ("anna (admin)", f"outboxjob:{ours.pk}", {"action": "requeue_dead", "why": "permission"})
+    assert denied() == [expected]
 
 
 def a_secret(tenant: str) -> Secret:

@@ -84,7 +84,7 @@ def test_no_field_can_be_asked_for_a_part_of_its_value(page: Any, client: Client
         if path not in filters | keys:
             asked |= {path, f"{path}__exact", f"{path}__isnull"} - {f"{key}__exact" for key in keys}
         asked -= {f"{name}__id__exact" for name in filters}  # how a filter by related rows asks
-        assert not {lookup for lookup in asked if may_look_up(page, lookup)}
+        assert not {lookup for lookup in asked if may_look_up(page, lookup, "2026-05-03")}
     hidden = [field.name for field in page.opts.fields if field.name not in filters | keys]
     for name in [*hidden, *(f"{name}__startswith" for name in hidden)]:
         assert client.get(listing(page), {name: "c"}).status_code == 400, name
@@ -110,3 +110,41 @@ def test_whole_values_are_found(client: Client, planted: str) -> None:
         assert rows_of(page, client, query) == [planted], query
     assert rows_of(page, client, {"q": planted[:-1]}) == []
     assert len(rows_of(admin.site.get_model_admin(Decision), client, {"event_id__exact": planted})) == 1
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.opts.model_name)
+def test_what_no_row_can_hold_is_a_bad_request_and_no_error(page: Any, client: Client) -> None:
+    paths = {entry if isinstance(entry, str) else entry[0] for entry in page.list_filter} | {page.date_hierarchy}
+    asked = [{"pk": "\0"}]
+    for path in paths - {None}:
+        asked += [{path: "\0"}, {f"{path}__exact": "a\0b"}]
+        if "__" not in path and isinstance(page.opts.get_field(path), DATES):
+            asked += [{f"{path}__{part}": "99999999999"} for part in ("year", "month", "day", "exact")]
+            asked += [{f"{path}__year": "9999"}, {f"{path}__gte": "0001-01-01 00:00:00+14:00"}, {f"{path}__day": "32"}]
+            asked += [{f"{path}__lt": "9999-12-31 23:59:59-12:00"}]
+            is_time = isinstance(page.opts.get_field(path), models.DateTimeField)
+            day = "2026-05-03 00:00:00+02:00" if is_time else "2026-05-03"
+            assert client.get(listing(page), {f"{path}__gte": day}).status_code == 200, path
+            assert client.get(listing(page), {f"{path}__year": "9998"}).status_code == 200, path
+    for query in asked:
+        assert client.get(listing(page), query).status_code == 400, query
+    assert client.get(listing(page), {"q": "\0"}).status_code == 200
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.opts.model_name)
+def test_a_key_with_a_nul_is_one_that_does_not_exist(page: Any, client: Client) -> None:
+    base = f"admin:{page.opts.app_label}_{page.opts.model_name}"
+    names = ["change", "history", "delete", *{"Event": ["raw"], "Artifact": ["content"]}.get(page.model.__name__, [])]
+    for name in names:
+        asked = reverse(f"{base}_{name}", args=["KEY"])
+        for key in ("%00", "a%00b"):
+            answer = client.get(asked.replace("KEY", key))
+            assert answer.status_code == (403 if name == "delete" else 404 if name in ("raw", "content") else 302), key
+
+
+def test_what_completes_a_field_searches_for_no_nul(client: Client, planted: str) -> None:
+    query = {"app_label": "automate", "model_name": "workflowversion", "field_name": "workflow"}
+    address = reverse("admin:autocomplete")
+    found = client.get(address, {**query, "term": "flow"}).json()["results"]
+    assert [row["text"] for row in found] == ["flow"]
+    assert client.get(address, {**query, "term": "\0"}).json()["results"] == []

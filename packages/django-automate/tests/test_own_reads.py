@@ -203,7 +203,7 @@ def test_the_keys_of_stored_secrets_are_on_record_with_their_setting(
     DbBackend().set("API_KEY", "a value to be kept", actor="ann")
     assert sorted(trail()) == [
         ("secret.read", "secret:$env:THE_KEK", "installation"),
-        ("secret.set", "secret:API_KEY", "ann"),
+        ("secret.set", "secret:$secret:API_KEY", "ann"),
     ]
     assert AuditLogEntry.objects.get(action="secret.read").details["setting"] == "SECRETS.keys['k1']"
 

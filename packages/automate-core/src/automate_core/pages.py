@@ -1,13 +1,13 @@
 """What the pages of Django's admin have in common in every package that has some. Django itself is not imported.
 
 A page is for looking: nothing is added, changed or deleted by hand, and users see the rows of their tenants. Who
-keeps an audit log (django-automate) sees each request first, so that whoever is refused is on record, whichever package
-the page is of; see :func:`answer_with`.
+keeps an audit log (django-automate) sees each request first, and hears of the rows that an action leaves out, so that
+whoever is refused is on record, whichever package the page is of; see :func:`answer_with`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
@@ -18,25 +18,33 @@ __all__ = ["ReadOnly", "ReadOnlyPage", "answer_with"]
 
 _Response = TypeVar("_Response")
 Answer = Callable[[Any, Any, "str | None", Callable[[], Any], str], Any]
+LeaveOut = Callable[[Any, Any, str, Sequence[Any], str], None]
 
 
 def _as_it_is(page: Any, request: Any, object_id: str | None, view: Callable[[], Any], needed: str) -> Any:
     return view()
 
 
+def _unrecorded(page: Any, request: Any, action: str, keys: Sequence[Any], why: str) -> None:
+    """Without an audit log there is nothing to be done."""
+
+
 _answer: Answer = _as_it_is
+_leave_out: LeaveOut = _unrecorded
 
 
-def answer_with(answer: Answer) -> None:
+def answer_with(answer: Answer, leave_out: LeaveOut) -> None:
     """Let a function answer the requests of every :class:`ReadOnlyPage`, as long as this process lives.
 
     Args:
         answer: Gets the page, the request, which row is asked for (the text of the address, or None), the view, which
             is called without arguments, and which permission for the model it needs (``view``, ``add``, ``change`` or
             ``delete``). Returns the answer.
+        leave_out: Puts on record which rows an action leaves out. Gets the page, the request, the name of the action,
+            the primary keys of the rows, and why: ``tenant`` or ``permission``.
     """
-    global _answer
-    _answer = answer
+    global _answer, _leave_out
+    _answer, _leave_out = answer, leave_out
 
 
 class ReadOnly:
@@ -124,10 +132,35 @@ class ReadOnlyPage(ReadOnly):
 
         Args:
             lookup: The lookup.
-            value: What it is compared with.
+            value: What it is compared with; no row has a NUL.
             request: The request.
         """
-        return may_look_up(self, lookup)
+        return may_look_up(self, lookup, str(value))
+
+    def get_object(self, request: Any, object_id: str, from_field: str | None = None) -> Any:
+        """Find a row.
+
+        Args:
+            request: The request.
+            object_id: Its primary key, as the address says it; the key of no row has a NUL.
+            from_field: As in Django.
+        """
+        if "\0" in object_id:
+            return None
+        return super().get_object(request, object_id, from_field)  # type: ignore[misc] # as above
+
+    def get_search_results(self, request: Any, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        """Search the rows, for the list and for whoever completes a field.
+
+        Args:
+            request: The request.
+            queryset: The rows.
+            search_term: What is looked for; no row has a NUL.
+        """
+        if "\0" in search_term:
+            return queryset.none(), False
+        found: tuple[Any, bool] = super().get_search_results(request, queryset, search_term)  # type: ignore[misc] # as above
+        return found
 
     def on_record(
         self, request: Any, object_id: str | None, view: Callable[[], _Response], needed: str = "view"
@@ -145,6 +178,17 @@ class ReadOnlyPage(ReadOnly):
         """
         answered: _Response = _answer(self, request, object_id, view, needed)
         return answered
+
+    def leave_out(self, request: Any, action: str, keys: Sequence[Any], why: str) -> None:
+        """Put on record which of the chosen rows an action leaves out, as the user may not do that to them.
+
+        Args:
+            request: The request.
+            action: The name of the action.
+            keys: Their primary keys.
+            why: ``tenant``, or ``permission``.
+        """
+        _leave_out(self, request, action, keys, why)
 
     def changelist_view(self, request: Any, extra_context: dict[str, Any] | None = None) -> Any:
         """List the rows.

@@ -126,11 +126,12 @@ class OutboxJobAdmin(ReadOnlyPage, _OutboxJobAdmin):
         return self._change_dead(request, queryset, "discard")
 
     def _change_dead(self, request: HttpRequest, queryset: QuerySet[OutboxJob], verb: str) -> HttpResponse | None:
-        dead, kept = queryset.filter(status="FAILED").order_by(), 0
+        dead, kept = queryset.filter(status="FAILED").order_by(), list[int]()
         if verb == "requeue":
             kinds = dead.values_list("kind", flat=True).distinct()
             others = [kind for kind in kinds if not request.user.has_perm(requeue_permission(kind))]
-            kept, dead = dead.filter(kind__in=others).count(), dead.exclude(kind__in=others)
+            kept = list(dead.filter(kind__in=others).values_list("pk", flat=True))
+            dead = dead.exclude(kind__in=others)
         ids = sorted(dead.values_list("pk", flat=True))
         if ids and "confirmed" not in request.POST:
             context = {
@@ -145,6 +146,7 @@ class OutboxJobAdmin(ReadOnlyPage, _OutboxJobAdmin):
                 "checkbox_name": ACTION_CHECKBOX_NAME,
             }
             return TemplateResponse(request, "admin/automate_outbox/outboxjob/confirm.html", context)
+        self.leave_out(request, f"{verb}_dead", kept, "permission")
         # In parts, as the ids are parameters of each statement, and are written down in each audit entry.
         parts = [DeadLetters(ids=tuple(ids[start : start + BATCH])) for start in range(0, len(ids), BATCH)]
         actor = f"{request.user.get_username()} (admin)"
@@ -160,6 +162,6 @@ class OutboxJobAdmin(ReadOnlyPage, _OutboxJobAdmin):
         if gone := len(ids) - done - left:
             text += f" {gone} had gone meanwhile."
         if kept:
-            text += f" {kept} are of kinds that you may not requeue."
+            text += f" {len(kept)} are of kinds that you may not requeue."
         self.message_user(request, text, messages.WARNING if done < len(ids) or kept or not ids else messages.SUCCESS)
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from automate_core.tenancy import may_see, tenants_of
@@ -103,9 +104,12 @@ def answer(
     from django.core.exceptions import PermissionDenied
 
     from automate.audit import record
+    from automate.posted_actions import answer_action, resource_of
 
     name = "*" if object_id is None else unquote(object_id)
-    resource = f"{page.recorded_as or page.opts.model_name}:{name}"
+    resource = resource_of(page, name)
+    if object_id is None and needed == "view" and request.method == "POST":
+        view = partial(answer_action, page, request, view)
     details = {"why": "tenant"} if object_id is not None and _hides(page, request, name) else {}
     try:
         answered = view()
@@ -119,7 +123,7 @@ def answer(
 
 def _hides(page: Any, request: HttpRequest, object_id: str) -> bool:
     """Whether there is such a row, and it is another tenant's."""
-    if tenants_of(request.user) is None or page.get_object(request, object_id) is not None:
+    if "\0" in object_id or tenants_of(request.user) is None or page.get_object(request, object_id) is not None:
         return False
     from django.core.exceptions import ValidationError
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from automate_core.tenancy import may_see
+from automate_core.tenancy import within
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -54,7 +52,7 @@ class WorkflowAdmin(ReadOnlyAdmin):
             request: The request.
             queryset: The chosen ones.
         """
-        self._switch(request, queryset, publish.enable, "enabled")
+        self._switch(request, queryset, "enable")
 
     @admin.action(description="Disable selected workflows", permissions=["publish"])
     def disable(self, request: HttpRequest, queryset: QuerySet[Workflow]) -> None:
@@ -64,15 +62,19 @@ class WorkflowAdmin(ReadOnlyAdmin):
             request: The request.
             queryset: The chosen ones.
         """
-        self._switch(request, queryset, publish.disable, "disabled")
+        self._switch(request, queryset, "disable")
 
-    def _switch(self, request: HttpRequest, queryset: QuerySet[Workflow], switch: Any, done: str) -> None:
+    def _switch(self, request: HttpRequest, queryset: QuerySet[Workflow], action: str) -> None:
         """Switch those that are the user's: one of no tenant is everybody's to see, and not everybody's to switch."""
-        own = [row.slug for row in queryset if may_see(request.user, row.tenant)]
-        for slug in own:
-            switch(slug, actor=actor_of(request))
-        others = len(queryset) - len(own)
-        text = f"{len(own)} workflows {done}." + (f" {others} are not your tenant's." if others else "")
+        own = list(within(queryset, request.user))
+        others = list(queryset.exclude(pk__in=[row.pk for row in own]).values_list("pk", flat=True))
+        switch = publish.enable if action == "enable" else publish.disable
+        for row in own:
+            switch(row.slug, actor=actor_of(request))
+        self.leave_out(request, action, others, "tenant")
+        text = f"{len(own)} workflows {action}d."
+        if others:
+            text += f" {len(others)} are not your tenant's."
         self.message_user(request, text, messages.WARNING if others else messages.SUCCESS)
 
 
