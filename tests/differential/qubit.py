@@ -188,13 +188,20 @@ def compare(seed: int, count: int) -> tuple[Counter[str], list[str]]:
         data = dict(zip(KEYS, values, strict=False))
         operands = [{"var": key} for key in data]
         rule = {name: [*operands, BODIES[name], *([0] if name == "reduce" else [])] if name in BODIES else operands}
-        mine, theirs = compile_rule(rule).value(data), _theirs(rule, data)
+        mine, theirs = _without_minus_zero(compile_rule(rule).value(data)), _without_minus_zero(_theirs(rule, data))
         reason = "" if same(mine, theirs) else reason_for(name, values)
         if reason or same(mine, theirs):
             counts[reason] += 1
         else:
             unexplained.append(f"{json.dumps({name: values})}: ours {mine!r}, theirs {theirs!r}")
     return counts, unexplained
+
+
+def _without_minus_zero(value: Any) -> Any:
+    """Return a value whose zeros have no sign: it counts with integers, of which none is -0."""
+    if isinstance(value, list):
+        return [_without_minus_zero(item) for item in value]
+    return 0.0 if isinstance(value, float) and value == 0 else value
 
 
 def _theirs(rule: Any, data: Any) -> Any:

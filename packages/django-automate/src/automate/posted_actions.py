@@ -43,7 +43,7 @@ def answer_action(page: Any, request: HttpRequest, view: Callable[[], HttpRespon
     from django.views.defaults import bad_request, permission_denied
 
     action, keys = _posted(request), list(dict.fromkeys(request.POST.getlist(ACTION_CHECKBOX_NAME)))
-    if not page.has_view_permission(request) or action not in {name for _, name, _ in page._get_base_actions()}:
+    if not page.has_view_permission(request) or action not in _declared(page):
         return view()
     if any("\0" in key for key in keys):
         return bad_request(request, BadRequest("There is no such row."))
@@ -91,6 +91,13 @@ def _posted(request: HttpRequest) -> str:
     if -len(posted) <= index < len(posted):
         return posted[index]
     return posted[-1] if posted else ""
+
+
+def _declared(page: Any) -> set[str]:
+    """Return the names of the actions of a page and of its site, whoever may do them."""
+    return {getattr(action, "__name__", action) for action in page.actions or ()} | {
+        name for name, _ in page.admin_site.actions
+    }
 
 
 def _hidden(page: Any, request: HttpRequest, keys: Collection[str]) -> list[str]:
