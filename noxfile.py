@@ -382,7 +382,7 @@ def fuzz(session: nox.Session) -> None:
         run(session, "pytest", "tests/fuzz")
 
 
-@nox.session(venv_backend="none", tags=["rest"], requires=["dist"])
+@nox.session(venv_backend="none", tags=["rest"], requires=["dist"], allow_parallel=False)  # it measures
 def hostile(session: nox.Session) -> None:
     """Rules and data made to break an engine, a process for each, with its time and memory; `-- cyclic` for some."""
     develop(session)

@@ -137,7 +137,7 @@ def at_most(first: Any, second: Any, budget: Budget | None = None) -> bool:
     return bool(left <= right)
 
 
-_ADAPTED_PER_VISIT = 8
+_ADAPTED_PER_VISIT = 2
 
 
 def contains(budget: Budget | None, needle: Any, haystack: Any) -> bool:

@@ -46,8 +46,8 @@ _FREE_CONVERSIONS = _CONVERSION * MAX_VISITS
 _CONVERSIONS_PER_VISIT = 2 * _CONVERSION
 _CHARACTERS_PER_CONVERSION = 128 // _CONVERSION
 _CHARACTERS_PER_VISIT = 4_096
-_SCANNED_PER_VISIT = 256
-_ITEMS_PER_VISIT = 64
+_SCANNED_PER_VISIT = 128
+_ITEMS_PER_VISIT = 32
 
 Where = tuple[Any, str, int | None] | str | None
 """A place in a rule: the place of the operator around it, that operator's name, and the position among its operands
