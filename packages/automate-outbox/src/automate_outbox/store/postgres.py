@@ -200,7 +200,7 @@ class PostgresDialect(LaneDialect):
             held: Fencing tokens by id.
         """
         ids = f"{{{','.join(map(str, held))}}}"
-        return Pairs("", [], "id = ANY(%s::bigint[]) AND lease_token = %s::jsonb ->> id::text", [ids, json.dumps(held)])
+        return Pairs("", [], "id = ANY(%s::bigint[]) AND lease_token = %s::jsonb->>id::text", [ids, json.dumps(held)])
 
     # -- lanes ------------------------------------------------------------------------------------------------------
 
