@@ -27,6 +27,7 @@ __all__ = [
     "JSON_TYPES",
     "MAX_EXACT",
     "NAN",
+    "NUMBER_STARTS",
     "Number",
     "coerced_number",
     "is_number",
@@ -61,7 +62,8 @@ _SPACE = (
     " \t\n\r\v\f\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000\ufeff"
 )
-_NUMBER_STARTS = frozenset("0123456789+-.I" + _SPACE)
+NUMBER_STARTS = frozenset("0123456789+-.I" + _SPACE)
+"""What a text begins with that is a number to JavaScript; an empty text is one too."""
 _DECIMAL = r"[+-]?(?:Infinity|(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
 _WHOLE_NUMBER = re.compile(rf"[{_SPACE}]*+(?:({_DECIMAL})|0([xX][0-9a-fA-F]+|[oO][0-7]+|[bB][01]+))?[{_SPACE}]*+")
 _LEADING_NUMBER = re.compile(rf"[{_SPACE}]*+({_DECIMAL})")
@@ -208,7 +210,7 @@ def coerced_number(value: Any, budget: Budget | None = None) -> Number:
             return item
         return _list_number(value, budget)
     if kind is str:
-        if value and value[0] not in _NUMBER_STARTS:
+        if value and value[0] not in NUMBER_STARTS:
             return NAN
         if len(value) <= EXACT_DIGITS and value.isdigit() and value.isascii():
             return int(value)

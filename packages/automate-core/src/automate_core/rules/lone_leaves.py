@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from automate_core.rules.coercion import EXACT_DIGITS, coerced_number
+from automate_core.rules.coercion import EXACT_DIGITS, NUMBER_STARTS, coerced_number
 from automate_core.rules.comparison_leaves import comparison_leaf
 from automate_core.rules.leaves import Closure
 from automate_core.rules.paths import entry, find
@@ -44,10 +44,14 @@ def _at_least(key: str, number: Any) -> Closure:
             value = read(context, key)
         except TypeError:
             read, value = find, find(context, key)
-        if type(value) is int or type(value) is float:
+        kind = type(value)
+        if kind is int or kind is float:
             return value >= number
-        if type(value) is str and len(value) <= EXACT_DIGITS and value.isdigit() and value.isascii():
-            return int(value) >= number
+        if kind is str:
+            if value.isdigit() and len(value) <= EXACT_DIGITS and value.isascii():
+                return int(value) >= number
+            if value and value[0] not in NUMBER_STARTS:
+                return False  # no number is above or below what is none
         return coerced_number(value, None) >= number
 
     return evaluate
@@ -62,10 +66,14 @@ def _greater(key: str, number: Any) -> Closure:
             value = read(context, key)
         except TypeError:
             read, value = find, find(context, key)
-        if type(value) is int or type(value) is float:
+        kind = type(value)
+        if kind is int or kind is float:
             return value > number
-        if type(value) is str and len(value) <= EXACT_DIGITS and value.isdigit() and value.isascii():
-            return int(value) > number
+        if kind is str:
+            if value.isdigit() and len(value) <= EXACT_DIGITS and value.isascii():
+                return int(value) > number
+            if value and value[0] not in NUMBER_STARTS:
+                return False  # no number is above or below what is none
         return coerced_number(value, None) > number
 
     return evaluate
@@ -80,10 +88,14 @@ def _at_most(key: str, number: Any) -> Closure:
             value = read(context, key)
         except TypeError:
             read, value = find, find(context, key)
-        if type(value) is int or type(value) is float:
+        kind = type(value)
+        if kind is int or kind is float:
             return value <= number
-        if type(value) is str and len(value) <= EXACT_DIGITS and value.isdigit() and value.isascii():
-            return int(value) <= number
+        if kind is str:
+            if value.isdigit() and len(value) <= EXACT_DIGITS and value.isascii():
+                return int(value) <= number
+            if value and value[0] not in NUMBER_STARTS:
+                return False  # no number is above or below what is none
         return coerced_number(value, None) <= number
 
     return evaluate
@@ -98,10 +110,14 @@ def _less(key: str, number: Any) -> Closure:
             value = read(context, key)
         except TypeError:
             read, value = find, find(context, key)
-        if type(value) is int or type(value) is float:
+        kind = type(value)
+        if kind is int or kind is float:
             return value < number
-        if type(value) is str and len(value) <= EXACT_DIGITS and value.isdigit() and value.isascii():
-            return int(value) < number
+        if kind is str:
+            if value.isdigit() and len(value) <= EXACT_DIGITS and value.isascii():
+                return int(value) < number
+            if value and value[0] not in NUMBER_STARTS:
+                return False  # no number is above or below what is none
         return coerced_number(value, None) < number
 
     return evaluate
