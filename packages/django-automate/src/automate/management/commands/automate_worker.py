@@ -27,8 +27,8 @@ from automate.worker.supervisor import SUPERVISED, Supervisor, beat, child_comma
 _MOST = 1_000_000
 _LAST_LOOK_SECONDS = 2.0
 """How long the end may wait for the database to take back what children held that had to be killed."""
-_BATCH_OF_GARBAGE = 10_000
-"""Objects that may come before the collector looks at them: some batches of a claim."""
+_BATCH_OF_GARBAGE = 50_000
+"""Objects that may come before the collector looks at them: some batches of a claim, which it would find in use."""
 
 
 class Command(BaseCommand):
