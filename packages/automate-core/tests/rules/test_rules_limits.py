@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -32,12 +35,28 @@ def test_no_rule_has_more_nodes_than_are_allowed(name: str, item: Any, nodes: in
             compile_rule(rule)
 
 
+def effort(work: Callable[[], object]) -> float:
+    """Return what something costs in rounds of a million empty turns, so that no machine is too slow for a limit."""
+
+    def seconds(timed: Callable[[], object]) -> float:
+        begun = time.process_time()
+        timed()
+        return time.process_time() - begun
+
+    rounds = [seconds(lambda: deque(range(1_000_000), maxlen=0)) for _ in range(5)]
+    return seconds(work) / max(rounds)
+
+
+def refused(run: Callable[[Any], object], data: Any) -> None:
+    with pytest.raises(RuleLimitExceeded, match="visits more than"):
+        run(data)
+
+
 def test_numbers_that_python_hashes_alike_are_not_slow() -> None:
     alike = [number * (2**61 - 1) for number in range(1, 9_900)]
     rule = {"in": [{"var": "a"}, alike]}
-    begun = time.process_time()
+    assert effort(lambda: compile_rule(rule)) < 20
     compiled = compile_rule(rule)
-    assert time.process_time() - begun < 0.5
     assert all(compiled.evaluate({"a": number}) for number in alike[::500])
     assert compiled.evaluate({"a": alike[0] + 1}) is False
 
@@ -81,10 +100,7 @@ X = {"var": "x"}
 def test_what_is_converted_for_every_item_is_paid(rule: Any, value: Any) -> None:
     compiled, data = compile_rule(rule), rows(value)
     for run in (compiled.evaluate, compiled.explain):
-        begun = time.process_time()
-        with pytest.raises(RuleLimitExceeded, match="visits more than"):
-            run(data)
-        assert time.process_time() - begun < 3
+        assert effort(partial(refused, run, data)) < 200
 
 
 @pytest.mark.parametrize(
@@ -116,9 +132,7 @@ def test_what_every_list_needs_is_free(rule: Any, value: Any) -> None:
 def test_small_rules_are_quick_however_long_a_text_is(rule: Any, text: Any) -> None:
     compiled, data = compile_rule(rule), {"t": {"u": text} if "t.u" in str(rule)[:40] else text}
     for run in (compiled.evaluate, compiled.explain):
-        begun = time.process_time()
-        run(data)
-        assert time.process_time() - begun < 1
+        assert effort(partial(run, data)) < 80
 
 
 def test_long_constants_beside_lists_are_paid() -> None:
