@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import timedelta
@@ -244,6 +245,29 @@ def test_what_is_shown_is_redacted_and_cannot_steer_the_terminal() -> None:
         assert "hunter2" not in out.getvalue()
     assert dlq("list", "--flat")[0]["id"] == job.pk
     assert dlq("show", str(job.pk + 1), status=1) == []
+
+
+def test_the_lists_have_a_head() -> None:
+    emit_event("order.paid", {"n": 1})
+    job = OutboxJob.objects.get()
+    bury(job.pk)
+    died = OutboxJob.objects.get()
+    at = f"{died.completed_at:%Y-%m-%d %H:%M:%SZ}"
+
+    def shown(*arguments: str) -> list[list[str]]:
+        out = io.StringIO()
+        call_command("automate", "dlq", "list", *arguments, stdout=out)
+        return [re.split(" {2,}", line.strip()) for line in out.getvalue().splitlines()]
+
+    assert shown() == [
+        ["count", "kind", "fingerprint", "first", "last", "newest"],
+        ["1", "automate.event", died.fingerprint, at, at, f"#{job.pk}"],
+        [died.last_error],
+    ]
+    assert shown("--flat") == [
+        ["id", "kind", "fingerprint", "died", "error"],
+        [f"#{job.pk}", "automate.event", died.fingerprint, at, died.last_error],
+    ]
 
 
 def test_the_admin_asks_and_obeys_permissions(actions: Any) -> None:

@@ -13,7 +13,7 @@ from automate_core.redaction import redact, redact_text
 
 from automate.commands import ProjectCommand, add_common_options, print_json
 from automate.commands.options import WHEN, count, moment
-from automate.commands.people import actor, printable, show_time
+from automate.commands.people import actor, columns, printable, show_time
 
 if TYPE_CHECKING:
     from automate_outbox.dead import DeadLetters
@@ -102,12 +102,24 @@ def _list_groups(args: argparse.Namespace) -> int:
     if args.json:
         print_json(redact([asdict(group) for group in found]))
         return 0
-    for group in found:
-        head = f"{group.count:>7}  {group.kind}  {group.fingerprint or '-'}"
-        _say(f"{head}  {show_time(group.first_seen)} to {show_time(group.last_seen)}  newest #{group.sample_id}")
-        _say(f"         {_line(group.sample_error)}")
     if not found:
         _say("No dead letters.")
+        return 0
+    rows = [
+        (
+            f"{group.count:,}",
+            group.kind,
+            group.fingerprint or "-",
+            show_time(group.first_seen),
+            show_time(group.last_seen),
+            f"#{group.sample_id}",
+        )
+        for group in found
+    ]
+    head, *lines = columns(("count", "kind", "fingerprint", "first", "last", "newest"), rows, numbers=("count",))
+    _say(head)
+    for line, group in zip(lines, found, strict=True):
+        _say(f"{line}\n       {_line(group.sample_error)}")
     return 0
 
 
@@ -116,10 +128,15 @@ def _list_flat(args: argparse.Namespace) -> int:
     if args.json:
         print_json(redact([_summary(row) for row in rows]))
         return 0
-    for row in rows:
-        _say(f"#{row.pk}  {row.kind}  {row.fingerprint or '-'}  {show_time(row.completed_at)}  {_line(row.last_error)}")
     if not rows:
         _say("No dead letters.")
+        return 0
+    cells = [
+        (f"#{row.pk}", row.kind, row.fingerprint or "-", show_time(row.completed_at), _line(row.last_error))
+        for row in rows
+    ]
+    for line in columns(("id", "kind", "fingerprint", "died", "error"), cells):
+        _say(line)
     return 0
 
 

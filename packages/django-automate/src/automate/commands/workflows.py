@@ -7,7 +7,7 @@ import sys
 from typing import Any, ClassVar
 
 from automate.commands import ProjectCommand, add_common_options, print_json
-from automate.commands.people import actor, printable
+from automate.commands.people import actor, columns
 
 __all__ = ["WorkflowsCommand"]
 
@@ -66,15 +66,21 @@ def _list(args: argparse.Namespace) -> None:
     if args.json:
         print_json(rows)
         return
-    for row in rows:
-        version = "nothing live" if row["live"] is None else f"v{row['live']}"
-        event = f"on {row['event']}" if row["event"] else "no event"
-        more = [] if row["shadow"] is None else [f"shadow v{row['shadow']}"]
-        more += [] if row["enabled"] else ["disabled"]
-        more += [f"tenant {row['tenant']}"] if row["tenant"] else []
-        sys.stdout.write(printable("  ".join([row["workflow"], version, event, *more])) + "\n")
     if not rows:
         sys.stdout.write("No workflows: 'manage.py automate_sync' publishes those of the automations modules.\n")
+        return
+    cells = [
+        (
+            row["workflow"],
+            "enabled" if row["enabled"] else "disabled",
+            *("-" if row[place] is None else f"v{row[place]}" for place in ("live", "shadow")),
+            row["event"] or "-",
+            row["tenant"] or "-",
+        )
+        for row in rows
+    ]
+    head = ("workflow", "state", "live", "shadow", "event", "tenant")
+    sys.stdout.writelines(f"{line}\n" for line in columns(head, cells))
 
 
 def _rows(using: str) -> list[dict[str, Any]]:
