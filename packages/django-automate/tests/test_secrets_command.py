@@ -118,6 +118,16 @@ def test_set_list_rotate_and_delete(enter: Any) -> None:
 
 
 @pytest.mark.usefixtures("db")
+def test_changes_are_told_in_json(enter: Any) -> None:
+    whose = {"name": "API_KEY", "tenant": "acme"}
+    for action, version in (("set", 1), ("rotate", 2)):
+        enter(VALUES[version])
+        said = secrets(action, "API_KEY", "--tenant", "acme", "--json")
+        assert json.loads(said) == {**whose, "version": version, "key_id": "k1"}
+    assert json.loads(secrets("delete", "API_KEY", "--tenant", "acme", "--json")) == {**whose, "deleted": 2}
+
+
+@pytest.mark.usefixtures("db")
 @pytest.mark.parametrize("name", ["API_KEY_2", "PAYMENT_PROVIDER_API_KEY", "prod/db/password:2024", "token=ab12cd34"])
 def test_the_log_says_which_secret_whatever_its_name(name: str, enter: Any) -> None:
     backend = DbBackend()

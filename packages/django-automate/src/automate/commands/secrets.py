@@ -85,10 +85,8 @@ class SecretsCommand(ProjectCommand):
         deleting.add_argument("--tenant", default="", help=_OF_WHOM)
         rewrapping = actions.add_parser("rewrap", help="give the secrets that are on old keys to the active key")
         rewrapping.add_argument("--dry-run", action="store_true", help="count them, change nothing")
-        checking = actions.add_parser(
-            "check", help="decrypt every secret; exit with 1 where that fails or one is on an old key"
-        )
-        for action in (listing, rewrapping, checking):
+        actions.add_parser("check", help="decrypt every secret; exit with 1 where that fails or one is on an old key")
+        for action in actions.choices.values():
             action.add_argument("--json", action="store_true", help="print JSON")
 
     def handle(self, args: argparse.Namespace) -> int:
@@ -139,7 +137,10 @@ def _store(args: argparse.Namespace) -> int:
         version = backend.rotate(args.name, value, keep=args.keep, **given)
     else:
         version = backend.set(args.name, value, **given)
-    _say(f"Stored {args.name}, version {version}, encrypted with the key {key_id}.")
+    if args.json:
+        print_json({"name": args.name, "tenant": args.tenant, "version": version, "key_id": key_id})
+    else:
+        _say(f"Stored {args.name}, version {version}, encrypted with the key {key_id}.")
     if backend.config.backend != "db":
         sys.stderr.write(
             f"automate: SECRETS.backend is {backend.config.backend!r}, so $secret:{args.name} does not read this. Set "
@@ -169,7 +170,10 @@ def _delete(args: argparse.Namespace) -> int:
     from automate_secrets.db import DbBackend
 
     deleted = DbBackend().delete(args.name, tenant=args.tenant, actor=actor("automate secrets"))
-    _say(f"Deleted {args.name}, {_many(deleted, 'version')}.")
+    if args.json:
+        print_json({"name": args.name, "tenant": args.tenant, "deleted": deleted})
+    else:
+        _say(f"Deleted {args.name}, {_many(deleted, 'version')}.")
     return 0
 
 
