@@ -196,6 +196,18 @@ def test_nothing_is_changed_without_a_filter_or_without_consent() -> None:
     assert entry.actor
 
 
+@pytest.mark.parametrize("action", ["requeue", "discard"])
+def test_an_id_that_is_no_dead_letter_is_told(action: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(2):
+        emit_event("order.paid", {"n": number})
+    first, second = OutboxJob.objects.order_by("pk")
+    bury(first.pk)
+    report = dlq(action, str(first.pk), str(second.pk), "--yes", status=1)
+    assert (report["matched"], report["requeued"] + report["discarded"]) == (1, 1)
+    assert capsys.readouterr().err == f"automate: {second.pk} is no dead letter\n"
+    assert not DeadLetters().rows("default").exists()
+
+
 def test_consent_is_asked_for_with_the_count(monkeypatch: pytest.MonkeyPatch) -> None:
     emit_event("order.paid", {"n": 1})
     bury(OutboxJob.objects.get().pk)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -155,8 +155,7 @@ def _show(args: argparse.Namespace) -> int:
                 text = printable(value) if isinstance(value, str) else json.dumps(value, indent=2)
                 shown = text.replace("\n", "\n  ")
                 _say(f"  {name}: {shown}")
-    sys.stderr.writelines(f"automate: {item_id} is no dead letter\n" for item_id in missing)
-    return 1 if missing else 0
+    return _tell_missing(missing)
 
 
 def _summary(row: OutboxJob) -> dict[str, Any]:
@@ -184,7 +183,7 @@ def _change(args: argparse.Namespace) -> int:
     if letters.is_all and not args.all:
         sys.stderr.write(f"automate: which ones? Give ids or a filter, or --all: automate dlq {args.action} --help\n")
         return _NOTHING_CHANGED
-    matched = letters.rows(args.database).count()
+    missing, matched = _missing(args.ids, args.database), letters.rows(args.database).count()
     report: dict[str, Any] = {"matched": matched, "requeued": 0, "left": 0, "discarded": 0}
     if matched and not args.yes and not _consent(args.action, matched):
         if args.json:
@@ -198,14 +197,27 @@ def _change(args: argparse.Namespace) -> int:
         report["discarded"] = discard(letters, **given)
     if args.json:
         print_json(report)
-        return 0
+        return _tell_missing(missing)
     _say(f"{report['requeued']} requeued" if args.action == "requeue" else f"{report['discarded']} discarded")
     if report["left"]:
         _say(
             f"{report['left']} stay dead: what they would carry on is gone, went on without them, or has a concurrency "
             "key whose place is taken. Discard them, or requeue them later."
         )
-    return 0
+    return _tell_missing(missing)
+
+
+def _missing(ids: Collection[int], using: str) -> list[int]:
+    """Return which ids are no dead letters, in the order in which they were given."""
+    from automate_outbox.dead import DeadLetters
+
+    found = set(DeadLetters(ids=tuple(ids)).rows(using).values_list("pk", flat=True)) if ids else set()
+    return [item_id for item_id in ids if item_id not in found]
+
+
+def _tell_missing(ids: Collection[int]) -> int:
+    sys.stderr.writelines(f"automate: {item_id} is no dead letter\n" for item_id in ids)
+    return 1 if ids else 0
 
 
 def _consent(action: str, matched: int) -> bool:
