@@ -280,8 +280,10 @@ class TestCommand:
         shown = capsys.readouterr()
         assert "both register" in shown.err
         assert "loaded       acme_first" in shown.out
-        with pytest.raises(SystemExit, match="2"):
-            main(["no-such-command"])
+        for arguments, program in ((["no-such-command"], "automate"), (["plugins", "--json=x"], "automate plugins")):
+            with pytest.raises(SystemExit, match="2"):
+                main(arguments)
+            assert f"'{program} --help' tells what there is." in capsys.readouterr().err
 
     def test_the_versions_are_told_core_first_and_without_importing_a_plugin(
         self, site: Site, capsys: pytest.CaptureFixture[str]

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from automate_core.__about__ import __version__
 from automate_core.errors import AutomateError, DuplicateKeyError
@@ -124,6 +124,13 @@ def _line(row: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says beside what is wrong with arguments where to read which there are, and so do its subparsers."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(f"{message}\n'{self.prog} --help' tells what there is.")
+
+
 class _Versions(argparse.Action):
     """Prints what is installed. Plugins are not imported for it: that would take a second, and one may be broken."""
 
@@ -147,7 +154,7 @@ def main(argv: Sequence[str] | None = None, *, registry: Registry | None = None,
         The exit status: 0, 1 on an error of Automate, 2 on wrong arguments, 141 where nobody reads the output.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
-    parser = argparse.ArgumentParser(prog=program, description="Event-driven workflow automation for Django.")
+    parser = _Parser(prog=program, description="Event-driven workflow automation for Django.")
     parser.add_argument(
         "--version", action=_Versions, nargs=0, help="show the versions of the core and of what brings plugins"
     )
