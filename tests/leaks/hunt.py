@@ -82,7 +82,8 @@ class Hunt:
             ("automate", "dlq", "list"), ("automate", "dlq", "list", "--flat", "--json"),
             ("automate", "dlq", "show", *self._dead()), ("automate", "dlq", "show", "--json", *self._dead()),
             ("automate", "rules", "explain", self._event()), ("automate", "rules", "explain", "--json", self._event()),
-            ("automate", "size"), ("automate", "events"), ("automate_doctor",), ("automate", "secrets", "list"),
+            ("automate", "size"), ("automate", "events", "schemas"), ("automate_doctor",),
+            ("automate", "secrets", "list"), ("automate", "workflows", "list"),
             ("automate", "secrets", "check"), ("automate", "audit", "list"), ("automate", "audit", "export"),
             ("automate", "audit", "verify"), ("automate", "policy", "show"), ("automate", "policy", "check"),
         )  # fmt: skip

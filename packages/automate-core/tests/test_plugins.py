@@ -13,6 +13,7 @@ from typing import Any
 import pluggy
 import pytest
 from automate_core import Spec, hookimpl, hookspecs, plugins
+from automate_core.__about__ import __version__
 from automate_core.cli import main
 from automate_core.connectors import ActionSpec, Connector
 from automate_core.errors import (
@@ -279,10 +280,32 @@ class TestCommand:
         shown = capsys.readouterr()
         assert "both register" in shown.err
         assert "loaded       acme_first" in shown.out
-        with pytest.raises(SystemExit, match="2"):
-            main(["no-such-command"])
+        for arguments, program in ((["no-such-command"], "automate"), (["plugins", "--json=x"], "automate plugins")):
+            with pytest.raises(SystemExit, match="2"):
+                main(arguments)
+            assert f"'{program} --help' tells what there is." in capsys.readouterr().err
+
+    def test_the_versions_are_told_core_first_and_without_importing_a_plugin(
+        self, site: Site, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for name in ("acme-broken", "acme-also"):
+            site.add(name, "raise SystemExit('imported')")
         with pytest.raises(SystemExit, match="0"):
-            main(["--version"])
+            main(["--version"], registry=Registry())
+        first, *others = capsys.readouterr().out.splitlines()
+        assert first == f"automate-core {__version__}"
+        assert others == sorted(others)
+        assert {"acme-also 1.0", "acme-broken 1.0"} <= set(others)
+        assert not any(line.startswith("automate-core ") for line in others)
+        assert "acme_broken" not in sys.modules
+
+    def test_the_versions_are_told_at_once(self) -> None:
+        program = (
+            "import sys; from automate_core.cli import main\ntry: main(['--version'])\nexcept SystemExit: pass\n"
+            "print(*({'django', 'pydantic', 'automate_core.registry'} & set(sys.modules)), sep='')"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == ""
 
     def test_without_a_command_it_lists_them(self, site: Site, capsys: pytest.CaptureFixture[str]) -> None:
         assert main([], registry=Registry()) == 2

@@ -405,7 +405,8 @@ def test_the_command_reads_definitions_and_rules_from_files(capsys: pytest.Captu
         (["--definition", "[]"], "--definition is no JSON object"),
         (["refunds", "--examples", "-1"], "examples is -1: give 0"),
         (["--definition", str(definition), "--version", "1"], "belong to the slug"),
-        (["refunds", "--version", "9"], "There is no version 9 of a workflow 'refunds'"),
+        (["refunds", "--version", "9"], "There is no version 9 of a workflow 'refunds'. The newest is refunds v1."),
+        (["refund", "--version", "1"], "'automate workflows list' shows which there are"),
         (["refunds", "--version", "1", "--recorded"], "leave --version out"),
         (["refunds", "--recorded"], "has no shadow"),
     ]:
@@ -478,9 +479,30 @@ def test_the_workflows_command_promotes_and_drops(capsys: pytest.CaptureFixture[
     assert run(capsys, "workflows", "promote", "refunds")[:2] == (0, "refunds v3 is live\n")
     status, _, err = run(capsys, "workflows", "promote", "refunds")
     assert (status, "has no shadow" in err) == (1, True)
+    status, _, err = run(capsys, "workflows", "promote", "refund")
+    assert (status, "There is no workflow 'refund'. Did you mean 'refunds'?" in err) == (1, True)
     actors = AuditLogEntry.objects.filter(action__in=("workflow.shadow_promoted", "workflow.shadow_dropped"))
     assert all("@" in actor for actor in actors.values_list("actor", flat=True))
     assert WorkflowVersion.objects.get(live=True).version_num == 3
+
+
+def test_the_workflows_command_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
+    publish(refunds(at_least(100)))
+    publish({**refunds(ALWAYS), "slug": "another"})
+    shown = {"workflow": "refunds", "enabled": True, "live": 1, "shadow": None, "event": "order.paid", "tenant": ""}
+
+    def changed(action: str) -> Any:
+        status, out, err = run(capsys, "workflows", action, "refunds", "--json")
+        assert (status, err) == (0, "")
+        return json.loads(out)
+
+    publish(refunds(at_least(50)), shadow=True)
+    assert changed("drop-shadow") == {**shown, "version": 2}
+    publish(refunds(at_least(50)), shadow=True)
+    assert changed("promote") == {**shown, "live": 3, "version": 3}
+    assert changed("disable") == {**shown, "live": 3, "enabled": False}
+    assert changed("enable") == {**shown, "live": 3}
+    assert {**shown, "live": 3} in json.loads(run(capsys, "workflows", "list", "--json")[1])
 
 
 def test_the_workflows_command_disables_and_enables(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import timedelta
@@ -195,6 +196,18 @@ def test_nothing_is_changed_without_a_filter_or_without_consent() -> None:
     assert entry.actor
 
 
+@pytest.mark.parametrize("action", ["requeue", "discard"])
+def test_an_id_that_is_no_dead_letter_is_told(action: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(2):
+        emit_event("order.paid", {"n": number})
+    first, second = OutboxJob.objects.order_by("pk")
+    bury(first.pk)
+    report = dlq(action, str(first.pk), str(second.pk), "--yes", status=1)
+    assert (report["matched"], report["requeued"] + report["discarded"]) == (1, 1)
+    assert capsys.readouterr().err == f"automate: {second.pk} is no dead letter\n"
+    assert not DeadLetters().rows("default").exists()
+
+
 def test_consent_is_asked_for_with_the_count(monkeypatch: pytest.MonkeyPatch) -> None:
     emit_event("order.paid", {"n": 1})
     bury(OutboxJob.objects.get().pk)
@@ -244,6 +257,29 @@ def test_what_is_shown_is_redacted_and_cannot_steer_the_terminal() -> None:
         assert "hunter2" not in out.getvalue()
     assert dlq("list", "--flat")[0]["id"] == job.pk
     assert dlq("show", str(job.pk + 1), status=1) == []
+
+
+def test_the_lists_have_a_head() -> None:
+    emit_event("order.paid", {"n": 1})
+    job = OutboxJob.objects.get()
+    bury(job.pk)
+    died = OutboxJob.objects.get()
+    at = f"{died.completed_at:%Y-%m-%d %H:%M:%SZ}"
+
+    def shown(*arguments: str) -> list[list[str]]:
+        out = io.StringIO()
+        call_command("automate", "dlq", "list", *arguments, stdout=out)
+        return [re.split(" {2,}", line.strip()) for line in out.getvalue().splitlines()]
+
+    assert shown() == [
+        ["count", "kind", "fingerprint", "first", "last", "newest"],
+        ["1", "automate.event", died.fingerprint, at, at, f"#{job.pk}"],
+        [died.last_error],
+    ]
+    assert shown("--flat") == [
+        ["id", "kind", "fingerprint", "died", "error"],
+        [f"#{job.pk}", "automate.event", died.fingerprint, at, died.last_error],
+    ]
 
 
 def test_the_admin_asks_and_obeys_permissions(actions: Any) -> None:

@@ -77,9 +77,10 @@ def test_the_list_shows_what_listens_to_what() -> None:
     publish({**REFUNDS, "slug": "new"}, shadow=True)
     disable("refunds")
     assert listed().splitlines() == [
-        "by-hand  v1  no event  tenant acme",
-        "new  nothing live  on order.paid  shadow v1",
-        "refunds  v1  on order.paid  shadow v2  disabled",
+        "workflow  state     live  shadow  event       tenant",
+        "by-hand   enabled   v1    -       -           acme",
+        "new       enabled   -     v1      order.paid  -",
+        "refunds   disabled  v1    v2      order.paid  -",
     ]
     assert json.loads(listed("--json"))[2] == {
         "workflow": "refunds",

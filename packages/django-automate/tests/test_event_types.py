@@ -102,5 +102,7 @@ def test_they_are_listed_and_exported() -> None:
 
     assert "event_type()" in schemas()
     event_type("order.paid", OrderPaid)
-    assert schemas().startswith(f"order.paid  OrderPaid  {__name__}:")
+    head, line = schemas().splitlines()
+    assert head.split("  ")[0] == "event type"
+    assert line.startswith(f"order.paid  OrderPaid  {__name__}:")
     assert json.loads(schemas("--json"))["order.paid"]["properties"]["amount"] == {"title": "Amount", "type": "number"}

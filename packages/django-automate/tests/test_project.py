@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from automate.commands.people import columns
 from automate.doctor import examine
 from automate.events import emit_event, run_workflow
 from automate.models import Artifact, AuditLogEntry, Event
@@ -286,3 +287,13 @@ def test_a_run_inside_the_callers_transaction_is_rolled_back_with_it() -> None:
         assert Execution.objects.get().status == "SUCCESS"
         transaction.set_rollback(True)
     assert Execution.objects.count() == 0
+
+
+def test_a_table_of_a_command_keeps_its_columns_whatever_cells_hold() -> None:
+    rows = [("a\nb", "1,000", "x"), ("\x1b[2Jlong name", "7", "")]
+    assert columns(("name", "rows", "note"), rows, numbers=("rows",)) == [
+        "name           rows  note",
+        "a b           1,000  x",
+        "[2Jlong name      7",
+    ]
+    assert columns(("name", "rows"), []) == ["name  rows"]

@@ -87,11 +87,19 @@ def test_set_list_rotate_and_delete(enter: Any) -> None:
 
     for age, shown in (({"days": 90, "hours": 1}, "90d"), ({"hours": 5, "minutes": 1}, "5h"), ({"minutes": 7}, "7m")):
         Secret.objects.filter(tenant="").update(created_at=timezone.now() - timedelta(**age))
-        assert secrets("list").split() == ["API_KEY", "@1", "k1", shown]
+        assert [line.split() for line in secrets("list").splitlines()] == [
+            ["name", "version", "key", "age"],
+            ["API_KEY", "@1", "k1", shown],
+        ]
     rows = json.loads(secrets("list", "--all-tenants", "--json"))
     places = [(row["tenant"], row["name"], row["version"], row["key_id"]) for row in rows]
     assert places == [("", "API_KEY", 1, "k1"), ("acme", "API_KEY", 3, "k1"), ("acme", "API_KEY", 2, "k1")]
-    assert len(secrets("list", "--all-tenants").splitlines()) == 3
+    assert [line.split()[:3] for line in secrets("list", "--all-tenants").splitlines()] == [
+        ["tenant", "name", "version"],
+        ["-", "API_KEY", "@1"],
+        ["acme", "API_KEY", "@3"],
+        ["acme", "API_KEY", "@2"],
+    ]
     assert "not both" in refused("list", "--tenant", "acme", "--all-tenants")
 
     assert secrets("delete", "API_KEY", "--tenant", "acme") == "Deleted API_KEY, 2 versions.\n"
@@ -110,6 +118,16 @@ def test_set_list_rotate_and_delete(enter: Any) -> None:
 
 
 @pytest.mark.usefixtures("db")
+def test_changes_are_told_in_json(enter: Any) -> None:
+    whose = {"name": "API_KEY", "tenant": "acme"}
+    for action, version in (("set", 1), ("rotate", 2)):
+        enter(VALUES[version])
+        said = secrets(action, "API_KEY", "--tenant", "acme", "--json")
+        assert json.loads(said) == {**whose, "version": version, "key_id": "k1"}
+    assert json.loads(secrets("delete", "API_KEY", "--tenant", "acme", "--json")) == {**whose, "deleted": 2}
+
+
+@pytest.mark.usefixtures("db")
 @pytest.mark.parametrize("name", ["API_KEY_2", "PAYMENT_PROVIDER_API_KEY", "prod/db/password:2024", "token=ab12cd34"])
 def test_the_log_says_which_secret_whatever_its_name(name: str, enter: Any) -> None:
     backend = DbBackend()
@@ -121,7 +139,7 @@ def test_the_log_says_which_secret_whatever_its_name(name: str, enter: Any) -> N
     assert [(action, resource) for action, resource, _, _ in audited()] == [
         (f"secret.{action}", f"secret:$secret:{name}") for action in ("set", "set", "rotated", "pruned", "deleted")
     ]
-    named = f"secret:$secret:{name}  tenant acme"
+    named = f"secret:$secret:{name}  acme "
     out = io.StringIO()
     call_command("automate", "audit", "list", "--action", "secret.*", stdout=out)
     assert out.getvalue().count(named) == 5
@@ -234,8 +252,9 @@ def test_it_says_where_references_look_instead(enter: Any, configured: Any, caps
 def test_rewrap_and_check_step_by_step(configured: Any) -> None:
     fill(3)
     assert secrets("check").splitlines() == [
-        "k1                    active    3 rows",
-        "k2                    old       0 rows",
+        "key  state   rows",
+        "k1   active     3",
+        "k2   old        0",
     ]
     configured(SECRETS={"backend": "db", "keys": KEYS})  # the last one is the active one
     assert "problem: The old key 'k1' still wraps 3 rows. Run: automate secrets rewrap" in secrets("check", status=1)
@@ -247,7 +266,7 @@ def test_rewrap_and_check_step_by_step(configured: Any) -> None:
     expected = {"dry_run": False, "active_key": "k2", "rewrapped": 0, "overtaken": 0, "refused": [], "left": {}}
     assert json.loads(secrets("rewrap", "--json")) == expected
     configured(SECRETS={"backend": "db", "keys": {"k2": KEYS["k2"]}})
-    assert secrets("check") == "k2                    active    3 rows\n"
+    assert secrets("check") == "key  state   rows\nk2   active     3\n"
     assert [value(f"SECRET_{number}") for number in range(3)] == VALUES[:3]
     assert audited() == [
         (
@@ -349,7 +368,7 @@ def test_on_a_terminal_the_prompt_does_not_echo_and_progress_shows(tmp_path: Pat
     check = [sys.executable, "manage.py", "automate", "secrets", "check"]
     given["env"] = {**environment, "ACTIVE": "k2"}
     done = subprocess.run(check, check=False, capture_output=True, **given)
-    assert (done.returncode, done.stdout.splitlines()[1:]) == (0, ["k2                    active    1 row"])
+    assert (done.returncode, done.stdout.splitlines()[2:]) == (0, ["k2   active     1"])
     assert done.stderr == ""
 
 

@@ -75,7 +75,7 @@ def test_promote_and_drop_are_done_by_name_and_audited() -> None:
     publish(refunds(100), actor="ann")
     with pytest.raises(WorkflowNotFound, match=r"'refunds' has no shadow: publish one with publish\("):
         promote("refunds")
-    with pytest.raises(WorkflowNotFound, match="has no shadow"):
+    with pytest.raises(WorkflowNotFound, match=r"There is no workflow 'nobody'\. Known: refunds"):
         drop_shadow("nobody")
     publish(refunds(50), shadow=True, actor="ben")
     assert drop_shadow("refunds", actor="cid").version_num == 2

@@ -99,7 +99,10 @@ def test_the_command_prints_a_table_and_json() -> None:
         return out.getvalue()
 
     printed = run()
-    assert "automate_event" in printed
+    head, *lines = printed.splitlines()
+    assert head.split()[:3] == ["table", "rows", "size"]
+    assert [line for line in lines if line.startswith("automate_event ")]
+    assert printed == "".join(f"{line.rstrip()}\n" for line in printed.splitlines())
     assert "would delete now: 3 events" in printed
     found = json.loads(run("--json"))
     assert found["prunable"]["events"] == 3

@@ -427,3 +427,9 @@ def test_the_doctor_the_metrics_and_the_command_say_so(configured: Any, capsys: 
     assert metric() == "automate_enabled 1.0"
     assert cli.main(["policy", "resume"]) == 0
     assert capsys.readouterr().out == "Automation goes on.\nAutomation was not paused.\n"
+    for changed in (True, False):
+        assert cli.main(["policy", "pause", "--reason", "again", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out) == {"changed": changed, "unrecorded": ""}
+    for changed in (True, False):
+        assert cli.main(["policy", "resume", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out) == {"changed": changed, "enabled": True}

@@ -7,11 +7,15 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from automate_core.__about__ import __version__
 from automate_core.errors import AutomateError, DuplicateKeyError
-from automate_core.registry import Registry, registry
+from automate_core.hookspecs import PROJECT_NAME
+
+if TYPE_CHECKING:
+    from automate_core.registry import Registry
 
 __all__ = ["Command", "PluginsCommand", "main"]
 
@@ -120,20 +124,46 @@ def _line(row: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(argv: Sequence[str] | None = None, *, registry: Registry = registry, program: str = "automate") -> int:
+class _Parser(argparse.ArgumentParser):
+    """Says beside what is wrong with arguments where to read which there are, and so do its subparsers."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(f"{message}\n'{self.prog} --help' tells what there is.")
+
+
+class _Versions(argparse.Action):
+    """Prints what is installed. Plugins are not imported for it: that would take a second, and one may be broken."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        found = {point.dist.name: point.dist.version for point in entry_points(group=PROJECT_NAME) if point.dist}
+        found.pop("automate-core", None)
+        versions = [("automate-core", __version__), *sorted(found.items())]
+        sys.stdout.writelines(f"{name} {version}\n" for name, version in versions)
+        parser.exit()
+
+
+def main(argv: Sequence[str] | None = None, *, registry: Registry | None = None, program: str = "automate") -> int:
     """Run the console command.
 
     Args:
         argv: The arguments without the program's name; None takes the process's.
-        registry: Where the subcommands are registered.
+        registry: Where the subcommands are registered; None takes that of the installed plugins.
         program: What it is called in help and errors.
 
     Returns:
         The exit status: 0, 1 on an error of Automate, 2 on wrong arguments, 141 where nobody reads the output.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
-    parser = argparse.ArgumentParser(prog=program, description="Event-driven workflow automation for Django.")
-    parser.add_argument("--version", action="version", version=f"automate-core {__version__}")
+    parser = _Parser(prog=program, description="Event-driven workflow automation for Django.")
+    parser.add_argument(
+        "--version", action=_Versions, nargs=0, help="show the versions of the core and of what brings plugins"
+    )
+    if arguments[:1] == ["--version"]:
+        parser.parse_args(arguments[:1])
+    if registry is None:
+        from automate_core.registry import registry as installed
+
+        registry = installed
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
     # Only the command that is asked for is imported: one that is broken leaves the others alone.
     wanted = next((argument for argument in arguments if not argument.startswith("-")), None)

@@ -190,14 +190,20 @@ def _switch(slug: str, enabled: bool, actor: str) -> Workflow:
         _take_turn()
         workflow = Workflow.objects.select_for_update().filter(slug=slug).first()
         if workflow is None:
-            known = Workflow.objects.values_list("slug", flat=True)
-            raise WorkflowNotFound(f"There is no workflow {slug!r}.{nearby(slug, known)}")
+            raise _no_workflow(slug)
         if workflow.enabled is not enabled:
             workflow.enabled = enabled
             workflow.save(update_fields=["enabled"])
             action = "workflow.enabled" if enabled else "workflow.disabled"
             record(action, f"workflow:{slug}", actor=actor, tenant=workflow.tenant)
     return workflow
+
+
+def _no_workflow(slug: str) -> WorkflowNotFound:
+    from automate.models import Workflow
+
+    known = Workflow.objects.values_list("slug", flat=True)
+    return WorkflowNotFound(f"There is no workflow {slug!r}.{nearby(slug, known)}")
 
 
 def _take_turn() -> None:
@@ -240,7 +246,9 @@ def _shadow_of(slug: str) -> WorkflowVersion:
 
     _take_turn()
     workflow = Workflow.objects.select_for_update().filter(slug=slug).first()
-    version = None if workflow is None else _standing(workflow).get("shadow")
+    if workflow is None:
+        raise _no_workflow(slug)
+    version = _standing(workflow).get("shadow")
     if version is not None:
         return version
     raise WorkflowNotFound(f"Workflow {slug!r} has no shadow: publish one with publish(definition, shadow=True).")

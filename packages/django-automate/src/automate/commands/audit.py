@@ -16,7 +16,7 @@ from automate_core.errors import AuditError
 from automate.audit.chain import Anchor
 from automate.commands import ProjectCommand, add_common_options, print_json
 from automate.commands.options import WHEN, count, moment
-from automate.commands.people import actor, printable, show_time
+from automate.commands.people import actor, columns, printable, show_time
 
 if TYPE_CHECKING:
     from automate.audit.reading import Selection
@@ -119,22 +119,23 @@ def _list(args: argparse.Namespace) -> int:
     if args.json:
         print_json(entries)
         return 0
-    for entry in entries:
-        sys.stdout.write(f"{_line(entry)}\n")
     if not entries:
         sys.stdout.write("No entries.\n")
+        return 0
+    head = ("position", "at", "actor", "action", "resource", "tenant", "details")
+    lines = columns(head, [_cells(entry) for entry in entries], numbers=("position",))
+    sys.stdout.writelines(f"{line}\n" for line in lines)
     return 0
 
 
-def _line(entry: dict[str, Any]) -> str:
+def _cells(entry: dict[str, Any]) -> list[str]:
     lost = entry.get("unreadable", [])
     at = entry["at"] if "created_at" in lost else show_time(datetime.fromisoformat(entry["at"]))
-    shown = [at, entry["actor"], entry["action"], entry["resource"]]
-    shown += [f"tenant {entry['tenant']}"] if entry["tenant"] else []
     details = json.dumps(entry["details"], ensure_ascii=False) if entry["details"] else ""
-    shown += [details if len(details) <= _SHOWN else f"{details[: _SHOWN - 1]}…"] if details else []
+    shown = [details if len(details) <= _SHOWN else f"{details[: _SHOWN - 1]}…"] if details else []
     shown += [f"UNREADABLE: {', '.join(lost)}"] if lost else []
-    return f"{entry['position']:>8}  " + "  ".join(" ".join(printable(str(part)).split()) for part in shown)
+    names = ("actor", "action", "resource", "tenant")
+    return [str(entry["position"]), str(at), *(str(entry[name]) or "-" for name in names), "  ".join(shown)]
 
 
 def _verify(args: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,7 +13,7 @@ from automate_core.redaction import redact, redact_text
 
 from automate.commands import ProjectCommand, add_common_options, print_json
 from automate.commands.options import WHEN, count, moment
-from automate.commands.people import actor, printable, show_time
+from automate.commands.people import actor, columns, printable, show_time
 
 if TYPE_CHECKING:
     from automate_outbox.dead import DeadLetters
@@ -102,12 +102,24 @@ def _list_groups(args: argparse.Namespace) -> int:
     if args.json:
         print_json(redact([asdict(group) for group in found]))
         return 0
-    for group in found:
-        head = f"{group.count:>7}  {group.kind}  {group.fingerprint or '-'}"
-        _say(f"{head}  {show_time(group.first_seen)} to {show_time(group.last_seen)}  newest #{group.sample_id}")
-        _say(f"         {_line(group.sample_error)}")
     if not found:
         _say("No dead letters.")
+        return 0
+    rows = [
+        (
+            f"{group.count:,}",
+            group.kind,
+            group.fingerprint or "-",
+            show_time(group.first_seen),
+            show_time(group.last_seen),
+            f"#{group.sample_id}",
+        )
+        for group in found
+    ]
+    head, *lines = columns(("count", "kind", "fingerprint", "first", "last", "newest"), rows, numbers=("count",))
+    _say(head)
+    for line, group in zip(lines, found, strict=True):
+        _say(f"{line}\n       {_line(group.sample_error)}")
     return 0
 
 
@@ -116,10 +128,15 @@ def _list_flat(args: argparse.Namespace) -> int:
     if args.json:
         print_json(redact([_summary(row) for row in rows]))
         return 0
-    for row in rows:
-        _say(f"#{row.pk}  {row.kind}  {row.fingerprint or '-'}  {show_time(row.completed_at)}  {_line(row.last_error)}")
     if not rows:
         _say("No dead letters.")
+        return 0
+    cells = [
+        (f"#{row.pk}", row.kind, row.fingerprint or "-", show_time(row.completed_at), _line(row.last_error))
+        for row in rows
+    ]
+    for line in columns(("id", "kind", "fingerprint", "died", "error"), cells):
+        _say(line)
     return 0
 
 
@@ -138,8 +155,7 @@ def _show(args: argparse.Namespace) -> int:
                 text = printable(value) if isinstance(value, str) else json.dumps(value, indent=2)
                 shown = text.replace("\n", "\n  ")
                 _say(f"  {name}: {shown}")
-    sys.stderr.writelines(f"automate: {item_id} is no dead letter\n" for item_id in missing)
-    return 1 if missing else 0
+    return _tell_missing(missing)
 
 
 def _summary(row: OutboxJob) -> dict[str, Any]:
@@ -167,7 +183,7 @@ def _change(args: argparse.Namespace) -> int:
     if letters.is_all and not args.all:
         sys.stderr.write(f"automate: which ones? Give ids or a filter, or --all: automate dlq {args.action} --help\n")
         return _NOTHING_CHANGED
-    matched = letters.rows(args.database).count()
+    missing, matched = _missing(args.ids, args.database), letters.rows(args.database).count()
     report: dict[str, Any] = {"matched": matched, "requeued": 0, "left": 0, "discarded": 0}
     if matched and not args.yes and not _consent(args.action, matched):
         if args.json:
@@ -181,14 +197,27 @@ def _change(args: argparse.Namespace) -> int:
         report["discarded"] = discard(letters, **given)
     if args.json:
         print_json(report)
-        return 0
+        return _tell_missing(missing)
     _say(f"{report['requeued']} requeued" if args.action == "requeue" else f"{report['discarded']} discarded")
     if report["left"]:
         _say(
             f"{report['left']} stay dead: what they would carry on is gone, went on without them, or has a concurrency "
             "key whose place is taken. Discard them, or requeue them later."
         )
-    return 0
+    return _tell_missing(missing)
+
+
+def _missing(ids: Collection[int], using: str) -> list[int]:
+    """Return which ids are no dead letters, in the order in which they were given."""
+    from automate_outbox.dead import DeadLetters
+
+    found = set(DeadLetters(ids=tuple(ids)).rows(using).values_list("pk", flat=True)) if ids else set()
+    return [item_id for item_id in ids if item_id not in found]
+
+
+def _tell_missing(ids: Collection[int]) -> int:
+    sys.stderr.writelines(f"automate: {item_id} is no dead letter\n" for item_id in ids)
+    return 1 if ids else 0
 
 
 def _consent(action: str, matched: int) -> bool:

@@ -7,6 +7,7 @@ import sys
 from typing import ClassVar
 
 from automate.commands import ProjectCommand, print_json
+from automate.commands.people import columns
 
 __all__ = ["EventsCommand"]
 
@@ -42,8 +43,9 @@ class EventsCommand(ProjectCommand):
         if args.json:
             print_json({one.name: one.schema for one in declared})
             return 0
-        for one in declared:
-            sys.stdout.write(f"{one.name}  {one.title or '-'}  {one.origin}\n")
         if not declared:
             sys.stdout.write("No event type is declared: call event_type() in automations.py of an installed app.\n")
+            return 0
+        rows = [(one.name, one.title or "-", one.origin) for one in declared]
+        sys.stdout.writelines(f"{line}\n" for line in columns(("event type", "title", "declared at"), rows))
         return 0

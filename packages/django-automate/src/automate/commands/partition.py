@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from automate.commands import ProjectCommand, add_common_options, print_json
-from automate.commands.people import actor
+from automate.commands.people import actor, columns
 
 if TYPE_CHECKING:
     from automate.partitions import State
@@ -73,8 +73,17 @@ class PartitionCommand(ProjectCommand):
 
 def _describe(state: State) -> str:
     lines = [] if state.partitioned else ["the events are not partitioned"]
-    for part in state.partitions:
-        span = f"{(part['from'] or '…')[:10]} to {(part['to'] or '…')[:10]}"
-        lines.append(f"{part['name']:<28}{span:<28}{part['rows']:>14,} rows {part['bytes']:>16,} bytes")
+    if state.partitions:
+        rows = [
+            (
+                part["name"],
+                (part["from"] or "…")[:10],
+                (part["to"] or "…")[:10],
+                f"{part['rows']:,}",
+                f"{part['bytes']:,}",
+            )
+            for part in state.partitions
+        ]
+        lines += columns(("partition", "from", "to", "rows", "bytes"), rows, numbers=("rows", "bytes"))
     lines += [f"problem: {problem}" for problem in state.problems]
     return "\n".join(lines) + "\n"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import getpass
 import socket
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 
-__all__ = ["actor", "printable", "show_time"]
+__all__ = ["actor", "columns", "printable", "show_time"]
 
 
 def actor(command: str) -> str:
@@ -37,3 +38,20 @@ def show_time(at: datetime | None) -> str:
         at: The time, if there is one.
     """
     return "-" if at is None else at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def columns(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Collection[str] = ()) -> list[str]:
+    """Return the lines of a table, its head first: cells stand under one another, and each keeps to its line.
+
+    Args:
+        head: The names of the columns.
+        rows: A cell for each of them; what is empty is shown as it is.
+        numbers: Which columns end, and do not begin, under one another.
+    """
+    lines = [[" ".join(printable(cell).split()) for cell in row] for row in (head, *rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    sides = [">" if name in numbers else "<" for name in head]
+    return [
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(line, sides, widths, strict=True)).rstrip()
+        for line in lines
+    ]

@@ -53,8 +53,10 @@ class PolicyCommand(ProjectCommand):
         text = "stop everything within seconds: nothing is claimed, what runs is put down, events are kept"
         pause = actions.add_parser("pause", help=text, description=text)
         pause.add_argument("--reason", required=True, metavar="TEXT", help="why, for whoever finds it paused")
+        pause.add_argument("--json", action="store_true", help="print JSON")
         text = "let everything go on from where it was"
-        actions.add_parser("resume", help=text, description=text)
+        resume = actions.add_parser("resume", help=text, description=text)
+        resume.add_argument("--json", action="store_true", help="print JSON")
 
     def handle(self, args: argparse.Namespace) -> int:
         """Do what was asked for.
@@ -81,7 +83,9 @@ def _pause(args: argparse.Namespace) -> int:
     from automate.policy import switch
 
     result = switch.pause(args.reason, actor=actor("automate policy"))
-    if result.changed:
+    if args.json:
+        print_json({"changed": result.changed, "unrecorded": result.unrecorded})
+    elif result.changed:
         _say("Automation is paused. Running workers notice within seconds; 'automate policy resume' lets it go on.")
     else:
         _say(f"Nothing was changed. {switch.current_pause() or 'Somebody resumed it this moment.'}")
@@ -97,7 +101,11 @@ def _pause(args: argparse.Namespace) -> int:
 def _resume(args: argparse.Namespace) -> int:
     from automate.policy import switch
 
-    _say("Automation goes on." if switch.resume(actor=actor("automate policy")) else "Automation was not paused.")
+    changed = switch.resume(actor=actor("automate policy"))
+    if args.json:
+        print_json({"changed": changed, "enabled": settings.current().enabled})
+        return 0
+    _say("Automation goes on." if changed else "Automation was not paused.")
     if not settings.current().enabled:
         _say("Nothing runs all the same: DJANGO_AUTOMATE['ENABLED'] is False.")
     return 0

@@ -8,7 +8,7 @@ import sys
 from typing import Any, ClassVar
 
 from automate.commands import ProjectCommand, add_common_options, print_json
-from automate.commands.people import actor
+from automate.commands.people import actor, columns
 
 __all__ = ["RetentionCommand"]
 
@@ -74,8 +74,8 @@ _seconds.__name__ = "number of seconds"  # what argparse calls it in its error
 
 
 def _table(counts: dict[str, int], title: str) -> str:
-    lines = [f"{kind.replace('_', ' '):<16}{rows:>14,}" for kind, rows in counts.items()]
-    return "\n".join([f"{'':<16}{title:>14}", *lines, ""])
+    rows = [(kind.replace("_", " "), f"{count:,}") for kind, count in counts.items()]
+    return "\n".join([*columns(("history", title), rows, numbers=(title,)), ""])
 
 
 def _summary(report: Any) -> str:

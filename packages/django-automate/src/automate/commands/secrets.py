@@ -15,7 +15,7 @@ from automate_core.redaction import MIN_LENGTH, remember
 
 from automate.commands import ProjectCommand, print_json
 from automate.commands.options import count
-from automate.commands.people import actor, printable
+from automate.commands.people import actor, columns, printable
 
 if TYPE_CHECKING:
     from automate_secrets.inventory import StoredVersion
@@ -85,10 +85,8 @@ class SecretsCommand(ProjectCommand):
         deleting.add_argument("--tenant", default="", help=_OF_WHOM)
         rewrapping = actions.add_parser("rewrap", help="give the secrets that are on old keys to the active key")
         rewrapping.add_argument("--dry-run", action="store_true", help="count them, change nothing")
-        checking = actions.add_parser(
-            "check", help="decrypt every secret; exit with 1 where that fails or one is on an old key"
-        )
-        for action in (listing, rewrapping, checking):
+        actions.add_parser("check", help="decrypt every secret; exit with 1 where that fails or one is on an old key")
+        for action in actions.choices.values():
             action.add_argument("--json", action="store_true", help="print JSON")
 
     def handle(self, args: argparse.Namespace) -> int:
@@ -139,7 +137,10 @@ def _store(args: argparse.Namespace) -> int:
         version = backend.rotate(args.name, value, keep=args.keep, **given)
     else:
         version = backend.set(args.name, value, **given)
-    _say(f"Stored {args.name}, version {version}, encrypted with the key {key_id}.")
+    if args.json:
+        print_json({"name": args.name, "tenant": args.tenant, "version": version, "key_id": key_id})
+    else:
+        _say(f"Stored {args.name}, version {version}, encrypted with the key {key_id}.")
     if backend.config.backend != "db":
         sys.stderr.write(
             f"automate: SECRETS.backend is {backend.config.backend!r}, so $secret:{args.name} does not read this. Set "
@@ -169,7 +170,10 @@ def _delete(args: argparse.Namespace) -> int:
     from automate_secrets.db import DbBackend
 
     deleted = DbBackend().delete(args.name, tenant=args.tenant, actor=actor("automate secrets"))
-    _say(f"Deleted {args.name}, {_many(deleted, 'version')}.")
+    if args.json:
+        print_json({"name": args.name, "tenant": args.tenant, "deleted": deleted})
+    else:
+        _say(f"Deleted {args.name}, {_many(deleted, 'version')}.")
     return 0
 
 
@@ -184,16 +188,18 @@ def _list(args: argparse.Namespace) -> int:
         return 0
     if not found:
         _say("No secrets.")
+        return 0
     now = datetime.now(UTC)
-    for version in found:
-        _say(_line(version, now, args.all_tenants))
+    head = [*(["tenant"] if args.all_tenants else []), "name", "version", "key", "age"]
+    for line in columns(head, [_cells(version, now, args.all_tenants) for version in found], numbers=("age",)):
+        _say(line)
     return 0
 
 
-def _line(version: StoredVersion, now: datetime, with_tenant: bool) -> str:
-    whose = f"{printable(version.tenant) or '-':<20}  " if with_tenant else ""
+def _cells(version: StoredVersion, now: datetime, with_tenant: bool) -> list[str]:
+    whose = [version.tenant or "-"] if with_tenant else []
     age = _age((now - version.created_at).total_seconds())
-    return f"{whose}{version.name:<40}  @{version.version:<5}  {version.key_id:<12}  {age}"
+    return [*whose, version.name, f"@{version.version}", version.key_id, age]
 
 
 def _age(seconds: float) -> str:
@@ -252,8 +258,9 @@ def _check(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"active_key": ring.active, **asdict(found), "problems": found.problems})
         return 1 if found.problems else 0
-    for use in found.keys:
-        _say(f"{use.key_id:<20}  {use.state:<8}  {_many(use.rows, 'row')}")
+    uses = [(use.key_id, use.state, f"{use.rows:,}") for use in found.keys]
+    for line in columns(("key", "state", "rows"), uses, numbers=("rows",)):
+        _say(line)
     for problem in found.problems:
         _say(f"problem: {printable(problem)}")
     return 1 if found.problems else 0

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from automate.commands import ProjectCommand, add_common_options, print_json
+from automate.commands.people import columns
 
 if TYPE_CHECKING:
     from automate.size import Size
@@ -52,26 +52,19 @@ def _describe(size: Size) -> str:
 
     shown = [table for table in size.tables if table.rows or table.rows_per_day]
     head = ["table", "rows", "size", "rows/day", *(f"in {days} d" for days in FORECAST_DAYS), "unpruned"]
-    lines = [head]
+    lines = []
     for table in shown:
         ahead = [_amount(growth.bytes, growth.rows) for growth in table.forecast] or ["" for _ in FORECAST_DAYS]
         without = _amount(table.forecast[-1].bytes_kept, table.forecast[-1].rows_kept) if table.forecast else ""
         rate = "" if table.rows_per_day is None else f"{table.rows_per_day:,.0f}"
         lines.append([table.table, f"{table.rows:,}", _bytes(table.bytes), rate, *ahead, without])
-    text = _columns(lines) + f"\ntotal {_bytes(size.total_bytes)}; rows are estimates, 'unpruned' is the last day.\n"
+    text = (
+        "\n".join(columns(head, lines, numbers=head[1:]))
+        + f"\n\ntotal {_bytes(size.total_bytes)}; rows are estimates, 'unpruned' is the last day.\n"
+    )
     due = [f"{_at_least(rows, size)} {kind.replace('_', ' ')}" for kind, rows in size.prunable.items() if rows]
     return text + (
         f"Retention would delete now: {', '.join(due)}.\n" if due else "Retention would delete nothing now.\n"
-    )
-
-
-def _columns(lines: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return "".join(
-        f"{line[0]:<{widths[0]}}"
-        + "".join(f"  {cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=True))
-        + "\n"
-        for line in lines
     )
 
 

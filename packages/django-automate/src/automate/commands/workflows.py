@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from automate.commands import ProjectCommand, add_common_options, print_json
-from automate.commands.people import actor, printable
+from automate.commands.people import actor, columns
 
 __all__ = ["WorkflowsCommand"]
 
@@ -33,6 +34,7 @@ class WorkflowsCommand(ProjectCommand):
         ):
             action = actions.add_parser(name, help=text, description=text)
             action.add_argument("slug", help="the workflow")
+            action.add_argument("--json", action="store_true", help="print JSON: what 'list' shows of it, as it is now")
 
     def handle(self, args: argparse.Namespace) -> int:
         """Do what was asked for.
@@ -47,17 +49,22 @@ class WorkflowsCommand(ProjectCommand):
             _list(args)
             return 0
         from automate import publish
+        from automate.models import Workflow, WorkflowVersion
 
-        who = actor("automate workflows")
-        if args.action == "promote":
-            said = f"{publish.promote(args.slug, actor=who)} is live"
-        elif args.action == "drop-shadow":
-            said = f"{publish.drop_shadow(args.slug, actor=who)} is no shadow any more; what it decided stays"
-        elif args.action == "enable":
-            said = f"{publish.enable(args.slug, actor=who)} is enabled"
+        changes: dict[str, tuple[Callable[..., Workflow | WorkflowVersion], str]] = {
+            "promote": (publish.promote, "is live"),
+            "drop-shadow": (publish.drop_shadow, "is no shadow any more; what it decided stays"),
+            "enable": (publish.enable, "is enabled"),
+            "disable": (publish.disable, "is disabled"),
+        }
+        change, outcome = changes[args.action]
+        changed = change(args.slug, actor=actor("automate workflows"))
+        if args.json:
+            (row,) = _rows(str(changed._state.db), slug=args.slug)
+            about = {"version": changed.version_num} if isinstance(changed, WorkflowVersion) else {}
+            print_json({**row, **about})
         else:
-            said = f"{publish.disable(args.slug, actor=who)} is disabled"
-        sys.stdout.write(f"{said}\n")
+            sys.stdout.write(f"{changed} {outcome}\n")
         return 0
 
 
@@ -66,27 +73,34 @@ def _list(args: argparse.Namespace) -> None:
     if args.json:
         print_json(rows)
         return
-    for row in rows:
-        version = "nothing live" if row["live"] is None else f"v{row['live']}"
-        event = f"on {row['event']}" if row["event"] else "no event"
-        more = [] if row["shadow"] is None else [f"shadow v{row['shadow']}"]
-        more += [] if row["enabled"] else ["disabled"]
-        more += [f"tenant {row['tenant']}"] if row["tenant"] else []
-        sys.stdout.write(printable("  ".join([row["workflow"], version, event, *more])) + "\n")
     if not rows:
         sys.stdout.write("No workflows: 'manage.py automate_sync' publishes those of the automations modules.\n")
+        return
+    cells = [
+        (
+            row["workflow"],
+            "enabled" if row["enabled"] else "disabled",
+            *("-" if row[place] is None else f"v{row[place]}" for place in ("live", "shadow")),
+            row["event"] or "-",
+            row["tenant"] or "-",
+        )
+        for row in rows
+    ]
+    head = ("workflow", "state", "live", "shadow", "event", "tenant")
+    sys.stdout.writelines(f"{line}\n" for line in columns(head, cells))
 
 
-def _rows(using: str) -> list[dict[str, Any]]:
+def _rows(using: str, **only: str) -> list[dict[str, Any]]:
     from automate.models import Workflow, WorkflowVersion
     from automate.models.workflows import LISTENING
 
     live: dict[int, WorkflowVersion] = {}
     shadows: dict[int, WorkflowVersion] = {}
-    for version in WorkflowVersion.objects.using(using).filter(LISTENING):
+    standing_for = {f"workflow__{name}": value for name, value in only.items()}
+    for version in WorkflowVersion.objects.using(using).filter(LISTENING, **standing_for):
         (live if version.live else shadows)[version.workflow_id] = version
     rows = []
-    for workflow in Workflow.objects.using(using).order_by("slug"):
+    for workflow in Workflow.objects.using(using).filter(**only).order_by("slug"):
         now, shadow = live.get(workflow.pk), shadows.get(workflow.pk)
         standing = now or shadow
         rows.append(

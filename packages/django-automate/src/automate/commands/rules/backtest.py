@@ -119,7 +119,9 @@ def _candidate(args: argparse.Namespace) -> Any:
     versions = WorkflowVersion.objects.using(args.database).select_related("workflow")
     version = versions.filter(workflow__slug=args.slug, version_num=args.version).first()
     if version is None:
-        raise WorkflowNotFound(f"There is no version {args.version} of a workflow {args.slug!r}.")
+        newest = versions.filter(workflow__slug=args.slug).order_by("-version_num").first()
+        hint = "'automate workflows list' shows which there are." if newest is None else f"The newest is {newest}."
+        raise WorkflowNotFound(f"There is no version {args.version} of a workflow {args.slug!r}. {hint}")
     return version
 
 
