@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from automate_core import settings
 from automate_core._action_input import validate
+from automate_core.aliases import ensure_alias
 from automate_core.connectors import ActionContext, ActionSpec, Connector
 from automate_core.errors import (
     ConfigurationError,
@@ -46,6 +47,12 @@ def test_settings_without_django() -> None:
     with pytest.raises(ConfigurationError) as caught:
         settings.parse({"ENABLE": 1, "WORKER": {"concurrency": 0}})
     assert len(caught.value.context["problems"]) == 2
+
+
+def test_a_database_that_there_is_not_is_told_from_those_that_there_are() -> None:
+    ensure_alias("replica", ["default", "replica"])
+    with pytest.raises(ConfigurationError, match=r"no database 'nope'\..*has: default, replica\."):
+        ensure_alias("nope", iter(["default", "replica"]))
 
 
 @pytest.mark.parametrize(

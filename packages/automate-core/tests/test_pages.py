@@ -49,7 +49,7 @@ class Page(ReadOnlyPage, ModelAdmin):
 
 @pytest.fixture
 def as_before() -> Iterator[None]:
-    before = pages._answer, pages._leave_out
+    before = pages._answer, pages._leave_out, pages._note_refusal
     yield
     answer_with(*before)
 
@@ -107,3 +107,24 @@ def test_rows_are_looked_at_by_whom_they_are_for_and_never_changed() -> None:
 def test_the_key_of_no_row_has_a_nul() -> None:
     assert Page().get_object(request(), "7") == "row 7"
     assert Page().get_object(request(), "\0") is None
+
+
+@pytest.mark.usefixtures("as_before")
+def test_whoever_keeps_the_log_hears_once_who_may_not_complete_a_field() -> None:
+    noted: list[Any] = []
+    answer_with(pages._answer, pages._leave_out, lambda page, request: noted.append(request))
+
+    def asked(*permissions: str, app: str = "admin", name: str = "autocomplete") -> Any:
+        asking = request("GET", *permissions)
+        asking.resolver_match = SimpleNamespace(app_names=[app], url_name=name)
+        for _ in range(2):
+            assert Page().has_view_permission(asking) is bool(permissions)
+        return asking
+
+    refused = asked()
+    assert noted == [refused]
+    asked("shop.audit")
+    asked(name="index")
+    asked(app="shop")
+    Page().has_view_permission(request())
+    assert noted == [refused]

@@ -14,7 +14,7 @@ from automate_outbox import handlers
 from automate_outbox.models import OutboxJob
 from automate_outbox.reaper import OutboxReaper
 from automate_outbox.store import DatabaseOutboxStore, get_store
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 
@@ -199,6 +199,13 @@ def test_the_command_reaps_by_the_settings(using: str, handler: Handler) -> None
         assert out.getvalue().endswith("Recovered 2 stuck items.\n")
     finally:
         settings.configure(None)
+
+
+def test_the_command_says_what_it_cannot_reap_by() -> None:
+    with pytest.raises(CommandError, match=r"no database 'nope'\. DATABASES of the settings has: default\b"):
+        call_command("outbox_reap", "--database", "nope")
+    with pytest.raises(CommandError, match="-1"):
+        call_command("outbox_reap", "--stale-threshold=-1")
 
 
 def test_a_handler_that_lacks_a_method_is_refused_before_it_is_missed() -> None:

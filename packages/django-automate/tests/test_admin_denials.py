@@ -128,6 +128,31 @@ def test_staff_without_the_permission_get_403_and_are_on_record(page: str, resou
     assert denied() == [("anna (admin)", asked_for, {"permission": needed})]
 
 
+def complete(client: Client, model: str, field: str) -> Any:
+    """Ask for what completes a field of a model."""
+    query = {"app_label": "automate", "model_name": model, "field_name": field, "term": "flow"}
+    return client.get(reverse("admin:autocomplete"), query)
+
+
+def test_who_may_not_complete_a_field_is_on_record() -> None:
+    a_workflow(OWN)
+    client = staff()
+    for number in (1, 2):
+        assert complete(client, "workflowversion", "workflow").status_code == 403
+        refusal = ("anna (admin)", "workflow:*", {"permission": "automate.view_workflow"})
+        assert denied() == [refusal] * number
+
+
+def test_who_completes_a_field_is_shown_what_is_his_and_is_no_denial() -> None:
+    a_workflow(OWN)
+    a_workflow(FOREIGN)
+    client = staff("automate.view_workflow")
+    found = complete(client, "workflowversion", "workflow").json()["results"]
+    assert [row["text"] for row in found] == [f"{OWN}-flow"]
+    assert complete(client, "workflowversion", "nothing").status_code == 403
+    assert denied() == []
+
+
 def test_what_one_may_see_and_what_does_not_exist_is_no_denial() -> None:
     event = an_event(OWN)
     client = staff(VIEW_RUN, VIEW_RAW_PAYLOAD)

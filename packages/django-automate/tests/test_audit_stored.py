@@ -19,8 +19,12 @@ from automate.audit.reading import Selection
 from automate.audit.verification import state_of
 from automate.models import AuditLogEntry
 from automate_core.testing.databases import chosen_database
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
 pytestmark = pytest.mark.usefixtures("db", "unchecked")
 
@@ -201,3 +205,61 @@ def test_a_head_that_cannot_be_read_is_found(column: str, value: str) -> None:
     audit("head", status=1)
     execute(f"UPDATE {HEAD} SET position = %s, mac = %s, key_id = %s, seal = %s", *kept)
     assert verify().intact
+
+
+# -- pages ------------------------------------------------------------------------------------------------------------
+
+
+def pages(position: int) -> dict[str, str]:
+    """Return what the admin shows: the list of entries, one of them, and what was done to that one."""
+    client = Client()
+    client.force_login(User.objects.create_superuser("root"))
+    base, shown = "admin:automate_auditlogentry", {}
+    for name, args in (("changelist", []), ("change", [position]), ("history", [position])):
+        answer = client.get(reverse(f"{base}_{name}", args=args))
+        assert answer.status_code == 200, name
+        shown[name] = answer.content.decode()
+    return shown
+
+
+@pytest.mark.parametrize("atomic", [False, True], ids=["autocommit", "atomic_requests"])
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [*(("created_at", value) for value in TIMES[chosen_database()]), ("details", LONG), ("details", DEEP)],
+)
+def test_the_pages_of_the_admin_say_what_cannot_be_read(
+    column: str, value: str, atomic: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", atomic)
+    write()
+    execute(f"UPDATE {LOG} SET {column} = %s WHERE position = 3", value)
+    shown = pages(3)
+    for name in ("changelist", "change"):
+        assert shown[name].count(f"UNREADABLE: {column}; run &#x27;automate audit verify&#x27;") == 1, name
+        assert "workflow:w2" in shown[name]
+    assert shown["changelist"].count("as written (key k1)") == 5
+    if column == "created_at" and connection.vendor == "postgresql":
+        assert value[:8] in shown["change"]
+
+
+@pytest.mark.skipif(chosen_database() != "sqlite", reason="other databases refuse such values")
+@pytest.mark.parametrize("column", ["resource", "key_id", "previous", "mac", "details", "created_at"])
+@pytest.mark.parametrize("value", ["CAST(X'22ff' AS TEXT)", "X'ff'"])
+def test_the_pages_of_the_admin_say_which_texts_are_none(column: str, value: str) -> None:
+    write()
+    execute(f"UPDATE {LOG} SET {column} = {value} WHERE position = 3")
+    shown = pages(3)
+    assert f"UNREADABLE: {column};" in shown["changelist"]
+    assert f"UNREADABLE: {column};" in shown["change"]
+
+
+def test_the_list_of_the_admin_asks_as_often_for_many_entries_as_for_few() -> None:
+    client, asked = Client(), []
+    client.force_login(User.objects.create_superuser("root"))
+    for number in (2, 38):
+        write(number)
+        with CaptureQueriesContext(connection) as queries:
+            shown = client.get(reverse("admin:automate_auditlogentry_changelist")).content.decode()
+        asked.append((shown.count("as written (key k1)"), len(queries)))
+    assert [count for count, _ in asked] == [2, 40]
+    assert asked[0][1] == asked[1][1]

@@ -171,6 +171,12 @@ def test_a_database_that_the_settings_do_not_have_is_a_message(
     assert "no database 'nope'. DATABASES of the settings has: default." in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("db")
+def test_the_doctor_is_told_which_databases_there_are() -> None:
+    with pytest.raises(CommandError, match=r"no database 'nope'\. DATABASES of the settings has: default\."):
+        call_command("automate_doctor", "--database", "nope")
+
+
 def test_a_worker_does_not_wait_for_tables_that_are_missing() -> None:
     from django.db.migrations.loader import MigrationLoader
     from django.db.migrations.recorder import MigrationRecorder

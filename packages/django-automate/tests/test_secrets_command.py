@@ -117,6 +117,9 @@ def test_set_list_rotate_and_delete(enter: Any) -> None:
     ]
 
 
+NAMES = ["API_KEY_2", "PAYMENT_PROVIDER_API_KEY", "prod/db/password:2024", "token=ab12cd34"]
+
+
 @pytest.mark.usefixtures("db")
 def test_changes_are_told_in_json(enter: Any) -> None:
     whose = {"name": "API_KEY", "tenant": "acme"}
@@ -128,7 +131,7 @@ def test_changes_are_told_in_json(enter: Any) -> None:
 
 
 @pytest.mark.usefixtures("db")
-@pytest.mark.parametrize("name", ["API_KEY_2", "PAYMENT_PROVIDER_API_KEY", "prod/db/password:2024", "token=ab12cd34"])
+@pytest.mark.parametrize("name", NAMES)
 def test_the_log_says_which_secret_whatever_its_name(name: str, enter: Any) -> None:
     backend = DbBackend()
     for number in range(2):
@@ -146,6 +149,20 @@ def test_the_log_says_which_secret_whatever_its_name(name: str, enter: Any) -> N
     out = io.StringIO()
     call_command("automate", "audit", "list", "--resource", f"secret:$secret:{name}", stdout=out)
     assert out.getvalue().count(named) == 5
+
+
+@pytest.mark.usefixtures("db")
+@pytest.mark.parametrize("name", NAMES)
+def test_the_log_says_which_secrets_are_on_another_key_whatever_their_names(name: str, configured: Any) -> None:
+    for tenant in ("", "acme"):
+        DbBackend().set(name, VALUES[0], tenant=tenant, actor="set-up")
+    configured(SECRETS={"backend": "db", "keys": KEYS})  # the last one is the active one
+    secrets("rewrap")
+    versions = [{"tenant": tenant, "resource": f"secret:$secret:{name}", "version": 1} for tenant in ("", "acme")]
+    assert audited() == [("secret.rewrapped", "secrets", "", {"key_id": "k2", "versions": versions})]
+    out = io.StringIO()
+    call_command("automate", "audit", "list", "--action", "secret.rewrapped", "--json", stdout=out)
+    assert json.loads(out.getvalue())[0]["details"]["versions"] == versions
 
 
 def refused(*arguments: str, status: int = 1) -> str:
@@ -273,7 +290,12 @@ def test_rewrap_and_check_step_by_step(configured: Any) -> None:
             "secret.rewrapped",
             "secrets",
             "",
-            {"key_id": "k2", "versions": ["/SECRET_0@1", "/SECRET_1@1", "/SECRET_2@1"]},
+            {
+                "key_id": "k2",
+                "versions": [
+                    {"tenant": "", "resource": f"secret:$secret:SECRET_{number}", "version": 1} for number in range(3)
+                ],
+            },
         )
     ]
 

@@ -1,8 +1,9 @@
 """What the pages of Django's admin have in common in every package that has some. Django itself is not imported.
 
 A page is for looking: nothing is added, changed or deleted by hand, and users see the rows of their tenants. Who
-keeps an audit log (django-automate) sees each request first, and hears of the rows that an action leaves out, so that
-whoever is refused is on record, whichever package the page is of; see :func:`answer_with`.
+keeps an audit log (django-automate) sees each request first, and hears of the rows that an action leaves out and of
+what Django refuses past the page, so that whoever is refused is on record, whichever package the page is of; see
+:func:`answer_with`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ __all__ = ["ReadOnly", "ReadOnlyPage", "answer_with"]
 _Response = TypeVar("_Response")
 Answer = Callable[[Any, Any, "str | None", Callable[[], Any], str], Any]
 LeaveOut = Callable[[Any, Any, str, Sequence[Any], str], None]
+NoteRefusal = Callable[[Any, Any], None]
 
 
 def _as_it_is(page: Any, request: Any, object_id: str | None, view: Callable[[], Any], needed: str) -> Any:
@@ -29,11 +31,16 @@ def _unrecorded(page: Any, request: Any, action: str, keys: Sequence[Any], why: 
     """Without an audit log there is nothing to be done."""
 
 
+def _unnoted(page: Any, request: Any) -> None:
+    """As above."""
+
+
 _answer: Answer = _as_it_is
 _leave_out: LeaveOut = _unrecorded
+_note_refusal: NoteRefusal = _unnoted
 
 
-def answer_with(answer: Answer, leave_out: LeaveOut) -> None:
+def answer_with(answer: Answer, leave_out: LeaveOut, note_refusal: NoteRefusal = _unnoted) -> None:
     """Let a function answer the requests of every :class:`ReadOnlyPage`, as long as this process lives.
 
     Args:
@@ -42,9 +49,12 @@ def answer_with(answer: Answer, leave_out: LeaveOut) -> None:
             ``delete``). Returns the answer.
         leave_out: Puts on record which rows an action leaves out. Gets the page, the request, the name of the action,
             the primary keys of the rows, and why: ``tenant`` or ``permission``.
+        note_refusal: Puts on record that somebody may not see such rows where Django refuses it, by an exception that
+            rolls back the transaction of the request: see :meth:`ReadOnlyPage.has_view_permission`. Gets the page and
+            the request.
     """
-    global _answer, _leave_out
-    _answer, _leave_out = answer, leave_out
+    global _answer, _leave_out, _note_refusal
+    _answer, _leave_out, _note_refusal = answer, leave_out, note_refusal
 
 
 class ReadOnly:
@@ -126,6 +136,21 @@ class ReadOnlyPage(ReadOnly):
     show_full_result_count = False
     recorded_as: ClassVar[str] = ""
     """What a row is called in the audit log; left out, by the name of its model."""
+
+    def has_view_permission(self, request: Any, obj: Any = None) -> bool:
+        """Whether the user may see such rows. Who may not, and asks for them to complete a field, is on record.
+
+        What completes fields is a view of the site, for all models at once, so no view of the page is asked then.
+
+        Args:
+            request: The request.
+            obj: The row.
+        """
+        allowed = super().has_view_permission(request, obj)
+        if not allowed and _completes(request) and not getattr(request, "is_refusal_noted", False):
+            request.is_refusal_noted = True  # whoever lists the pages in the answer asks them all
+            _note_refusal(self, request)
+        return allowed
 
     def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
         """Whether the address may hold a lookup: one of the filters, or the whole key of a row.
@@ -240,3 +265,9 @@ class ReadOnlyPage(ReadOnly):
         """
         view = super().history_view  # type: ignore[misc] # as above
         return self.on_record(request, object_id, partial(view, request, object_id, extra_context))
+
+
+def _completes(request: Any) -> bool:
+    """Whether a request is for what completes a field in the admin."""
+    match = getattr(request, "resolver_match", None)
+    return match is not None and match.app_names[-1:] == ["admin"] and match.url_name == "autocomplete"

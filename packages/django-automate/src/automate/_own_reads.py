@@ -3,7 +3,7 @@
 A secret may be read where nothing can be recorded: there is no database yet, or one that is away; the code is in a
 transaction, which would lock the end of the log until it ends and take the entry along if it is rolled back; or the log
 itself is being written. Such a read is kept in this process and written with the next one, after the transaction, or at
-the end of the request or of the step.
+the end of the request or of the step. So is a refusal that rolls back the transaction of its request.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def write_waiting(**_: Any) -> None:
         _write(entries, _database())
     except AutomateError as error:
         _keep(entries)
-        logger.warning("%d reads of secrets are not on record yet: %s", len(entries), error)
+        logger.warning("%d entries of the audit log are not on record yet: %s", len(entries), error)
 
 
 def _database() -> str:
@@ -90,7 +90,7 @@ def _keep(entries: Iterable[AuditEntry]) -> None:
             if len(_waiting) < _MOST:
                 _waiting.append(entry)
             else:
-                logger.error("A read of %s is not on record: too many wait already.", entry.resource)
+                logger.error("%s of %s is not on record: too many wait already.", entry.action, entry.resource)
 
 
 def _write(entries: list[AuditEntry], using: str) -> None:
@@ -100,7 +100,7 @@ def _write(entries: list[AuditEntry], using: str) -> None:
         record_many(entries)
     except _CANNOT_NOW as error:
         _keep(entries)
-        logger.warning("%d reads of secrets are not on record yet (%s).", len(entries), type(error).__name__)
+        logger.warning("%d entries of the audit log are not on record yet (%s).", len(entries), type(error).__name__)
     finally:
         _this_thread.writes = False
         # The thread may be one that nobody tidies, such as those of asynchronous code.

@@ -26,7 +26,7 @@ class AutomateConfig(AppConfig):
         from automate._own_reads import write_waiting
         from automate._secret_access import key_references, record_access
         from automate.audit import guard
-        from automate.permissions import answer
+        from automate.permissions import answer, note_refusal
         from automate.posted_actions import leave_out
         from automate.worker.handlers import register_handlers
 
@@ -36,7 +36,7 @@ class AutomateConfig(AppConfig):
         secret_changed.connect(secret_changes.audit, dispatch_uid="automate.secret_changes")
         post_migrate.connect(guard.ensure_installed, sender=self, dispatch_uid="automate.audit_guard")
         request_finished.connect(write_waiting, dispatch_uid="automate.own_reads")
-        pages.answer_with(answer, leave_out)
+        pages.answer_with(answer, leave_out, note_refusal)
         resolver.on_access = record_access
         resolver.own_references = key_references
         autodiscover_modules("automations")

@@ -20,6 +20,7 @@ __all__ = [
     "actor_of",
     "answer",
     "may",
+    "note_refusal",
     "refuse",
 ]
 
@@ -81,6 +82,23 @@ def refuse(
     return permission_denied(request, PermissionDenied(f"This needs the permission {permission}."))
 
 
+def note_refusal(page: Any, request: HttpRequest) -> None:
+    """Put on record who may not see the rows of a page where Django refuses it; :mod:`automate_core.pages` calls it.
+
+    Where requests are transactions (``ATOMIC_REQUESTS``), it is written when that of the request is rolled back.
+
+    Args:
+        page: The page, a ``ModelAdmin``.
+        request: The request.
+    """
+    from automate._own_reads import put
+    from automate.audit import AuditEntry
+    from automate.posted_actions import resource_of
+
+    details = {"permission": _permission(page, "view")}
+    put(AuditEntry("access.denied", resource_of(page, "*"), actor_of(request), details=details))
+
+
 def answer(
     page: Any, request: HttpRequest, object_id: str | None, view: Callable[[], HttpResponse], needed: str
 ) -> HttpResponse:
@@ -100,7 +118,6 @@ def answer(
         The answer; for another tenant's row the one that a row gets that does not exist.
     """
     from django.contrib.admin.utils import unquote
-    from django.contrib.auth import get_permission_codename
     from django.core.exceptions import PermissionDenied
 
     from automate.audit import record
@@ -114,11 +131,16 @@ def answer(
     try:
         answered = view()
     except PermissionDenied:
-        permission = f"{page.opts.app_label}.{get_permission_codename(needed, page.opts)}"
-        return refuse(request, permission, resource, details=details)
+        return refuse(request, _permission(page, needed), resource, details=details)
     if details:
         record("access.denied", resource, actor=actor_of(request), details=details)
     return answered
+
+
+def _permission(page: Any, needed: str) -> str:
+    from django.contrib.auth import get_permission_codename
+
+    return f"{page.opts.app_label}.{get_permission_codename(needed, page.opts)}"
 
 
 def _hides(page: Any, request: HttpRequest, object_id: str) -> bool:

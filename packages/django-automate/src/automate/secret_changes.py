@@ -26,15 +26,19 @@ def audit(*, action: str, actor: str, versions: Sequence[SecretVersion], key_id:
 
     who, details = actor or whoever_runs_this("python"), {"key_id": key_id} if key_id else {}
     if action == "rewrapped":
-        names = [f"{version.tenant}/{version.name}@{version.version}" for version in versions]
-        record("secret.rewrapped", "secrets", actor=who, details={**details, "versions": names})
+        batch = [{"tenant": each.tenant, "resource": _resource(each), "version": each.version} for each in versions]
+        record("secret.rewrapped", "secrets", actor=who, details={**details, "versions": batch})
         return
     numbers = [version.version for version in versions]
     place = versions[0]
     record(
         f"secret.{action}",
-        f"secret:$secret:{place.name}",  # the redactor takes a bare name for the value
+        _resource(place),
         actor=who,
         tenant=place.tenant,
         details={**details, "versions": numbers},
     )
+
+
+def _resource(version: SecretVersion) -> str:
+    return f"secret:$secret:{version.name}"  # the redactor takes a bare name for the value

@@ -138,6 +138,8 @@ def state_of(entry: AuditLogEntry) -> str:
     Args:
         entry: The entry.
     """
+    if entry.unreadable:
+        return f"UNREADABLE: {', '.join(entry.unreadable)}; run 'automate audit verify'"
     ring, row = current_ring(), {name: getattr(entry, name) for name in COLUMNS}
     if not ring.knows(entry.key_id):
         return f"unknown key {entry.key_id}"

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from automate_core.aliases import ensure_alias
 from automate_core.cli import Command
 from automate_core.errors import ConfigurationError
 
@@ -163,9 +164,8 @@ def _ensure_set_up(settings_module: str | None) -> None:
 def _ensure_database(alias: str | None) -> None:
     from django.db import connections
 
-    if alias is not None and alias not in connections:
-        there = ", ".join(connections)
-        raise ConfigurationError(f"There is no database {alias!r}. DATABASES of the settings has: {there}.")
+    if alias is not None:
+        ensure_alias(alias, connections)
 
 
 def _settings_module(given: str | None) -> str | None:

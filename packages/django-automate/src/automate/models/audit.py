@@ -54,6 +54,9 @@ class AuditLogEntry(AppendOnlyModel):
 
     objects = AuditQuerySet.as_manager()
 
+    unreadable: tuple[str, ...] = ()
+    """The columns that could not be read, as :mod:`automate.audit.showing` notes them."""
+
     class Meta:
         """Newest first, and no way around the chain."""
 

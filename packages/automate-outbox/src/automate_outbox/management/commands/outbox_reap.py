@@ -7,7 +7,10 @@ from argparse import ArgumentParser
 from typing import Any
 
 from automate_core import settings
-from django.core.management.base import BaseCommand
+from automate_core.aliases import ensure_alias
+from automate_core.errors import ConfigurationError
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
 
 from automate_outbox.reaper import OutboxReaper, ReapedItem
 
@@ -39,12 +42,19 @@ class Command(BaseCommand):
         Args:
             *args: None are taken.
             **options: The options.
+
+        Raises:
+            CommandError: If there is no such database, or a number is none that can be reaped by.
         """
-        reaper = OutboxReaper(
-            options["stale_threshold"],
-            using=options["database"],
-            max_crashes=settings.current().outbox.max_crashes,
-        )
+        try:
+            ensure_alias(options["database"], connections)
+            reaper = OutboxReaper(
+                options["stale_threshold"],
+                using=options["database"],
+                max_crashes=settings.current().outbox.max_crashes,
+            )
+        except ConfigurationError as error:
+            raise CommandError(error.message) from error
         reaped = reaper.reap()
         if options["json"]:
             self.stdout.write(json.dumps({"reaped": len(reaped), "items": [_describe(one) for one in reaped]}))

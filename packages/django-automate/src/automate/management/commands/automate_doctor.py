@@ -8,7 +8,10 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from automate_core.aliases import ensure_alias
+from automate_core.errors import ConfigurationError
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
 
 from automate.doctor import examine
 
@@ -33,7 +36,14 @@ class Command(BaseCommand):
 
         Args:
             **options: The parsed options.
+
+        Raises:
+            CommandError: If there is no such database.
         """
+        try:
+            ensure_alias(options["database"], connections)
+        except ConfigurationError as error:
+            raise CommandError(error.message) from error
         findings = examine(options["database"])
         if options["json"]:
             self.stdout.write(json.dumps([asdict(finding) for finding in findings], indent=2))
