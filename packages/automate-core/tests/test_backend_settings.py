@@ -94,5 +94,5 @@ def test_the_check_looks_at_what_is_set_up(
 
         return Complaining
 
-    monkeypatch.setattr("automate_core.secrets.find_class", lambda name, registry: backend(name))
+    monkeypatch.setattr("automate_core._secret_resolver.find_class", lambda name, registry: backend(name))
     assert Resolver(config=SecretSettings(**section)).check() == checked

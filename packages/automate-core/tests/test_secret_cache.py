@@ -302,7 +302,7 @@ def test_a_backend_that_hangs_keeps_nobody_from_another(monkeypatch: pytest.Monk
             self.hang("while it is asked")
             return super().get(path, **options)
 
-    find_class = "automate_core.secrets.find_class"
+    find_class = "automate_core._secret_resolver.find_class"
     monkeypatch.setattr(find_class, lambda name, registry: Hanging if name == "vault" else MemoryBackend)
     resolver = Resolver(config=SecretSettings(backend="db"))
     with ThreadPoolExecutor(1) as pool:
