@@ -106,7 +106,8 @@ def redactors(known: list[str]) -> Iterator[tuple[str, Redactor]]:
     Args:
         known: The secrets.
     """
-    from automate_core._redaction.values import LiveValues, _base64_cores, encodings
+    from automate_core._redaction.encodings import base64_cores, encodings
+    from automate_core._redaction.values import LiveValues
     from automate_core.redaction import REDACTED, redact, remember
 
     live = LiveValues(limit=100_000)
@@ -114,7 +115,7 @@ def redactors(known: list[str]) -> Iterator[tuple[str, Redactor]]:
         remember(value)
         live.add(value)
     forms = sorted(
-        {form for value in known for form in (*encodings(value), *(core for core, _, _ in _base64_cores(value)))},
+        {form for value in known for form in (*encodings(value), *(core for core, _, _ in base64_cores(value)))},
         key=len,
         reverse=True,
     )

@@ -20,8 +20,9 @@ from urllib.parse import quote
 import pytest
 from automate_core._redaction import values as live_values
 from automate_core._redaction.cuts import Cuts
+from automate_core._redaction.encodings import base64_cores, encodings
 from automate_core._redaction.parts import parts
-from automate_core._redaction.values import _WRAPPED, LiveValues, _base64_cores, encodings
+from automate_core._redaction.values import _WRAPPED, LiveValues
 from automate_core.redaction import MIN_LENGTH, REDACTED, forget, redact, redact_text, remember
 from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
@@ -378,7 +379,7 @@ def naive(known: list[str], text: str) -> set[int]:
     """Return which characters of a text without backslashes belong to a form of a value."""
     covered: set[int] = set()
     for value in known:
-        forms = {(form, False, False) for form in encodings(value)} | set(_base64_cores(value))
+        forms = {(form, False, False) for form in encodings(value)} | set(base64_cores(value))
         for form, before, after in forms:
             start = text.find(form)
             while start >= 0:

@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 from automate_core import redaction, settings
 from automate_core._redaction import plain, shapes
+from automate_core._redaction.encodings import base64_cores, encodings
 from automate_core._redaction.keys import extra_keys, may_hold_secret_key
 from automate_core._redaction.named import redact_elements, redact_named
 from automate_core._redaction.plain import NotPlainError, PlainCopier
-from automate_core._redaction.values import LiveValues, _base64_cores, encodings
+from automate_core._redaction.values import LiveValues
 from automate_core._redaction.walk import Walk
 from automate_core.errors import PermanentError
 from automate_core.redaction import REDACTED, forget, redact, redact_text, remember
@@ -384,7 +385,7 @@ def test_a_live_value_is_found_where_one_of_its_forms_is(known: list[str], gone:
     for value in gone:
         live.discard(value)
     kept = set(known) - set(gone)
-    forms = {form for value in kept for form in (*encodings(value), *(core for core, _, _ in _base64_cores(value)))}
+    forms = {form for value in kept for form in (*encodings(value), *(core for core, _, _ in base64_cores(value)))}
     bare = text.replace("\\", "")
     assert (live.replace(text, "\0") != text) is any(form in bare for form in forms)
     assert live.numbers == {int(value) for value in kept if value.isdecimal()}
