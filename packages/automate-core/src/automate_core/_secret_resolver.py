@@ -48,6 +48,8 @@ class Resolver:
             step is given them.
     """
 
+    __module__ = "automate_core.secrets"  # as which its repr names it
+
     def __init__(
         self,
         *,
