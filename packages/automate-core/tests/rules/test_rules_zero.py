@@ -63,3 +63,17 @@ def test_both_dialects_order_zeros_alike() -> None:
         for given in ([0, X], [X, 0]):
             value = community.compile_rule({name: given}).value({"x": -0.0})
             assert (math.copysign(1, value) < 0) is negative
+
+
+@pytest.mark.parametrize(
+    "rule", [{"*": [X, 5]}, {"*": [X, 0, 5]}, {"%": [X, 2]}, {"%": [4, 2]}, {"/": [X, 3]}, {"-": [X, 0]}, {"+": [X, 0]}]
+)
+def test_whole_numbers_give_a_whole_zero_however_they_are_computed_with(rule: Any) -> None:
+    for written in (
+        rule,
+        {"if": [True, rule]},
+        {name: [{"if": [True, X]}, *given[1:]] for name, given in rule.items()},
+    ):
+        assert repr(compile_rule(written).value({"x": 0})) == "0"
+    mapped = {"map": [{"var": "list"}, {name: [{"var": ""}, *given[1:]] for name, given in rule.items()}]}
+    assert repr(compile_rule(mapped).value({"list": [0]})) == "[0]"

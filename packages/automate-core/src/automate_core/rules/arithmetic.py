@@ -42,9 +42,21 @@ def multiply(budget: Budget | None, *values: Any) -> Any:
     product = parse_number(values[0], budget)
     for value in values[1:]:
         factor = parse_number(value, budget)
-        # Only floats have the negative zero that JavaScript gives here.
-        product = settle(product * factor) if product and factor else float(product) * float(factor)
+        product = settle(product * factor) if product and factor else _nothing(product, factor)
     return product
+
+
+def _nothing(product: Number, factor: Number) -> Number:
+    """Multiply where one of two numbers is zero: only floats have the negative zero that JavaScript gives here."""
+    zero = float(product) * float(factor)
+    return _whole(zero) if type(product) is type(factor) is int else zero
+
+
+def _whole(number: float) -> Number:
+    """Return a number as an integer where it is one that JavaScript knows, and not negative zero."""
+    if not number.is_integer() or not -MAX_EXACT <= number <= MAX_EXACT:
+        return number
+    return int(number) if number or _sign(number) > 0 else number
 
 
 def subtract(budget: Budget | None, first: Any, *second: Any) -> Number:
@@ -64,9 +76,7 @@ def divide(budget: Budget | None, first: Any, *second: Any) -> Number:
         if left == 0 or left != left:
             return NAN
         return math.copysign(INFINITY, left) * math.copysign(1, right)
-    quotient = left / right
-    exact = quotient.is_integer() and quotient != 0 and -MAX_EXACT <= quotient <= MAX_EXACT
-    return int(quotient) if exact else quotient
+    return _whole(left / right)
 
 
 def modulo(budget: Budget | None, first: Any, second: Any) -> Number:
@@ -74,9 +84,7 @@ def modulo(budget: Budget | None, first: Any, second: Any) -> Number:
     left, right = to_double(to_number(first, budget)), to_double(to_number(second, budget))
     if right == 0 or left != left or left in (INFINITY, -INFINITY):
         return NAN
-    remainder = math.fmod(left, right)
-    exact = remainder.is_integer() and remainder != 0 and -MAX_EXACT <= remainder <= MAX_EXACT
-    return int(remainder) if exact else remainder
+    return _whole(math.fmod(left, right))
 
 
 def largest(budget: Budget | None, *values: Any) -> Number:
