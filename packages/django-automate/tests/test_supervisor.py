@@ -140,7 +140,7 @@ def test_a_child_that_cannot_be_started_is_tried_again(tmp_path: Path, monkeypat
 @pytest.mark.parametrize("line", [1, 2, 3])
 def test_a_signal_in_the_middle_of_a_wait_stops_it(line: int) -> None:
     code = INTERRUPTED.format(line=line)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (0, "stopped\n"), done.stderr
 
 
