@@ -174,8 +174,9 @@ def test_the_commands_go_on_behind_such_a_row_and_say_so(tmp_path: Any, capsys: 
     assert (lines[1]["details"], lines[1]["unreadable"]) == (None, ["details"])
     assert lines[1]["mac"] == rows()[1][9]
     listed = audit("list", status=0).splitlines()
-    assert len(listed) == 4
-    assert listed[2].endswith("UNREADABLE: details")
+    assert listed[0].split() == ["position", "at", "actor", "action", "resource", "tenant", "details"]
+    assert len(listed[1:]) == 4
+    assert listed[3].endswith("UNREADABLE: details")
     write(1)
     audit("export", "--output", str(file), "--resume", status=0)
     assert len(file.read_text().splitlines()) == 5
@@ -191,7 +192,7 @@ def test_texts_that_are_none_are_found(column: str, value: str) -> None:
     exported = list(export(Selection()))
     assert [entry["position"] for entry in exported] == [1, 2, 3, 4, 5, 6]
     assert json.dumps(exported)
-    assert len(audit("list", status=0).splitlines()) == 6
+    assert len(audit("list", status=0).splitlines()[1:]) == 6
 
 
 @pytest.mark.skipif(chosen_database() != "sqlite", reason="other databases refuse such values")
