@@ -43,7 +43,6 @@ MAX_PRODUCED = 1_000_000
 
 _CONVERSION = 2
 _FREE_CONVERSIONS = _CONVERSION * MAX_VISITS
-_CONVERSIONS_PER_VISIT = 2 * _CONVERSION
 _CHARACTERS_PER_CONVERSION = 128 // _CONVERSION
 _CHARACTERS_PER_VISIT = 4_096
 _SCANNED_PER_VISIT = 128
@@ -128,7 +127,7 @@ class Budget:
     def convert(self, characters: int = 0, count: int = _CONVERSION) -> None:
         """Pay for reading a value as what it is not: a text as a number, a list as a text.
 
-        One for each item that may be visited is free; then two are a visit.
+        One for each item that may be visited is free; then each is a visit.
 
         Args:
             characters: The characters that are read.
@@ -139,8 +138,8 @@ class Budget:
         """
         self.conversions -= count + characters // _CHARACTERS_PER_CONVERSION
         if self.conversions < 0:
-            visits = -self.conversions // _CONVERSIONS_PER_VISIT + 1
-            self.conversions += visits * _CONVERSIONS_PER_VISIT
+            visits = -self.conversions // _CONVERSION + 1
+            self.conversions += visits * _CONVERSION
             self.visit(visits)
 
     def read_text(self, characters: int) -> None:
