@@ -27,7 +27,7 @@ from automate.models import AuditHead, AuditLogEntry, Workflow
 from automate.publish import publish
 from automate_core.settings import AuditSettings
 from automate_core.testing.databases import chosen_database
-from django.db import connection, connections, transaction
+from django.db import IntegrityError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext, override_settings
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -399,7 +399,7 @@ def test_whatever_is_done_to_a_log_is_found(data: st.DataObject) -> None:
     assert verify().intact
     try:
         data.draw(tampering())()
-    except UnicodeEncodeError:
+    except (UnicodeEncodeError, IntegrityError):  # the database does not take it
         assume(False)
     assume(stored() != before)
     assert not verify().intact
