@@ -13,7 +13,7 @@ import math
 import os
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -484,29 +484,37 @@ def test_what_an_open_transaction_uses_is_not_collected(left: str) -> None:
 
 
 def test_writers_and_collectors_at_once_never_leave_a_use_without_a_file(location: Path) -> None:
-    rounds, start = 25, threading.Barrier(4)
+    ends: list[bool] = []
+    removed: list[int] = []
+
+    def begin_round() -> None:
+        ends.append(len(ends) >= 25 and (sum(removed) > 0 or len(ends) >= 500))
+
+    start = threading.Barrier(4, action=begin_round)
+
+    def rounds() -> Iterator[None]:
+        while True:
+            start.wait(60)
+            if ends[-1]:  # nobody begins another round before all have seen this
+                return
+            yield
 
     def write() -> None:
-        for _ in range(rounds):
-            start.wait(60)
+        for _ in rounds():
             event = add(LARGE)
             assert artifacts.content(Event.objects.get(pk=event.pk).payload) == LARGE
             queryset: Any = Event.objects.filter(pk=event.pk)
             queryset._raw_delete(queryset.db)
 
-    def collect() -> int:
-        removed = 0
-        for _ in range(rounds):
-            start.wait(60)
-            removed += artifacts.collect() + artifacts.collect_orphans() + artifacts.collect()
-        return removed
+    def collect() -> None:
+        for _ in rounds():
+            removed.append(artifacts.collect() + artifacts.collect_orphans() + artifacts.collect())
 
     threads = [in_thread(work) for work in (write, write, collect, collect)]
     for thread, _ in threads:
-        thread.join(120)
-    (first,), (second,), (third,), (fourth,) = [outcome for _, outcome in threads]
-    assert (first, second) == (None, None)
-    assert third + fourth > 0, "nothing was collected meanwhile"
+        thread.join(300)
+    assert [outcome for _, outcome in threads] == [[None]] * 4
+    assert sum(removed) > 0, "nothing was collected meanwhile"
     artifacts.collect()
     artifacts.collect_orphans()
     assert (files_below(location), Artifact.objects.count()) == ([], 0)
