@@ -55,6 +55,9 @@ def column_of(value: Any) -> Any:
     return artifacts.stored(value, ensure_storable(value, max_bytes=20 * MIB, require_object=False))
 
 
+MARIADB_DEADLOCK = 1213
+
+
 def add(payload: Any) -> Event:
     """Write an event as its rows are written everywhere."""
     event = Event(type="a.b", payload=column_of(payload), created_at=timezone.now())
@@ -85,7 +88,14 @@ def roll_back(value: Any) -> None:
         transaction.set_rollback(True)
 
 
-MARIADB_DEADLOCK = 1213
+def add_again(payload: Any) -> Event:
+    """Add an event as :func:`add` does; who was rolled back as one of two that wait for each other tries again."""
+    while True:
+        try:
+            return add(payload)
+        except OperationalError as error:
+            if error.args[0] != MARIADB_DEADLOCK:
+                raise
 
 
 def in_thread(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
@@ -504,12 +514,7 @@ def test_writers_and_collectors_at_once_never_leave_a_use_without_a_file(locatio
 
     def write() -> None:
         for _ in rounds():
-            try:
-                event = add(LARGE)
-            except OperationalError as error:
-                if error.args[0] != MARIADB_DEADLOCK:
-                    raise
-                continue  # one of two that waited for each other was rolled back whole, and its caller tries again
+            event = add_again(LARGE)
             assert artifacts.content(Event.objects.get(pk=event.pk).payload) == LARGE
             queryset: Any = Event.objects.filter(pk=event.pk)
             queryset._raw_delete(queryset.db)
