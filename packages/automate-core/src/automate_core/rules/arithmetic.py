@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from automate_core.rules.coercion import INFINITY, MAX_EXACT, NAN, Number, parse_number, to_double, to_number
+from automate_core.rules.coercion import INFINITY, NAN, Number, parse_number, to_double, to_number, whole
 from automate_core.rules.limits import Budget
 
 __all__ = [
@@ -47,16 +47,9 @@ def multiply(budget: Budget | None, *values: Any) -> Any:
 
 
 def _nothing(product: Number, factor: Number) -> Number:
-    """Multiply where one of two numbers is zero: only floats have the negative zero that JavaScript gives here."""
+    """Multiply where one of two numbers is zero, which may give the negative zero of JavaScript."""
     zero = float(product) * float(factor)
-    return _whole(zero) if type(product) is type(factor) is int else zero
-
-
-def _whole(number: float) -> Number:
-    """Return a number as an integer where it is one that JavaScript knows, and not negative zero."""
-    if not number.is_integer() or not -MAX_EXACT <= number <= MAX_EXACT:
-        return number
-    return int(number) if number or _sign(number) > 0 else number
+    return whole(zero) if type(product) is type(factor) is int else zero
 
 
 def subtract(budget: Budget | None, first: Any, *second: Any) -> Number:
@@ -76,7 +69,7 @@ def divide(budget: Budget | None, first: Any, *second: Any) -> Number:
         if left == 0 or left != left:
             return NAN
         return math.copysign(INFINITY, left) * math.copysign(1, right)
-    return _whole(left / right)
+    return whole(left / right)
 
 
 def modulo(budget: Budget | None, first: Any, second: Any) -> Number:
@@ -84,7 +77,7 @@ def modulo(budget: Budget | None, first: Any, second: Any) -> Number:
     left, right = to_double(to_number(first, budget)), to_double(to_number(second, budget))
     if right == 0 or left != left or left in (INFINITY, -INFINITY):
         return NAN
-    return _whole(math.fmod(left, right))
+    return whole(math.fmod(left, right))
 
 
 def largest(budget: Budget | None, *values: Any) -> Number:

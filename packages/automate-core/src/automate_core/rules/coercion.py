@@ -12,6 +12,7 @@ no number is longer than 65,536 characters, so that reading one takes no time th
 from __future__ import annotations
 
 import datetime
+import math
 import re
 import uuid
 from collections.abc import Iterator
@@ -41,6 +42,7 @@ __all__ = [
     "to_text",
     "truthy",
     "verdict",
+    "whole",
 ]
 
 Number = int | float
@@ -255,10 +257,14 @@ def _text_number(text: str, budget: Budget | None) -> Number:
 def _digits_number(digits: str) -> Number:
     if len(digits) <= EXACT_DIGITS and digits.isdecimal():
         return int(digits)
-    number = float(digits)
-    if number.is_integer() and number != 0 and -MAX_EXACT <= number <= MAX_EXACT:
-        return int(number)
-    return number
+    return whole(float(digits))
+
+
+def whole(number: float) -> Number:
+    """Return a number as an integer where it is one that JavaScript knows; only floats have its negative zero."""
+    if not number.is_integer() or not -MAX_EXACT <= number <= MAX_EXACT:
+        return number
+    return int(number) if number or math.copysign(1, number) > 0 else number
 
 
 def parse_number(value: Any, budget: Budget | None = None) -> Number:

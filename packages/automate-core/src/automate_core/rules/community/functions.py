@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from automate_core.rules.arithmetic import highest, lowest, settle
-from automate_core.rules.coercion import MAX_EXACT, Number, is_number, plain, to_double, to_number
+from automate_core.rules.coercion import Number, is_number, plain, to_double, to_number, whole
 from automate_core.rules.comparisons import not_identical, strict_equal
 from automate_core.rules.failures import INVALID_ARGUMENTS, NOT_A_NUMBER, Failure
 from automate_core.rules.limits import Budget
@@ -69,9 +69,7 @@ def divide(budget: Budget | None, *values: Any) -> Number:
     for number in rest:
         if number == 0:
             raise Failure(NOT_A_NUMBER, NOT_A_NUMBER)
-        quotient = first / number
-        _known(quotient)
-        first = int(quotient) if -MAX_EXACT <= quotient <= MAX_EXACT and quotient.is_integer() else quotient
+        first = whole(_known(first / number))
     return first
 
 
@@ -81,8 +79,7 @@ def modulo(budget: Budget | None, *values: Any) -> Number:
     for number in rest:
         if number == 0 or math.isinf(first):
             raise Failure(NOT_A_NUMBER, NOT_A_NUMBER)
-        remainder = math.fmod(first, number)
-        first = int(remainder) if remainder.is_integer() else remainder
+        first = whole(math.fmod(first, number))
     return first
 
 
