@@ -17,7 +17,7 @@ WINDOWS = 3
 """A leak grows in each of them; a cache that fills, once."""
 GROWTH = 5.0
 """Megabytes per 100,000 jobs."""
-NOISE = 2.0
+NOISE = 1.5
 """Megabytes by which memory moves without meaning anything: what the allocator keeps, and what it gives back late."""
 
 

@@ -83,12 +83,12 @@ def databases() -> Iterator[None]:
 def db(databases: None) -> Iterator[None]:
     """The migrated database, empty again after the test."""
     yield
-    from automate import _own_reads
+    from automate import _late_entries
     from automate_core.secrets import invalidate
     from django.apps import apps
     from django.db import connection, transaction
 
-    _own_reads._waiting.clear()
+    _late_entries._waiting.clear()
     invalidate()
     # Far cheaper than the flush command, which truncates every table of every app.
     kept = ("contenttypes", "auth")

@@ -243,6 +243,14 @@ def test_the_pages_of_the_admin_say_what_cannot_be_read(
         assert value[:8] in shown["change"]
 
 
+def test_the_pages_of_the_admin_show_the_others_beside_what_only_some_releases_of_python_read() -> None:
+    write()
+    execute(f"UPDATE {LOG} SET details = %s WHERE position = 3", DEEP)
+    shown = pages(3)
+    assert shown["changelist"].count("as written (key k1)") == 5
+    assert "workflow:w2" in shown["change"]
+
+
 @pytest.mark.skipif(chosen_database() != "sqlite", reason="other databases refuse such values")
 @pytest.mark.parametrize("column", ["resource", "key_id", "previous", "mac", "details", "created_at"])
 @pytest.mark.parametrize("value", ["CAST(X'22ff' AS TEXT)", "X'ff'"])

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from automate import _own_reads
+from automate import _late_entries
 from automate.audit import record, record_many
 from automate.models import AuditHead, AuditLogEntry, ExecutionRun
 from automate.publish import publish
@@ -123,7 +123,7 @@ def test_a_blocking_read_within_an_event_loop_is_on_record_after_the_request() -
 
     assert asyncio.run(view()) == KEY
     assert trail() == []
-    _own_reads.write_waiting()
+    _late_entries.write_waiting()
     assert trail() == [READ]
 
 
@@ -154,7 +154,7 @@ def test_a_read_before_there_is_a_database_is_on_record_as_soon_as_there_is_one(
         raise DatabaseError("no such table: automate_auditlogentry")
 
     with monkeypatch.context() as missing:
-        missing.setattr(_own_reads, "record_many", away)
+        missing.setattr(_late_entries, "record_many", away)
         assert resolve(REFERENCE) == KEY
     assert "not on record yet" in caplog.text
     monkeypatch.setenv("OTHER_KEY", "another-key-of-theirs")
@@ -169,7 +169,7 @@ def test_nothing_is_handed_out_where_the_log_was_tampered_with() -> None:
         with pytest.raises(SecretBackendUnavailable, match="cannot be recorded"):
             resolve(REFERENCE)
     assert trail() == []
-    assert not _own_reads._waiting, "it was not handed out, so there is nothing to be recorded"
+    assert not _late_entries._waiting, "it was not handed out, so there is nothing to be recorded"
 
 
 def test_the_keys_of_the_log_itself_are_read_without_end_nor_entry(
@@ -189,9 +189,9 @@ def test_a_read_of_what_writes_the_log_waits_its_turn(monkeypatch: pytest.Monkey
         resolve("$env:DB_PASSWORD")  # as a database whose password is a secret is connected to
         record_many(entries)
 
-    monkeypatch.setattr(_own_reads, "record_many", record_with_password)
+    monkeypatch.setattr(_late_entries, "record_many", record_with_password)
     resolve(REFERENCE)
-    _own_reads.write_waiting()
+    _late_entries.write_waiting()
     assert trail() == [READ, ("secret.read", "secret:$env:DB_PASSWORD", "installation")]
 
 

@@ -40,7 +40,7 @@ _leave_out: LeaveOut = _unrecorded
 _note_refusal: NoteRefusal = _unnoted
 
 
-def answer_with(answer: Answer, leave_out: LeaveOut, note_refusal: NoteRefusal = _unnoted) -> None:
+def answer_with(answer: Answer, leave_out: LeaveOut, note_refusal: NoteRefusal) -> None:
     """Let a function answer the requests of every :class:`ReadOnlyPage`, as long as this process lives.
 
     Args:

@@ -9,7 +9,7 @@ from automate_core.secrets import AccessRecord, SecretAccess
 from django.conf import settings
 from django.utils import timezone
 
-from automate import _own_reads, audit
+from automate import _late_entries, audit
 from automate.commands.people import actor
 from automate.events import causation
 
@@ -42,7 +42,7 @@ def record_access(record: AccessRecord) -> None:
         details["reason"] = record.denial.message
     if record.access is None:
         details |= _own(record)
-        _own_reads.put(audit.AuditEntry(action, resource, INSTALLATION, tenant=record.owner, details=details))
+        _late_entries.put(audit.AuditEntry(action, resource, INSTALLATION, tenant=record.owner, details=details))
         return
     details |= _of_step(record.access)
     if record.denial is None and record.access.tenant and not record.owner:

@@ -23,7 +23,7 @@ class AutomateConfig(AppConfig):
         from django.db.models.signals import post_migrate
 
         from automate import checks, conf, dead_letters, secret_changes  # noqa: F401 - importing checks registers them
-        from automate._own_reads import write_waiting
+        from automate._late_entries import write_waiting
         from automate._secret_access import key_references, record_access
         from automate.audit import guard
         from automate.permissions import answer, note_refusal
@@ -35,7 +35,7 @@ class AutomateConfig(AppConfig):
         dead_letters_changed.connect(dead_letters.audit, dispatch_uid="automate.dead_letters")
         secret_changed.connect(secret_changes.audit, dispatch_uid="automate.secret_changes")
         post_migrate.connect(guard.ensure_installed, sender=self, dispatch_uid="automate.audit_guard")
-        request_finished.connect(write_waiting, dispatch_uid="automate.own_reads")
+        request_finished.connect(write_waiting, dispatch_uid="automate.late_entries")
         pages.answer_with(answer, leave_out, note_refusal)
         resolver.on_access = record_access
         resolver.own_references = key_references

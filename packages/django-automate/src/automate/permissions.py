@@ -91,7 +91,7 @@ def note_refusal(page: Any, request: HttpRequest) -> None:
         page: The page, a ``ModelAdmin``.
         request: The request.
     """
-    from automate._own_reads import put
+    from automate._late_entries import put
     from automate.audit import AuditEntry
     from automate.posted_actions import resource_of
 

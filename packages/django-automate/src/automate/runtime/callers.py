@@ -16,7 +16,7 @@ from functools import partial
 from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connections
 
-from automate._own_reads import write_waiting
+from automate._late_entries import write_waiting
 from automate.runtime.connections import tidy_connections
 from automate.runtime.execute import Attempt, Result, execute, unexecuted
 from automate.runtime.transactional import execute_transactional

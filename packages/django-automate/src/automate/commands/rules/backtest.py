@@ -14,7 +14,7 @@ from automate_core.rules import format_explanation
 from automate.commands import add_common_options, print_json
 from automate.commands.json_input import read_argument
 from automate.commands.options import WHEN, count, moment
-from automate.commands.people import printable, show_time
+from automate.commands.people import columns, printable, show_time
 
 if TYPE_CHECKING:
     from automate.backtest import BacktestReport, Change
@@ -148,12 +148,11 @@ def _progress(limit: int) -> Iterator[Callable[[int], None] | None]:
 def _printed(report: BacktestReport) -> str:
     period = f", from {show_time(report.oldest)} to {show_time(report.newest)}" if report.events else ""
     sides = [side for side in (report.now, report.live, report.then) if side is not None]
-    width = max(len(side.name) for side in sides)
+    head = ("", "matched", "did not", "errors", "not stored", "")
     lines = [
         f"{_events(report.events)}{period}",
         "",
-        f"{'':<{width}}{'matched':>12}{'did not':>12}{'errors':>12}{'not stored':>12}",
-        *(_line(side, width) for side in sides),
+        *columns(head, map(_cells, sides), numbers=head[1:-1]),
         "",
         *_changes("would newly match", report.newly_matched),
         *_changes("would no longer match", report.no_longer_matched),
@@ -167,11 +166,10 @@ def _events(number: int) -> str:
     return "1 event" if number == 1 else f"{number:,} events"
 
 
-def _line(side: Tally, width: int) -> str:
-    errors = sum(side.errors.values())
+def _cells(side: Tally) -> list[str]:
+    counts = (side.matched, side.unmatched, sum(side.errors.values()), side.unrecorded)
     kinds = ", ".join(f"{kind} {times:,}" for kind, times in side.errors.items())
-    numbers = f"{side.matched:>12,}{side.unmatched:>12,}{errors:>12,}{side.unrecorded:>12,}"
-    return f"{side.name:<{width}}{numbers}{f'  ({kinds})' if kinds else ''}"
+    return [side.name, *(f"{count:,}" for count in counts), f"({kinds})" if kinds else ""]
 
 
 def _changes(what: str, change: Change) -> list[str]:

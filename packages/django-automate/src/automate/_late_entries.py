@@ -1,9 +1,10 @@
-"""What the installation reads for itself, on its way to the audit log.
+"""Entries of the audit log that cannot be written where they come about, on their way to it.
 
-A secret may be read where nothing can be recorded: there is no database yet, or one that is away; the code is in a
-transaction, which would lock the end of the log until it ends and take the entry along if it is rolled back; or the log
-itself is being written. Such a read is kept in this process and written with the next one, after the transaction, or at
-the end of the request or of the step. So is a refusal that rolls back the transaction of its request.
+A secret that the installation needs for itself may be read where nothing can be recorded: there is no database yet, or
+one that is away; the code is in a transaction, which would lock the end of the log until it ends and take the entry
+along if it is rolled back; or the log itself is being written. And a refusal rolls back the transaction of its request.
+Such an entry is kept in this process and written with the next one, after the transaction, or at the end of the request
+or of the step.
 """
 
 from __future__ import annotations
