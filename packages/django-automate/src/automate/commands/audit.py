@@ -135,7 +135,7 @@ def _cells(entry: dict[str, Any]) -> list[str]:
     shown = [details if len(details) <= _SHOWN else f"{details[: _SHOWN - 1]}…"] if details else []
     shown += [f"UNREADABLE: {', '.join(lost)}"] if lost else []
     names = ("actor", "action", "resource", "tenant")
-    return [str(entry["position"]), str(at), *(str(entry[name]) or "-" for name in names), "  ".join(shown)]
+    return [str(entry["position"]), str(at or "-"), *(str(entry[name] or "-") for name in names), "  ".join(shown)]
 
 
 def _verify(args: argparse.Namespace) -> int:
