@@ -68,7 +68,7 @@ class OutboxSettings(_Section):
     """The outbox and its leases."""
 
     lease_seconds: float = Field(30.0, ge=1, description="How long a claim holds without being renewed.")
-    max_batch_size: int = Field(100, gt=0, description="Upper bound of items claimed at once.")
+    max_batch_size: int = Field(400, gt=0, description="Upper bound of items claimed at once.")
     max_crashes: int = Field(3, gt=0, description="Crashes of workers over one item before it is FAILED.")
     reaper_interval_seconds: float = Field(10.0, gt=0, description="Time between two looks for expired leases.")
     metrics_cache_seconds: float = Field(

@@ -45,7 +45,7 @@ _LOOK_AROUND = 0.05
 """How often attempts past their deadline, and retries that are due, are looked for, in seconds."""
 _GATHER = 0.002
 """How long an entry waits for others to share its commit, in seconds."""
-_MOST_TOGETHER = 200
+_MOST_TOGETHER = 800
 """Entries that are not kept waiting for more."""
 
 

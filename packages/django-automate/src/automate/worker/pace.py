@@ -6,7 +6,7 @@ import time
 
 __all__ = ["Pace"]
 
-_MOMENT = 0.2
+_MOMENT = 0.3
 """What is in hand should be finished within this time, in seconds: it waits where others could take it."""
 _SPAN = 0.02
 """The shortest time over which a rate says anything, in seconds."""
