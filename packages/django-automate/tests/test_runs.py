@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from automate.errors import InvalidDefinitionError, PermanentError, TransientError
-from automate.events import emit_event, run_workflow
+from automate.events import emit_event, emit_events, run_workflow
 from automate.models import Decision, Event, Execution, ExecutionRun, StepRun
 from automate.publish import publish
 from automate.runtime import Runtime
@@ -20,7 +20,7 @@ from automate_core.connectors import ActionContext
 from automate_core.workflow import WorkflowDefinition
 from automate_outbox.models import OutboxJob
 from automate_outbox.store import get_store
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 pytestmark = pytest.mark.usefixtures("db")
@@ -87,6 +87,21 @@ def test_from_event_to_finished_runs(actions: Any, work: Any) -> None:
     assert steps(found) == [("double", "SUCCESS", 1), ("say", "SUCCESS", 1)]
     assert found.steps.get(step_id="say").output == {"message": "order.paid: 300"}
     assert set(OutboxJob.objects.values_list("status", flat=True)) == {"COMPLETED"}
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="it is PostgreSQL whose updates may spare the indexes")
+def test_that_a_run_changes_is_written_to_no_index(actions: Any, work: Any) -> None:
+    actions("nothing")(lambda: None)
+    publish(definition("often", [{"id": "a", "action": "test.nothing"}], trigger=on("it.happened")))
+    with transaction.atomic(), connection.cursor() as cursor:  # which has counts of its own
+        emit_events([{"type": "it.happened", "payload": {}}] * 200)
+        work()
+        for table in ("automate_execution", "automate_executionrun"):
+            counts = "pg_stat_get_xact_tuples_updated(%s::regclass), pg_stat_get_xact_tuples_hot_updated(%s::regclass)"
+            cursor.execute(f"SELECT {counts}", [table, table])
+            changed, spared = cursor.fetchone()
+            assert changed >= 200
+            assert spared >= 0.9 * changed, f"of {changed} changes in {table}, {changed - spared} were written to its indexes"
 
 
 def test_a_run_continues_the_trace_of_its_event_or_begins_one(actions: Any, work: Any) -> None:

@@ -16,7 +16,7 @@ __all__ = ["insert_rows", "load_rows", "new_row"]
 M = TypeVar("M", bound=models.Model)
 
 _Columns = list[tuple[str, str]]
-"""Of each column: its name, and the attribute of a row that holds its value."""
+"""Of each column: its name in the document, and the attribute of a row that holds its value."""
 
 
 def new_row(model: type[M], **values: Any) -> M:
@@ -101,7 +101,13 @@ def insert_rows(rows: Sequence[M]) -> None:
     for field in dated:
         for row in rows:
             field.pre_save(row, True)
-    document = to_json([{name: values[place] for name, place in columns} for values in map(vars, rows)]).decode()
+    # What is left out is NULL. Names are short, as every row repeats them.
+    document = to_json(
+        [
+            {name: value for name, place in columns if (value := values[place]) is not None}
+            for values in map(vars, rows)
+        ]
+    ).decode()
     with connection.cursor() as cursor:
         cursor.execute(statement, [document])
 
@@ -111,15 +117,15 @@ def _plan(model: type[models.Model]) -> tuple[str, _Columns, list[Any]]:
     """Return the INSERT of a model, where its columns come from, and the fields that take the time of the insertion."""
     fields = [field for field in model._meta.concrete_fields if not isinstance(field, models.AutoField)]
     quote = connection.ops.quote_name
-    names = [str(field.column) for field in fields]
+    short = [f"c{number}" for number in range(len(fields))]
     typed = ", ".join(
-        f"{quote(name)} {field.rel_db_type(connection) if field.is_relation else field.db_type(connection)}"
-        for name, field in zip(names, fields, strict=True)
+        f"{name} {field.rel_db_type(connection) if field.is_relation else field.db_type(connection)}"
+        for name, field in zip(short, fields, strict=True)
     )
-    columns = ", ".join(map(quote, names))
+    columns = ", ".join(quote(str(field.column)) for field in fields)
     statement = (
         f"INSERT INTO {quote(model._meta.db_table)} ({columns}) "  # noqa: S608 - names and types of the model alone
-        f"SELECT {columns} FROM json_to_recordset(%s::json) AS row ({typed})"
+        f"SELECT {', '.join(short)} FROM json_to_recordset(%s::json) AS row ({typed})"
     )
-    places = [(name, field.attname) for name, field in zip(names, fields, strict=True)]
+    places = [(name, field.attname) for name, field in zip(short, fields, strict=True)]
     return statement, places, [field for field in fields if getattr(field, "auto_now_add", False)]
