@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from automate.errors import ConfigurationError, PermanentError
-from automate.events import emit_event
+from automate.events import emit_event, emit_events
 from automate.models import Execution, StepRun
 from automate.publish import publish
 from automate.runtime.callers import ThreadPool
@@ -187,7 +187,7 @@ def test_what_is_in_hand_follows_the_pace(monkeypatch: pytest.MonkeyPatch) -> No
     pace = Pace(concurrency=10, start=10, largest=100)
     assert pace.free(0) == 10
     now[0] += 0.01
-    pace.finished(10)  # a thousand a second: 200 are finished in a moment
+    pace.finished(10)  # a thousand a second: more are finished in a moment than two claims bring
     assert pace.free(0) == 100
     assert pace.free(100) == 100
     assert pace.free(150) == 0, "a claim of half a window is not worth a statement while nobody is idle"
@@ -198,6 +198,60 @@ def test_what_is_in_hand_follows_the_pace(monkeypatch: pytest.MonkeyPatch) -> No
     assert pace.free(10) == 0
     slow = Pace(concurrency=10, start=3, largest=100)
     assert [slow.free(in_hand) for in_hand in (0, 3, 10)] == [3, 7, 0], "nothing ends, and yet all slots fill"
+
+
+def test_a_hand_that_became_too_full_counts_as_that_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    pace = Pace(concurrency=10, start=10, largest=400)
+    now[0] += 0.1
+    pace.finished(200)
+    assert not pace.is_behind(600), "it is finished in a third of a second"
+    now[0] += 0.4
+    pace.finished(201)  # the database paused
+    assert not pace.is_behind(600)
+    now[0] += 0.1
+    pace.finished(401)
+    assert not pace.is_behind(400)
+    for second in range(3):
+        now[0] += 1.0
+        pace.finished(421 + 20 * second)  # two a tenth of a second from now on
+        assert pace.is_behind(380 - 20 * second) == (second == 2)
+
+
+def test_what_was_claimed_at_a_better_pace_is_handed_back(actions: Any) -> None:
+    slow = threading.Event()
+    waiting: list[int] = []
+
+    @actions("work")
+    def work() -> None:
+        if slow.is_set():
+            time.sleep(0.1)
+            waiting.append(OutboxJob.objects.exclude(status__in=["CLAIMED", "COMPLETED"]).count())
+
+    listen("changing", {"id": "a", "action": "test.work"})
+    emit_events([{"type": "it.happened", "payload": {}}] * 1500)
+    busy = worker(concurrency=2)
+
+    def run() -> None:
+        busy.run(drain=True)
+        connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        while len(busy._engine.in_hand) < 100 and thread.is_alive():
+            time.sleep(0.001)
+        slow.set()
+        deadline = time.monotonic() + 20
+        while not (waiting and len(busy._engine.in_hand) <= 6) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert len(busy._engine.in_hand) <= 6, "two run, and few wait for the commit of what they did"
+        assert len(waiting) < 80, "more was in hand when the work became slow, and it was not finished here"
+    finally:
+        slow.clear()
+        thread.join(60)
+    assert set(OutboxJob.objects.values_list("status", "crashes").distinct()) == {("COMPLETED", 0)}
 
 
 def test_never_more_is_claimed_than_there_are_free_slots(actions: Any) -> None:

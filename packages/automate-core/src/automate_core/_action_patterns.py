@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from automate_core.errors import ConfigurationError
 
@@ -28,6 +29,7 @@ def ensure_pattern(pattern: str) -> None:
         )
 
 
+@lru_cache(maxsize=4096)  # every step asks
 def matches(pattern: str, action: str) -> bool:
     """Whether a pattern means an action.
 

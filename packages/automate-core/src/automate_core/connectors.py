@@ -5,7 +5,6 @@ Everything that a step can do is an action of a connector, a decorated Python fu
 
 from __future__ import annotations
 
-import inspect
 import logging
 import threading
 import time
@@ -256,7 +255,7 @@ class Connector:
             if error is exc:
                 raise
             raise error from exc
-        return self._guard(result) if inspect.isawaitable(result) else result
+        return self._guard(result) if hasattr(type(result), "__await__") else result
 
     async def _guard(self, awaitable: Any) -> Any:
         try:

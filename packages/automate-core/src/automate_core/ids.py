@@ -20,14 +20,17 @@ def uuid7() -> uuid.UUID:
     The 48-bit millisecond clock is followed by 12 bits of sub-millisecond time (method 3 of section 6.2) and 62 random
     bits.
     """
+    return uuid.UUID(int=_new_value())
+
+
+def _new_value() -> int:
     global _last
     with _lock:
         tick = time.time_ns() * 4096 // 1_000_000
         _last = tick = max(tick, _last + 1)
     milliseconds, fraction = divmod(tick, 4096)
     noise = int.from_bytes(os.urandom(8)) >> 2
-    value = (milliseconds & 0xFFFF_FFFF_FFFF) << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | noise
-    return uuid.UUID(int=value)
+    return (milliseconds & 0xFFFF_FFFF_FFFF) << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | noise
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -50,4 +53,4 @@ def new_trace_id() -> str:
 
     It begins with the time, so that an index over such ids grows at its end; 62 of its bits are random.
     """
-    return uuid7().hex
+    return f"{_new_value():032x}"

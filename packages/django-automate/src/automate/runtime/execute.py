@@ -6,7 +6,6 @@ Of the run nothing is written here; that a step was given a secret, or denied it
 from __future__ import annotations
 
 import asyncio
-import inspect
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -211,7 +210,7 @@ def call(prepared: Prepared) -> Result | Awaitable[Result]:
     try:
         with contained():
             value = _call(prepared)
-            if inspect.isawaitable(value):
+            if hasattr(type(value), "__await__"):
                 return _await(attempt, rendered, value)
             output = _as_json(value, attempt.step.action)
         return _success(attempt, rendered, output, _encode(attempt, output))

@@ -36,12 +36,12 @@ class DatabaseClock:
     """
 
     def __init__(self, item: OutboxItem, lease_seconds: float) -> None:
-        self._claimed_at = item.lease_expires_at - timedelta(seconds=lease_seconds)
-        self._then = time.monotonic()
+        claimed_at = item.lease_expires_at - timedelta(seconds=lease_seconds)
+        self._zone, self._ahead = claimed_at.tzinfo, claimed_at.timestamp() - time.monotonic()
 
     def __call__(self) -> datetime:
         """Return the time, with time zone."""
-        return self._claimed_at + timedelta(seconds=time.monotonic() - self._then)
+        return datetime.fromtimestamp(self._ahead + time.monotonic(), self._zone)
 
 
 def queue_run(execution: Execution, store: DatabaseOutboxStore, worker_id: str) -> OutboxItem:

@@ -256,7 +256,8 @@ class Worker:
         """Return what to claim now: no more than there are free slots, and only where something may have come."""
         self._pace.finished(self._engine.handled)
         in_hand = len(self._engine.in_hand)
-        if in_hand > self.options.concurrency and time.monotonic() - self._engine.moved_at > _STANDSTILL_SECONDS:
+        stands_still = time.monotonic() - self._engine.moved_at > _STANDSTILL_SECONDS
+        if in_hand > self.options.concurrency and (stands_still or self._pace.is_behind(in_hand)):
             # They were claimed at a better pace. Whoever has a free slot may have what waits here for one.
             self._pace.slow_down()
             self._engine.put_down_waiting()

@@ -10,6 +10,10 @@ _MOMENT = 0.3
 """What is in hand should be finished within this time, in seconds: it waits where others could take it."""
 _SPAN = 0.02
 """The shortest time over which a rate says anything, in seconds."""
+_TOO_MANY = 7
+"""A hand of so many windows is too full: the work has become slower than it was when it was claimed."""
+_HICCUP = 1.0
+"""How long a hand may be too full before it counts, in seconds: a pause of the database ends, slow work stays slow."""
 
 
 class Pace:
@@ -28,6 +32,7 @@ class Pace:
         self._concurrency, self._largest = concurrency, largest
         self._window = max(1, min(concurrency, start))
         self._since, self._finished = time.monotonic(), 0
+        self._overfull_since: float | None = None
 
     def finished(self, total: int) -> None:
         """Take notice of how many items have been finished so far.
@@ -42,6 +47,20 @@ class Pace:
         self._since, self._finished = now, total
         least = self._concurrency
         self._window = max(least, min(int(done / max(passed, 1e-6) * _MOMENT), 2 * self._largest))
+
+    def is_behind(self, in_hand: int) -> bool:
+        """Return whether more has been in hand for a while than is finished soon, so that others should have it.
+
+        Args:
+            in_hand: How many are in hand.
+        """
+        if in_hand <= _TOO_MANY * self._window:
+            self._overfull_since = None
+            return False
+        now = time.monotonic()
+        if self._overfull_since is None:
+            self._overfull_since = now
+        return now - self._overfull_since > _HICCUP
 
     def slow_down(self) -> None:
         """Take in hand no more than runs at once, until items are finished faster again."""
