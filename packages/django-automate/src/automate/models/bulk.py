@@ -103,10 +103,7 @@ def insert_rows(rows: Sequence[M]) -> None:
             field.pre_save(row, True)
     # What is left out is NULL. Names are short, as every row repeats them.
     document = to_json(
-        [
-            {name: value for name, place in columns if (value := values[place]) is not None}
-            for values in map(vars, rows)
-        ]
+        [{name: value for name, place in columns if (value := values[place]) is not None} for values in map(vars, rows)]
     ).decode()
     with connection.cursor() as cursor:
         cursor.execute(statement, [document])
