@@ -129,6 +129,10 @@ class SimulatedLauncher:
             world.doubted(subject)
         self.adjust()
 
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
     def give_up(self) -> None:
         self._hung += 1
 

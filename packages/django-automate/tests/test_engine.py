@@ -9,6 +9,7 @@ import asyncio
 import threading
 import time
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,18 +18,19 @@ from automate.events import emit_event, emit_events
 from automate.models import Execution, StepRun
 from automate.publish import publish
 from automate.runtime.callers import ThreadPool
-from automate.runtime.journal import Journal
-from automate.worker import loop
+from automate.runtime.journal import End, Entry, Journal
+from automate.worker import loop, pace
 from automate.worker.loop import Worker, WorkerOptions
 from automate.worker.pace import Pace
 from automate_core.connectors import ActionContext
 from automate_core.outbox import NewJob
+from automate_outbox.counters import Counters
 from automate_outbox.handlers import register_handler, unregister_handler
 from automate_outbox.models import OutboxJob
 from automate_outbox.store import DatabaseOutboxStore, get_store
 from automate_outbox.wake.base import Waker
 from django.contrib.auth.models import Group
-from django.db import connection, connections
+from django.db import DataError, connection, connections
 
 pytestmark = pytest.mark.usefixtures("db")
 
@@ -98,6 +100,27 @@ def test_a_run_whose_checkpoint_the_database_refuses_is_alone_with_it(actions: A
     assert {run_id for run_id, attempts in charged.items() if attempts > 1} == set(written)
     assert busy.counters.completed >= 11
     assert busy.counters.retried == 1
+
+
+def test_an_entry_that_is_refused_costs_the_others_few_commits(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    told: dict[int, Exception | None] = {}
+
+    def write(self: Journal, entries: list[Entry], claim: Any) -> tuple[set[int], list[Any]]:
+        sizes.append(len(entries))
+        if any(entry.item.id == 500 for entry in entries):
+            raise DataError("as told")
+        return set(), []
+
+    monkeypatch.setattr(Journal, "_write", write)
+    journal = Journal(get_store(), "w", Counters())
+    for number in range(800):
+        item: Any = SimpleNamespace(id=number, lease_token="t")
+        journal.add(Entry(item, End.COMPLETE, partial(told.__setitem__, number)))
+    journal.flush()
+    assert [number for number, problem in told.items() if problem is not None] == [500]
+    assert len(told) == 800
+    assert len(sizes) <= 1 + 2 * 10, "the halves of 800, of 400, and so on"
 
 
 def test_workflows_at_load_share_their_statements_and_commits(actions: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,53 +207,76 @@ def test_an_event_whose_run_goes_on_at_once_makes_nobody_look_for_more(
 def test_what_is_in_hand_follows_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    pace = Pace(concurrency=10, start=10, largest=100)
-    assert pace.free(0) == 10
+    paced = Pace(concurrency=10, start=10, largest=100)
+    assert paced.free(0) == 10
     now[0] += 0.01
-    pace.finished(10)  # a thousand a second: more are finished in a moment than two claims bring
-    assert pace.free(0) == 100
-    assert pace.free(100) == 100
-    assert pace.free(150) == 0, "a claim of half a window is not worth a statement while nobody is idle"
+    paced.finished(10)  # a thousand a second: more are finished in a moment than two claims bring
+    assert paced.free(0) == 100
+    assert paced.free(100) == 100
+    assert paced.free(150) == 0, "a claim of half a window is not worth a statement while nobody is idle"
     now[0] += 60.0
-    pace.finished(40)  # one every two seconds
-    assert pace.free(0) == 10
-    assert pace.free(9) == 1, "a slot that is free is filled"
-    assert pace.free(10) == 0
+    paced.finished(40)  # one every two seconds
+    assert paced.free(0) == 10
+    assert paced.free(9) == 1, "a slot that is free is filled"
+    assert paced.free(10) == 0
     slow = Pace(concurrency=10, start=3, largest=100)
     assert [slow.free(in_hand) for in_hand in (0, 3, 10)] == [3, 7, 0], "nothing ends, and yet all slots fill"
 
 
-def test_a_hand_that_became_too_full_counts_as_that_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_will_wait_long_for_a_thread_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [60.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    watched = Pace(concurrency=10, start=10, largest=400)
+
+    def is_behind(after: float, ended: int, waiting: int) -> bool:
+        now[0] += after
+        return watched.is_behind(ended, waiting)
+
+    assert not is_behind(60.0, 0, 0)
+    assert not is_behind(0.1, 0, 400), "it has just come"
+    assert not is_behind(1.0, 300, 400), "it will be begun within two seconds"
+    assert not is_behind(0.9, 310, 390), "not yet a second"
+    assert is_behind(0.2, 320, 380)
+    assert not is_behind(0.9, 320, 380), "it has just been handed back"
+    assert not is_behind(0.2, 320, 0), "nothing waits"
+    assert is_behind(1.1, 320, 1), "nothing ends"
+
+
+def test_what_is_handed_back_is_not_finished(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    pace = Pace(concurrency=10, start=10, largest=400)
+    slowed = Pace(concurrency=10, start=10, largest=400)
     now[0] += 0.1
-    pace.finished(200)
-    assert not pace.is_behind(600), "it is finished in a third of a second"
-    now[0] += 0.4
-    pace.finished(201)  # the database paused
-    assert not pace.is_behind(600)
+    slowed.finished(200)
+    assert slowed.free(0) == 400
+    slowed.slow_down(300)
+    for handled in (200, 350, 500):
+        now[0] += 0.1
+        slowed.finished(handled)
+        assert slowed.free(0) == 10
     now[0] += 0.1
-    pace.finished(401)
-    assert not pace.is_behind(400)
-    for second in range(3):
-        now[0] += 1.0
-        pace.finished(421 + 20 * second)  # two a tenth of a second from now on
-        assert pace.is_behind(380 - 20 * second) == (second == 2)
+    slowed.finished(600)
+    assert slowed.free(0) > 10
 
 
-def test_what_was_claimed_at_a_better_pace_is_handed_back(actions: Any) -> None:
+SHAPES: dict[str, list[dict[str, Any]]] = {
+    "one step": [{}],
+    "steps in a row": [{"needs": [f"s{n - 1}"] if n else []} for n in range(6)],
+    "steps side by side": [{}, {}, {}],
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_was_claimed_at_a_better_pace_is_handed_back_and_stays_there(actions: Any, shape: str) -> None:
     slow = threading.Event()
-    waiting: list[int] = []
 
     @actions("work")
     def work() -> None:
         if slow.is_set():
             time.sleep(0.1)
-            waiting.append(OutboxJob.objects.exclude(status__in=["CLAIMED", "COMPLETED"]).count())
 
-    listen("changing", {"id": "a", "action": "test.work"})
-    emit_events([{"type": "it.happened", "payload": {}}] * 1500)
+    listen("changing", *({"id": f"s{n}", "action": "test.work", **more} for n, more in enumerate(SHAPES[shape])))
+    emit_events([{"type": "it.happened", "payload": {}}] * 1000)
     busy = worker(concurrency=2)
 
     def run() -> None:
@@ -239,15 +285,21 @@ def test_what_was_claimed_at_a_better_pace_is_handed_back(actions: Any) -> None:
 
     thread = threading.Thread(target=run)
     thread.start()
+    in_hand = busy._engine.in_hand
     try:
-        while len(busy._engine.in_hand) < 100 and thread.is_alive():
+        while len(in_hand) < 100 and thread.is_alive():
             time.sleep(0.001)
         slow.set()
-        deadline = time.monotonic() + 20
-        while not (waiting and len(busy._engine.in_hand) <= 6) and time.monotonic() < deadline:
+        deadline = time.monotonic() + 8
+        while len(in_hand) > 25 and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert len(busy._engine.in_hand) <= 6, "two run, and few wait for the commit of what they did"
-        assert len(waiting) < 80, "more was in hand when the work became slow, and it was not finished here"
+        claimed, most = busy.counters.claimed, 0
+        until = time.monotonic() + 2.5
+        while time.monotonic() < until:
+            most = max(most, len(in_hand))
+            time.sleep(0.01)
+        assert most <= 25, "two run, and what waits beside them is begun within a second or so"
+        assert busy.counters.claimed - claimed <= 60, "no more than was done"
     finally:
         slow.clear()
         thread.join(60)
@@ -379,9 +431,7 @@ def test_failed_items_die_and_are_told_while_the_others_complete(handler: Handle
 def test_what_was_claimed_at_a_better_pace_is_handed_back_when_nothing_ends(
     handler: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from automate.worker import loop
-
-    monkeypatch.setattr(loop, "_STANDSTILL_SECONDS", 0.2)
+    monkeypatch.setattr(pace, "_WATCHED", 0.2)
     release = threading.Event()
     true_handle = handler.handle
 
@@ -468,9 +518,7 @@ def test_a_task_that_raises_ends_no_thread() -> None:
 def test_no_more_asynchronous_actions_go_on_at_once_than_the_concurrency_says(
     actions: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from automate.worker import loop
-
-    monkeypatch.setattr(loop, "_STANDSTILL_SECONDS", 0.2)
+    monkeypatch.setattr(pace, "_WATCHED", 0.2)
     going_on: list[int] = []
     counts: list[int] = []
     released = threading.Event()

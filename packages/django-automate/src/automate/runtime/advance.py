@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -195,19 +195,20 @@ class Advance:
             self._retry_at = self._plan = None
             self._proceed()
 
-    def put_back(self, attempt: Attempt) -> bool:
-        """Take back an attempt that was never begun; the run is handed back where nothing else is under way.
+    def put_back(self, attempts: Collection[Attempt]) -> bool:
+        """Take back attempts that were never begun; the run is handed back where nothing else is under way.
 
         Args:
-            attempt: The attempt.
+            attempts: The attempts.
 
         Returns:
-            Whether it was taken back; otherwise the run goes on, and the attempt is to be launched as it is.
+            Whether they were taken back; otherwise the run goes on, and they are to be launched as they are.
         """
-        has_more = len(self._running) > 1 or bool(self._rows) or self._awaiting
+        has_more = len(self._running) > len(attempts) or bool(self._rows) or self._awaiting
         if has_more and not self._draining.is_set():
             return False
-        self._running.pop(attempt.step.id, None)
+        for attempt in attempts:
+            self._running.pop(attempt.step.id, None)
         self._plan = None
         if has_more or self.is_over:
             self._proceed()

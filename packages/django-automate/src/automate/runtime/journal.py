@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -124,7 +126,7 @@ class ClaimRequest:
 class Journal:
     """Collects entries and writes them together. It belongs to one thread.
 
-    An entry whose claim was lost is left out, and one that the database refuses is tried alone: neither keeps the
+    An entry whose claim was lost is left out, and one that the database refuses ends up alone: neither keeps the
     others from their commit. One on which the database fails although it answers is kept, and tried again now and then.
 
     Args:
@@ -174,7 +176,7 @@ class Journal:
             OperationalError, InterfaceError, InternalError: If the database is away. The entries are kept for the next
                 flush, which recognises those that were written although the answer was lost.
         """
-        self._write_alone(self._refusals.take_due())
+        self._write_apart(deque([entry] for entry in self._refusals.take_due()))
         if not self._entries:
             return self._claim(claim)
         entries, self._entries = self._entries, []
@@ -185,8 +187,8 @@ class Journal:
             if _is_away(error):
                 self._entries = entries + self._entries
                 raise
-            logger.debug("A group of %s entries is written one by one: %s", len(entries), error)
-            self._write_alone(entries)
+            logger.debug("A group of %s entries is written in parts: %s", len(entries), error)
+            self._write_apart(deque(_halves(entries)))
             return self._claim(claim)
         self._settle(entries, lost)
         return claimed
@@ -196,19 +198,27 @@ class Journal:
             return []
         return self.store.claim_batch(self.worker_id, claim.limit, kinds=claim.kinds, queues=claim.queues)
 
-    def _write_alone(self, entries: list[Entry]) -> None:
-        """Write entries one by one, so that one that the database refuses keeps no other waiting."""
-        for place, entry in enumerate(entries):
+    def _write_apart(self, parts: deque[list[Entry]]) -> None:
+        """Write groups one after the other, one that fails in halves, so that a refused entry keeps no other waiting.
+
+        Args:
+            parts: The groups.
+        """
+        while parts:
+            part = parts.popleft()
             try:
-                lost, _ = self._write([entry], None)
+                lost, _ = self._write(part, None)
             except Exception as error:
-                _renew([entry], error)
+                _renew(part, error)
                 if _is_away(error):
-                    self._entries = entries[place:] + self._entries
+                    self._entries = [*part, *chain.from_iterable(parts), *self._entries]
                     raise
-                self._refuse(entry, error)
+                if len(part) == 1:
+                    self._refuse(part[0], error)
+                else:
+                    parts.extendleft(reversed(_halves(part)))
             else:
-                self._settle([entry], lost)
+                self._settle(part, lost)
 
     def _refuse(self, entry: Entry, error: Exception) -> None:
         """Find out what becomes of an entry that was not written although the database answers."""
@@ -339,6 +349,12 @@ def _known_steps(entries: list[Entry]) -> set[tuple[UUID, str, int]]:
 
 def _key(step: StepRun) -> tuple[UUID, str, int]:
     return step.run_id, step.step_id, step.attempt
+
+
+def _halves(entries: list[Entry]) -> list[list[Entry]]:
+    """Cut a group in two; of one entry there is one half, which is tried by itself."""
+    middle = (len(entries) + 1) // 2
+    return [half for half in (entries[:middle], entries[middle:]) if half]
 
 
 def _is_bare(entry: Entry) -> bool:

@@ -70,7 +70,7 @@ class Engine:
     Attributes:
         in_hand: The items in hand, by id.
         handled: How many have left the hand; an event and the run that it became are one.
-        moved_at: ``time.monotonic()`` when items were last taken in hand, or an action or a handler last ended.
+        ended: How many actions and handlers have ended.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Engine:
         self._flights: dict[int, _Flight] = {}
         self._unread: list[OutboxItem] = []
         self._looked_at = 0.0
-        self.moved_at = time.monotonic()
+        self.ended = 0
 
     # -- taking items in hand ---------------------------------------------------------------------------------------
 
@@ -110,8 +110,6 @@ class Engine:
             OperationalError, InterfaceError, InternalError: If the database went away; the items stay in hand, and the
                 next call takes them up again.
         """
-        if items:
-            self.moved_at = time.monotonic()
         for item in items:
             if earlier := self.in_hand.get(item.id):  # its claim was lost, and nobody has told yet
                 self._unread = [one for one in self._unread if one is not earlier]
@@ -146,7 +144,7 @@ class Engine:
         self._inbox.put(partial(self._handled, item, problem))
 
     def _handled(self, item: OutboxItem, problem: Exception | None) -> None:
-        self.moved_at = time.monotonic()
+        self.ended += 1
         if problem is None:
             self._journal.add(Entry(item, End.COMPLETE, partial(self._settled, item)))
         else:
@@ -242,7 +240,7 @@ class Engine:
         self._launcher.launch(flight.attempt, lambda result: self._inbox.put(partial(self._landed, flight, result)))
 
     def _landed(self, flight: _Flight, result: Result) -> None:
-        self.moved_at = time.monotonic()
+        self.ended += 1
         if self._flights.pop(id(flight), None) is None:
             self._launcher.came_back()  # after it had been given up
         else:
@@ -365,20 +363,34 @@ class Engine:
         self._launcher.adjust()
         return claimed
 
-    def put_down_waiting(self) -> None:
-        """Hand back what no thread has begun."""
+    @property
+    def waiting(self) -> int:
+        """How many actions and handlers wait for a thread."""
+        return self._launcher.waiting
+
+    def put_down_waiting(self) -> int:
+        """Hand back what no thread has begun.
+
+        Returns:
+            How many items leave the hand with it.
+        """
         dropped = self._launcher.drop_waiting()
+        items = [item for item in dropped if isinstance(item, OutboxItem)]
+        self.hand_back(items)
         attempts = {id(attempt) for attempt in dropped}
-        for key, flight in list(self._flights.items()):
-            if id(flight.attempt) not in attempts:
-                continue
-            if flight.advance.put_back(flight.attempt):
-                del self._flights[key]
+        together: dict[Advance, list[int]] = {}
+        for key, flight in self._flights.items():
+            if id(flight.attempt) in attempts:
+                together.setdefault(flight.advance, []).append(key)
+        for advance, keys in together.items():
+            if advance.put_back([self._flights[key].attempt for key in keys]):
+                for key in keys:
+                    del self._flights[key]
+                items.append(advance.item)
             else:
-                self._take_off(flight)
-        for item in dropped:
-            if isinstance(item, OutboxItem):
-                self.hand_back([item])
+                for key in keys:
+                    self._take_off(self._flights[key])
+        return len(items)
 
     def hand_back(self, items: Sequence[OutboxItem]) -> None:
         """Give claimed items back with the next flush, the attempt uncharged.

@@ -43,6 +43,11 @@ class Launcher(Protocol):
         """
         ...
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for a thread."""
+        ...
+
     def give_up(self) -> None:
         """Note that nobody waits any more for one that hangs."""
         ...
@@ -73,6 +78,7 @@ class InlineLauncher:
     """Calls everything here and now, in the engine's thread."""
 
     is_stuck = False
+    waiting = 0
 
     def launch(self, attempt: Attempt, done: Callable[[Result], None]) -> None:
         """Execute an attempt to its end.
@@ -158,6 +164,11 @@ class ThreadLauncher:
         """
         self._pool.adjust()
         return self._pool.backlog > 0
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a thread."""
+        return self._pool.backlog
 
     def give_up(self) -> None:
         """Let another thread take the place of one that hangs."""

@@ -43,8 +43,6 @@ T = TypeVar("T")
 
 logger = logging.getLogger("automate.worker")
 
-_STANDSTILL_SECONDS = 1.0
-"""A hand in which nothing ends for this long holds no more than runs at once."""
 _STALLED_SECONDS = 60.0
 """A turn that takes longer than this will not end: its statement was swallowed, or something blocks for ever."""
 
@@ -255,12 +253,9 @@ class Worker:
     def _request(self) -> ClaimRequest | None:
         """Return what to claim now: no more than there are free slots, and only where something may have come."""
         self._pace.finished(self._engine.handled)
-        in_hand = len(self._engine.in_hand)
-        stands_still = time.monotonic() - self._engine.moved_at > _STANDSTILL_SECONDS
-        if in_hand > self.options.concurrency and (stands_still or self._pace.is_behind(in_hand)):
-            # They were claimed at a better pace. Whoever has a free slot may have what waits here for one.
-            self._pace.slow_down()
-            self._engine.put_down_waiting()
+        if self._pace.is_behind(self._engine.ended, self._engine.waiting):
+            # It was claimed at a better pace. Whoever has a free thread may have what waits here for one.
+            self._pace.slow_down(self._engine.put_down_waiting())
         limit = self._room()
         if not limit or self._holding.is_off:
             return None

@@ -10,10 +10,10 @@ _MOMENT = 0.3
 """What is in hand should be finished within this time, in seconds: it waits where others could take it."""
 _SPAN = 0.02
 """The shortest time over which a rate says anything, in seconds."""
-_TOO_MANY = 7
-"""A hand of so many windows is too full: the work has become slower than it was when it was claimed."""
-_HICCUP = 1.0
-"""How long a hand may be too full before it counts, in seconds: a pause of the database ends, slow work stays slow."""
+_WATCHED = 1.0
+"""How long tasks have to wait for threads before it is asked how long they will, in seconds."""
+_TOO_LONG = 2.0
+"""What is not begun within this time should be where a thread is free, in seconds."""
 
 
 class Pace:
@@ -32,7 +32,7 @@ class Pace:
         self._concurrency, self._largest = concurrency, largest
         self._window = max(1, min(concurrency, start))
         self._since, self._finished = time.monotonic(), 0
-        self._overfull_since: float | None = None
+        self._waiting_since, self._ended = self._since, 0
 
     def finished(self, total: int) -> None:
         """Take notice of how many items have been finished so far.
@@ -42,29 +42,35 @@ class Pace:
         """
         now = time.monotonic()
         passed, done = now - self._since, total - self._finished
-        if not done or (passed < _SPAN and done < self._window):
+        if done <= 0 or (passed < _SPAN and done < self._window):
             return
         self._since, self._finished = now, total
         least = self._concurrency
         self._window = max(least, min(int(done / max(passed, 1e-6) * _MOMENT), 2 * self._largest))
 
-    def is_behind(self, in_hand: int) -> bool:
-        """Return whether more has been in hand for a while than is finished soon, so that others should have it.
+    def is_behind(self, ended: int, waiting: int) -> bool:
+        """Return whether tasks wait for threads that will not be free soon. To be asked at every turn.
 
         Args:
-            in_hand: How many are in hand.
+            ended: How many tasks have ended so far.
+            waiting: How many wait for a thread.
         """
-        if in_hand <= _TOO_MANY * self._window:
-            self._overfull_since = None
-            return False
         now = time.monotonic()
-        if self._overfull_since is None:
-            self._overfull_since = now
-        return now - self._overfull_since > _HICCUP
+        passed = now - self._waiting_since
+        if waiting and passed < _WATCHED:
+            return False
+        done = ended - self._ended
+        self._waiting_since, self._ended = now, ended
+        return waiting * passed > done * _TOO_LONG
 
-    def slow_down(self) -> None:
-        """Take in hand no more than runs at once, until items are finished faster again."""
+    def slow_down(self, handed_back: int) -> None:
+        """Take in hand no more than runs at once, until items are finished faster again.
+
+        Args:
+            handed_back: How many items leave the hand unfinished.
+        """
         self._window = self._concurrency
+        self._finished += handed_back
 
     def free(self, in_hand: int) -> int:
         """Return how many items to claim now; 0 where it is not worth a statement yet.
