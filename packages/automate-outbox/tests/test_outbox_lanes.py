@@ -130,6 +130,19 @@ def test_more_lanes_than_a_claim_visits_take_turns(clock: Clock) -> None:
     assert visited == set(every)
 
 
+def test_a_large_claim_may_be_of_many_keys_or_of_many_lanes(using: str) -> None:
+    store = get_store(using)
+    store.add([NewJob("test", ordering_key=f"k{number}") for number in range(700) for _ in range(2)])
+    done = 0
+    for _ in range(30):
+        claimed = store.claim_batch("w", 700)
+        store.mark_success_many({item.id: item.lease_token for item in claimed}, "w")
+        done += len(claimed)
+    assert done == 1400
+    store.add([NewJob("test", tenant=f"t{number}") for number in range(700)])
+    assert len({item.tenant for _ in range(20) for item in store.claim_batch("w", 700)}) == 700
+
+
 def test_keys_take_turns_though_a_claim_looks_at_few(using: str, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("automate_outbox.store.claiming._KEYS_PER_CLAIM", 4)
     store = get_store(using)

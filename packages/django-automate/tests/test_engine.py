@@ -43,6 +43,18 @@ def worker(**options: Any) -> Worker:
     return Worker(WorkerOptions.from_settings(**{"concurrency": 4, "poll": 0.02, **options}))
 
 
+def started(busy: Worker) -> threading.Thread:
+    """Let a worker work off what is due, in a thread."""
+
+    def run() -> None:
+        busy.run(drain=True)
+        connections.close_all()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
+
+
 class Handler:
     """Handles items of the kind ``test`` as told."""
 
@@ -279,12 +291,7 @@ def test_what_was_claimed_at_a_better_pace_is_handed_back_and_stays_there(action
     emit_events([{"type": "it.happened", "payload": {}}] * 1000)
     busy = worker(concurrency=2)
 
-    def run() -> None:
-        busy.run(drain=True)
-        connections.close_all()
-
-    thread = threading.Thread(target=run)
-    thread.start()
+    thread = started(busy)
     in_hand = busy._engine.in_hand
     try:
         while len(in_hand) < 100 and thread.is_alive():
@@ -320,12 +327,7 @@ def test_never_more_is_claimed_than_there_are_free_slots(actions: Any) -> None:
         emit_event("it.happened", {})
     busy = worker(concurrency=3)
 
-    def run() -> None:
-        busy.run(drain=True)
-        connections.close_all()
-
-    thread = threading.Thread(target=run)
-    thread.start()
+    thread = started(busy)
     deadline = time.monotonic() + 10
     while len(claimed) < 3 and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -444,12 +446,7 @@ def test_what_was_claimed_at_a_better_pace_is_handed_back_when_nothing_ends(
     get_store().add([NewJob("test", {"number": number}) for number in range(400)])
     busy = worker(concurrency=2)
 
-    def run() -> None:
-        busy.run(drain=True)
-        connections.close_all()
-
-    thread = threading.Thread(target=run)
-    thread.start()
+    thread = started(busy)
     deadline = time.monotonic() + 20
     held = 400
     while time.monotonic() < deadline and (held > 2 or len(handler.handled) < 300):
@@ -539,12 +536,7 @@ def test_no_more_asynchronous_actions_go_on_at_once_than_the_concurrency_says(
     busy = worker(concurrency=2)
     busy._pace._window = 9  # all of them are in hand at once, as after many quick ones
 
-    def run() -> None:
-        busy.run(drain=True)
-        connections.close_all()
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
+    thread = started(busy)
     deadline = time.monotonic() + 20
     held = 9
     while time.monotonic() < deadline and (held > 2 or not counts):

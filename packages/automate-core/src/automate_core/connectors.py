@@ -255,6 +255,7 @@ class Connector:
             if error is exc:
                 raise
             raise error from exc
+        # inspect.isawaitable() would ask an abstract base class, at more than the cost of a short action.
         return self._guard(result) if hasattr(type(result), "__await__") else result
 
     async def _guard(self, awaitable: Any) -> Any:

@@ -33,6 +33,9 @@ _TURN = """(ordering_key = '' OR (
         AND ordering_key = {table}.ordering_key AND id < {table}.id LIMIT 1) IS NULL
 ))"""
 
+_MOST_TERMS = 500
+"""SELECTs that SQLite puts together in one statement (its SQLITE_MAX_COMPOUND_SELECT)."""
+
 
 class LaneDialect(Dialect):
     """SQL of one kind of database, with that of claims.
@@ -87,8 +90,12 @@ class LaneDialect(Dialect):
         Args:
             keys: The keys.
         """
-        texts = [sql(_HEAD, head=self.head, number=str(number)) for number in range(len(keys))]
-        return self.read_heads(self.query(" UNION ALL ".join(texts), [value for key in keys for value in key]))
+        heads: list[Head] = []
+        for start in range(0, len(keys), _MOST_TERMS):
+            part = keys[start : start + _MOST_TERMS]
+            texts = [sql(_HEAD, head=self.head, number=str(number)) for number in range(len(part))]
+            heads += self.read_heads(self.query(" UNION ALL ".join(texts), [value for key in part for value in key]))
+        return heads
 
     def read_heads(self, rows: Sequence[Any]) -> list[Head]:
         """Return rows of :attr:`head` as they are meant.

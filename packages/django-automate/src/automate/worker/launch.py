@@ -163,7 +163,7 @@ class ThreadLauncher:
             Whether something still waits.
         """
         self._pool.adjust()
-        return self._pool.backlog > 0
+        return self.waiting > 0
 
     @property
     def waiting(self) -> int:
