@@ -619,6 +619,24 @@ def test_the_effect_of_a_transactional_action_and_its_checkpoint_are_one(actions
     Group.objects.all().delete()
 
 
+def test_what_ends_while_its_lease_is_renewed_is_not_taken_for_lost(
+    handler: Handler, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    get_store().add([NewJob("test", {"number": number}) for number in range(3)])
+    busy = worker()
+    settle = Journal._settle
+
+    def renew_before_it_is_known(self: Journal, *args: Any) -> None:
+        held = {item.id: item.lease_token for item in busy._engine.in_hand.values()}
+        busy._keeper._renew(held)  # the commit is done, and nobody in this process has been told
+        settle(self, *args)
+
+    monkeypatch.setattr(Journal, "_settle", renew_before_it_is_known)
+    busy.run(drain=True)
+    assert OutboxJob.objects.filter(status="COMPLETED").count() == 3
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == []
+
+
 def test_a_transactional_action_that_lost_its_lease_leaves_nothing(actions: Any) -> None:
     @actions("stolen", transactional=True)
     def stolen() -> None:

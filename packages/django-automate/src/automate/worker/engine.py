@@ -287,7 +287,7 @@ class Engine:
         return held is not None and held.lease_token == item.lease_token
 
     def lose(self, item_ids: Sequence[int]) -> None:
-        """Put down items that somebody else holds by now; may be called from any thread.
+        """Put down items whose claims are no longer live, unless they ended here; may be called from any thread.
 
         Args:
             item_ids: The items.

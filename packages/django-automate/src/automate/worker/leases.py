@@ -27,7 +27,8 @@ class LeaseKeeper:
         store: The store that claimed the items.
         worker_id: Who claimed them.
         held: What is in hand, by id; it is read from the keeper's thread.
-        lost: Told the items that somebody else holds by now, in the keeper's thread.
+        lost: Told the items whose claims are no longer live, in the keeper's thread: somebody else holds them, or they
+            were ended by a commit of this moment.
     """
 
     def __init__(
@@ -80,6 +81,5 @@ class LeaseKeeper:
         # What was finished meanwhile is not held either, and nobody else has it; or it was claimed here anew.
         held = {item.id: item.lease_token for item in list(self._held.values())}
         lost = {item_id for item_id in lost if held.get(item_id) == tokens[item_id]}
-        if lost:
-            logger.warning("The leases of items %s were lost: another worker took them over.", sorted(lost))
+        if lost:  # or just ended: the engine knows, once it has taken note of its last commit
             self._lost(sorted(lost))
