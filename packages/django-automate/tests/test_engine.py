@@ -221,18 +221,41 @@ def test_what_is_in_hand_follows_the_pace(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     paced = Pace(concurrency=10, start=10, largest=100)
     assert paced.free(0) == 10
-    now[0] += 0.01
-    paced.finished(10)  # a thousand a second: more are finished in a moment than two claims bring
+    now[0] += 0.02
+    paced.went_on(20)  # a thousand a second: more go on in a moment than two claims bring
     assert paced.free(0) == 100
     assert paced.free(100) == 100
     assert paced.free(150) == 0, "a claim of half a window is not worth a statement while nobody is idle"
     now[0] += 60.0
-    paced.finished(40)  # one every two seconds
-    assert paced.free(0) == 10
+    paced.went_on(40)  # one every three seconds
+    assert paced.free(1) == 9
     assert paced.free(9) == 1, "a slot that is free is filled"
     assert paced.free(10) == 0
     slow = Pace(concurrency=10, start=3, largest=100)
     assert [slow.free(in_hand) for in_hand in (0, 3, 10)] == [3, 7, 0], "nothing ends, and yet all slots fill"
+
+
+def test_a_pause_and_a_straggler_say_little_about_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    paced = Pace(concurrency=10, start=10, largest=400)
+
+    def room(after: float, total: int, in_hand: int) -> int:
+        now[0] += after
+        paced.went_on(total)
+        return paced.free(in_hand)
+
+    for claimed in (0, 0, 10):
+        assert room(30.0, 0, 0) == 10
+        paced.looked(claimed, 0)
+    for turn in range(1, 21):
+        assert room(0.001, 10 * turn, 0) == (10 if turn < 20 else 400), "of a moment too short there is no rate"
+        paced.looked(10, 0)
+    assert room(0.38, 400, 1) == 199, "what had been claimed together, all but one"
+    assert room(0.1, 401, 0) == 160, "the last of them came late"
+    for second in range(1, 5):
+        room(0.9, 401 + 1000 * (second - 1), 200)  # it pauses, as all wait for one commit
+        assert room(0.1, 401 + 1000 * second, 10) > 100, "and they go on together"
 
 
 def test_what_will_wait_long_for_a_thread_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,23 +275,6 @@ def test_what_will_wait_long_for_a_thread_is_too_much(monkeypatch: pytest.Monkey
     assert not is_behind(0.9, 320, 380), "it has just been handed back"
     assert not is_behind(0.2, 320, 0), "nothing waits"
     assert is_behind(1.1, 320, 1), "nothing ends"
-
-
-def test_what_is_handed_back_is_not_finished(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    slowed = Pace(concurrency=10, start=10, largest=400)
-    now[0] += 0.1
-    slowed.finished(200)
-    assert slowed.free(0) == 400
-    slowed.slow_down(300)
-    for handled in (200, 350, 500):
-        now[0] += 0.1
-        slowed.finished(handled)
-        assert slowed.free(0) == 10
-    now[0] += 0.1
-    slowed.finished(600)
-    assert slowed.free(0) > 10
 
 
 SHAPES: dict[str, list[dict[str, Any]]] = {

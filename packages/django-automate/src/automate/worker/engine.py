@@ -69,8 +69,8 @@ class Engine:
 
     Attributes:
         in_hand: The items in hand, by id.
-        handled: How many have left the hand; an event and the run that it became are one.
         ended: How many actions and handlers have ended.
+        dismissed: How many events became no run in hand.
     """
 
     def __init__(
@@ -86,7 +86,6 @@ class Engine:
     ) -> None:
         counters = Counters() if counters is None else counters
         self.in_hand: dict[int, OutboxItem] = {}
-        self.handled = 0
         self._store, self._launcher, self._draining = store, launcher, draining
         self._registry, self._announce = registry, announce
         self._journal = Journal(store, worker_id, counters)
@@ -96,7 +95,7 @@ class Engine:
         self._flights: dict[int, _Flight] = {}
         self._unread: list[OutboxItem] = []
         self._looked_at = 0.0
-        self.ended = 0
+        self.ended = self.dismissed = 0
 
     # -- taking items in hand ---------------------------------------------------------------------------------------
 
@@ -170,6 +169,7 @@ class Engine:
 
     def _decided(self, item: OutboxItem, event: Event, births: Births, problem: Exception | None) -> None:
         if problem is not None or births.first is None:
+            self.dismissed += 1
             self._settled(item, problem)
             return
         # The hand is as full as it was: what began with the event ends with its run.
@@ -279,7 +279,6 @@ class Engine:
     def _forget(self, item: OutboxItem) -> None:
         if self._holds(item):
             del self.in_hand[item.id]
-            self.handled += 1
 
     def _holds(self, item: OutboxItem) -> bool:
         """Whether this claim is in hand, and not a later one of the same item."""
@@ -368,15 +367,10 @@ class Engine:
         """How many actions and handlers wait for a thread."""
         return self._launcher.waiting
 
-    def put_down_waiting(self) -> int:
-        """Hand back what no thread has begun.
-
-        Returns:
-            How many items leave the hand with it.
-        """
+    def put_down_waiting(self) -> None:
+        """Hand back what no thread has begun."""
         dropped = self._launcher.drop_waiting()
-        items = [item for item in dropped if isinstance(item, OutboxItem)]
-        self.hand_back(items)
+        self.hand_back([item for item in dropped if isinstance(item, OutboxItem)])
         attempts = {id(attempt) for attempt in dropped}
         together: dict[Advance, list[int]] = {}
         for key, flight in self._flights.items():
@@ -386,11 +380,9 @@ class Engine:
             if advance.put_back([self._flights[key].attempt for key in keys]):
                 for key in keys:
                     del self._flights[key]
-                items.append(advance.item)
             else:
                 for key in keys:
                     self._take_off(self._flights[key])
-        return len(items)
 
     def hand_back(self, items: Sequence[OutboxItem]) -> None:
         """Give claimed items back with the next flush, the attempt uncharged.

@@ -252,10 +252,11 @@ class Worker:
 
     def _request(self) -> ClaimRequest | None:
         """Return what to claim now: no more than there are free slots, and only where something may have come."""
-        self._pace.finished(self._engine.handled)
+        self._pace.went_on(self._engine.ended + self._engine.dismissed)
         if self._pace.is_behind(self._engine.ended, self._engine.waiting):
             # It was claimed at a better pace. Whoever has a free thread may have what waits here for one.
-            self._pace.slow_down(self._engine.put_down_waiting())
+            self._engine.put_down_waiting()
+            self._pace.slow_down()
         limit = self._room()
         if not limit or self._holding.is_off:
             return None
@@ -270,6 +271,7 @@ class Worker:
     def _note(self, request: ClaimRequest, claimed: list[OutboxItem]) -> None:
         now = time.monotonic()
         self.counters.claimed += len(claimed)
+        self._pace.looked(len(claimed), len(self._engine.in_hand))
         if claimed:
             self._last_work = now
         if len(claimed) >= request.limit:

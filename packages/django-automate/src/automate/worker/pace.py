@@ -1,4 +1,4 @@
-"""How many items a worker takes in hand: as many as it finishes in a moment, and no more."""
+"""How many items a worker takes in hand: as many as it carries on in a moment, and no more."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import time
 
 __all__ = ["Pace"]
 
-_MOMENT = 0.3
-"""What is in hand should be finished within this time, in seconds: it waits where others could take it."""
+_MOMENT = 0.2
+"""What is in hand should go on within this time, in seconds: it waits where others could take it."""
 _SPAN = 0.02
 """The shortest time over which a rate says anything, in seconds."""
+_MEMORY = 0.5
+"""How far back a rate looks at the least, in seconds: what is claimed together goes on together, and then pauses."""
 _WATCHED = 1.0
 """How long tasks have to wait for threads before it is asked how long they will, in seconds."""
 _TOO_LONG = 2.0
@@ -19,8 +21,9 @@ _TOO_LONG = 2.0
 class Pace:
     """The window of items in hand, between what can run at once and two full claims.
 
-    Items that wait in hand hide the round trips to the database; more of them than are finished in a moment would
-    only keep them from other workers. So the window follows the rate at which items are finished.
+    Items that wait in hand share the round trips to the database; more of them than go on in a moment would only be
+    kept from other workers. So the window follows the rate of their steps. The rate at which items are finished would
+    not do: runs of many steps take so many round trips that a small window could never grow.
 
     Args:
         concurrency: Items that run at once.
@@ -31,22 +34,27 @@ class Pace:
     def __init__(self, concurrency: int, start: int, largest: int) -> None:
         self._concurrency, self._largest = concurrency, largest
         self._window = max(1, min(concurrency, start))
-        self._since, self._finished = time.monotonic(), 0
-        self._waiting_since, self._ended = self._since, 0
+        self._total, self._idle = 0, True
+        self._restart()
+        self._waiting_since, self._ended = time.monotonic(), 0
 
-    def finished(self, total: int) -> None:
-        """Take notice of how many items have been finished so far.
+    def _restart(self) -> None:
+        """Forget what was before this moment."""
+        self._since = self._middle = time.monotonic(), self._total
+
+    def went_on(self, total: int) -> None:
+        """Take notice of how many steps there have been so far.
 
         Args:
-            total: Their number since the start.
+            total: Their number since the start: actions and handlers that ended, and events that became no run.
         """
-        now = time.monotonic()
-        passed, done = now - self._since, total - self._finished
-        if done <= 0 or (passed < _SPAN and done < self._window):
+        now, self._total = time.monotonic(), total
+        passed, done = now - self._since[0], total - self._since[1]
+        if done <= 0 or passed < _SPAN:
             return
-        self._since, self._finished = now, total
-        least = self._concurrency
-        self._window = max(least, min(int(done / max(passed, 1e-6) * _MOMENT), 2 * self._largest))
+        if now - self._middle[0] >= _MEMORY:
+            self._since, self._middle = self._middle, (now, total)
+        self._window = max(self._concurrency, min(round(done / passed * _MOMENT), 2 * self._largest))
 
     def is_behind(self, ended: int, waiting: int) -> bool:
         """Return whether tasks wait for threads that will not be free soon. To be asked at every turn.
@@ -63,14 +71,21 @@ class Pace:
         self._waiting_since, self._ended = now, ended
         return waiting * passed > done * _TOO_LONG
 
-    def slow_down(self, handed_back: int) -> None:
-        """Take in hand no more than runs at once, until items are finished faster again.
+    def slow_down(self) -> None:
+        """Take in hand no more than runs at once, until items go on faster again."""
+        self._window = self._concurrency
+        self._restart()
+
+    def looked(self, claimed: int, in_hand: int) -> None:
+        """Take notice of a look at the outbox. How long nothing was there to do says nothing about the pace.
 
         Args:
-            handed_back: How many items leave the hand unfinished.
+            claimed: How many items it brought.
+            in_hand: How many were in hand beside them.
         """
-        self._window = self._concurrency
-        self._finished += handed_back
+        if claimed and self._idle:
+            self._restart()
+        self._idle = not claimed and not in_hand
 
     def free(self, in_hand: int) -> int:
         """Return how many items to claim now; 0 where it is not worth a statement yet.
