@@ -11,10 +11,11 @@ import time
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from automate.errors import ConfigurationError, PermanentError
-from automate.events import emit_event, emit_events
+from automate.events import EVENT_JOB, emit_event, emit_events
 from automate.models import Execution, StepRun
 from automate.publish import publish
 from automate.runtime.callers import ThreadPool
@@ -216,9 +217,15 @@ def test_an_event_whose_run_goes_on_at_once_makes_nobody_look_for_more(
 # -- how much is in hand -----------------------------------------------------------------------------------------------
 
 
-def test_what_is_in_hand_follows_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return a list whose one number is the time."""
+    moment = [60.0]
+    monkeypatch.setattr(time, "monotonic", lambda: moment[0])
+    return moment
+
+
+def test_what_is_in_hand_follows_the_pace(now: list[float]) -> None:
     paced = Pace(concurrency=10, start=10, largest=100)
     assert paced.free(0) == 10
     now[0] += 0.02
@@ -235,9 +242,7 @@ def test_what_is_in_hand_follows_the_pace(monkeypatch: pytest.MonkeyPatch) -> No
     assert [slow.free(in_hand) for in_hand in (0, 3, 10)] == [3, 7, 0], "nothing ends, and yet all slots fill"
 
 
-def test_a_pause_and_a_straggler_say_little_about_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+def test_a_pause_and_a_straggler_say_little_about_the_pace(now: list[float]) -> None:
     paced = Pace(concurrency=10, start=10, largest=400)
 
     def room(after: float, total: int, in_hand: int) -> int:
@@ -258,9 +263,7 @@ def test_a_pause_and_a_straggler_say_little_about_the_pace(monkeypatch: pytest.M
         assert room(0.1, 401 + 1000 * second, 10) > 100, "and they go on together"
 
 
-def test_what_will_wait_long_for_a_thread_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [60.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+def test_what_will_wait_long_for_a_thread_is_too_much(now: list[float]) -> None:
     watched = Pace(concurrency=10, start=10, largest=400)
 
     def is_behind(after: float, ended: int, waiting: int) -> bool:
@@ -275,6 +278,23 @@ def test_what_will_wait_long_for_a_thread_is_too_much(monkeypatch: pytest.Monkey
     assert not is_behind(0.9, 320, 380), "it has just been handed back"
     assert not is_behind(0.2, 320, 0), "nothing waits"
     assert is_behind(1.1, 320, 1), "nothing ends"
+
+
+def test_what_calls_nothing_counts_for_the_pace_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = get_store()
+    store.add([NewJob(EVENT_JOB, {"event_id": str(uuid4())}, max_attempts=1) for _ in range(400)])
+    hands: list[int] = []
+    claim = DatabaseOutboxStore.claim_batch
+
+    def counted(self: DatabaseOutboxStore, *args: Any, **options: Any) -> Any:
+        items = claim(self, *args, **options)
+        hands.append(len(items))
+        return items
+
+    monkeypatch.setattr(DatabaseOutboxStore, "claim_batch", counted)
+    worker(concurrency=4).run(drain=True)
+    assert OutboxJob.objects.filter(status="FAILED").count() == 400
+    assert max(hands) > 20, "no such event is found quickly"
 
 
 SHAPES: dict[str, list[dict[str, Any]]] = {

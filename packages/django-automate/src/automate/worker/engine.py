@@ -70,7 +70,7 @@ class Engine:
     Attributes:
         in_hand: The items in hand, by id.
         ended: How many actions and handlers have ended.
-        dismissed: How many events became no run in hand.
+        dismissed: How many items left the hand with nothing called for them, other than those that were handed back.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Engine:
             self.in_hand[item.id] = item
             payload: object = item.payload
             if not isinstance(payload, dict):
-                self._failures.add(item, InvalidPayloadError("The payload of an item must be an object."))
+                self._dismiss(item, InvalidPayloadError("The payload of an item must be an object."))
             elif item.kind in (EVENT_JOB, RUN_JOB):
                 self._unread.append(item)
             elif self._draining.is_set():
@@ -163,14 +163,13 @@ class Engine:
                     )
                 births = births_of(event, item, decide(event, listening))
             except Exception as error:  # noqa: BLE001 - what is wrong with one event keeps no other waiting
-                self._failures.add(item, error)
+                self._dismiss(item, error)
             else:
                 self._journal.add(Entry(item, End.COMPLETE, partial(self._decided, item, event, births), births=births))
 
     def _decided(self, item: OutboxItem, event: Event, births: Births, problem: Exception | None) -> None:
         if problem is not None or births.first is None:
-            self.dismissed += 1
-            self._settled(item, problem)
+            self._dismiss(item, problem)
             return
         # The hand is as full as it was: what began with the event ends with its run.
         self.in_hand.pop(item.id, None)
@@ -187,12 +186,12 @@ class Engine:
             loaded = found.get(str(item.payload.get("run_id")))
             if loaded is None:
                 missing = ExecutionRun.DoesNotExist(f"Run {item.payload.get('run_id')!r} does not exist.")
-                self._failures.add(item, missing)
+                self._dismiss(item, missing)
             elif loaded[0].status not in LIVE:
-                self._journal.add(Entry(item, End.COMPLETE, partial(self._settled, item)))
+                self._journal.add(Entry(item, End.COMPLETE, partial(self._dismiss, item)))
             elif due := later.get(loaded[0]):
                 change = RunChange(loaded[0], RunStatus.WAITING)
-                self._journal.add(Entry(item, End.RESCHEDULE, partial(self._settled, item), change=change, due=due))
+                self._journal.add(Entry(item, End.RESCHEDULE, partial(self._dismiss, item), change=change, due=due))
             else:
                 self._begin(item, *loaded)
 
@@ -266,6 +265,10 @@ class Engine:
             self._guarded(advance, advance.look_again)
 
     # -- out of hand ------------------------------------------------------------------------------------------------
+
+    def _dismiss(self, item: OutboxItem, problem: Exception | None) -> None:
+        self.dismissed += 1
+        self._settled(item, problem)
 
     def _settled(self, item: OutboxItem, problem: Exception | None) -> None:
         if problem is None:

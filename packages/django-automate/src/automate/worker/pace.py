@@ -46,7 +46,7 @@ class Pace:
         """Take notice of how many steps there have been so far.
 
         Args:
-            total: Their number since the start: actions and handlers that ended, and events that became no run.
+            total: Their number since the start: actions and handlers that ended, and items for which none was called.
         """
         now, self._total = time.monotonic(), total
         passed, done = now - self._since[0], total - self._since[1]
