@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from audit_log import COLUMNS, HEAD, KEYS, LOG, empty, execute, head, insert, kinds, rows, set_head, write
-from automate.audit import Anchor, AuditEntry, record, record_many, verify
+from automate.audit import Anchor, AuditEntry, appending, record, record_many, verify
 from automate.audit.appending import reseal
 from automate.audit.chain import FIELDS, GENESIS, KeyRing, code_of, seal_of
 from automate.audit.keys import current_ring
@@ -161,6 +161,37 @@ def test_many_threads_write_one_chain() -> None:
     assert failures == []
     report = verify()
     assert (report.findings, report.checked, report.last) == ([], 50, 50)
+
+
+@pytest.mark.usefixtures("keyed")
+def test_a_head_that_is_missing_is_made_once_whoever_misses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    AuditHead.objects.all().delete()
+    failures: list[BaseException] = []
+    all_have_looked = threading.Barrier(5 if chosen_database() != "sqlite" else 1)  # it lets one at a time look
+
+    def look(using: str) -> AuditHead | None:
+        head = lock(using)
+        if head is None:
+            all_have_looked.wait(10)
+        return head
+
+    def work() -> None:
+        try:
+            record("a.b", "c:d", actor="me")
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            connections.close_all()
+
+    lock = appending._lock
+    monkeypatch.setattr(appending, "_lock", look)
+    threads = [threading.Thread(target=work) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert (verify().findings, verify().checked) == ([], 5)
 
 
 @pytest.mark.usefixtures("keyed")

@@ -160,11 +160,32 @@ def _locked_head(using: str) -> AuditHead:
     heads = AuditHead.objects.using(using)
     head = _lock(using)
     if head is None:  # the migration made it; a test that emptied its tables, or somebody else, took it away
-        heads.bulk_create([AuditHead()], ignore_conflicts=True)
+        if connections[using].vendor == "mysql":
+            _make_head_on_mysql(using)
+        else:
+            heads.bulk_create([AuditHead()], ignore_conflicts=True)
         head = _lock(using)
     if head is None:
         raise AuditChainBroken(f"The head of the audit log is gone. {_REMEDY}")
     return head
+
+
+def _make_head_on_mysql(using: str) -> None:
+    """Make the head where it is missing, or lock the one that another transaction made meanwhile.
+
+    INSERT IGNORE would leave a shared lock on that one with everybody who lost, and each would then wait for the locks
+    of the others: a deadlock.
+    """
+    from automate.models.audit import AuditHead
+
+    head, quote = AuditHead(), connections[using].ops.quote_name
+    values = [getattr(head, name) for name in _COLUMNS.split(", ")]
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {quote(AuditHead._meta.db_table)} ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s) "
+            "ON DUPLICATE KEY UPDATE position = position",
+            values,
+        )
 
 
 def _lock(using: str) -> AuditHead | None:
