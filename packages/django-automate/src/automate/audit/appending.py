@@ -151,6 +151,7 @@ _LOCKING = {
     "postgresql": "SELECT {columns} FROM {table} WHERE id = {only} AND CASE current_setting('lock_timeout') "
     "WHEN '0' THEN set_config('lock_timeout', '{seconds}s', true) <> '' ELSE true END FOR UPDATE",
 }
+_MAKING = "INSERT INTO {table} ({columns}) VALUES ({values}) ON DUPLICATE KEY UPDATE position = position"
 _LOCK_NOT_AVAILABLE, _LOCK_TIMEOUT = "55P03", 1205
 
 
@@ -178,13 +179,12 @@ def _make_head_on_mysql(using: str) -> None:
     """
     from automate.models.audit import AuditHead
 
-    head, quote = AuditHead(), connections[using].ops.quote_name
-    values = [getattr(head, name) for name in _COLUMNS.split(", ")]
+    names, head = _COLUMNS.split(", "), AuditHead()
+    table = connections[using].ops.quote_name(AuditHead._meta.db_table)
     with connections[using].cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO {quote(AuditHead._meta.db_table)} ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s) "
-            "ON DUPLICATE KEY UPDATE position = position",
-            values,
+            _MAKING.format(table=table, columns=_COLUMNS, values=", ".join(["%s"] * len(names))),
+            [getattr(head, name) for name in names],
         )
 
 
