@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from faults.checker import Facts
@@ -14,7 +15,7 @@ from faults.site import LEASE, REAPER
 if TYPE_CHECKING:
     from faults.storm import Record, Size
 
-__all__ = ["GOALS", "Death", "figures_of", "first_claim_after", "missed", "percentile", "recoveries"]
+__all__ = ["GOALS", "Death", "figures_of", "first_claim_after", "first_claims", "missed", "percentile", "recoveries"]
 
 GOALS = {
     "lost": 0,
@@ -67,6 +68,23 @@ def first_claim_after(changes: Sequence[Change], moment: float) -> float:
     return min(
         (change.at - moment for change in changes if change.claims and change.at >= moment), default=float("inf")
     )
+
+
+def first_claims(changes: Sequence[Change], outages: Sequence[tuple[float, float]]) -> list[float]:
+    """Return for each outage the seconds from its end to the next claim.
+
+    One that the next outage followed before anything could be claimed is a part of that one.
+
+    Args:
+        changes: The ledger.
+        outages: When the server was away: from, to; one after the other.
+    """
+    waits = []
+    for (_, end), following in pairwise([*outages, (float("inf"), float("inf"))]):
+        wait = first_claim_after(changes, end)
+        if end + wait <= following[0]:
+            waits.append(wait)
+    return waits
 
 
 def recoveries(changes: Sequence[Change], deaths: Sequence[Death]) -> list[float]:
@@ -146,9 +164,7 @@ def figures_of(facts: Facts, violations: Sequence[Violation], record: Record, si
         "recovery after SIGKILL, p50": percentile(times, 0.5),
         "recovery after SIGKILL, p99": percentile(times, 0.99),
         "recovery after SIGKILL, max": max(times, default=0.0),
-        "first claim after an outage, max": max(
-            (first_claim_after(facts.changes, end) for _, end in record.outages), default=0.0
-        ),
+        "first claim after an outage, max": max(first_claims(facts.changes, record.outages), default=0.0),
         "crashes to quarantine, max": max((job.crashes for job in facts.jobs.values()), default=0),
         "SIGTERM to exit, idle, max": max(record.terms, default=0.0),
         "seconds": record.seconds,

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from faults.custody import Change
-from faults.figures import Death, first_claim_after, percentile, recoveries
+from faults.figures import Death, first_claim_after, first_claims, percentile, recoveries
 from faults.report import BEGIN, END, write
 
 
@@ -34,6 +34,8 @@ def test_recovery_is_from_the_death_to_the_next_claim_of_what_was_held() -> None
     assert recoveries(changes, [Death(11.0, (76, 77))]) == [5.0]
     assert first_claim_after(changes, 10.55) == 10.6 - 10.55
     assert first_claim_after(changes, 20.0) == float("inf")
+    assert first_claims(changes, [(9.0, 10.25), (10.3, 10.55), (18.0, 20.0)]) == [10.6 - 10.55, float("inf")]
+    assert first_claims(changes, []) == []
 
 
 def test_percentiles() -> None:
