@@ -307,7 +307,7 @@ def lock(session: nox.Session) -> None:
 
 
 @nox.session(tags=["test"], requires=["dist"])
-@nox.parametrize("package", [nox.param(name, id=name) for name in SUITES])
+@nox.parametrize("package", [nox.param(name, id=name) for name in reversed(SUITES)])  # the longest one first
 def tests(session: nox.Session, package: str) -> None:
     """The tests of one package, against its wheel and only what that declares."""
     check_wheel(session, package)
