@@ -36,7 +36,7 @@ class Trial(NamedTuple):
         seconds: CPU time of the slowest way.
         megabytes: Memory at its peak, beyond what the rule and the data take.
         problem: What is wrong beside time and memory; empty for nothing.
-        slowness: By how much this machine was slower, just before and after, than one that is at home; 1 to 4. The
+        slowness: By how much this machine was slower than usual, both just before and just after; 1 to 4. The
             clock of the CPU goes on while others have the caches and the other half of the core.
     """
 
@@ -47,10 +47,14 @@ class Trial(NamedTuple):
     slowness: float = 1.0
 
     @property
+    def is_in_time(self) -> bool:
+        """Whether it took no more of the CPU than is good on this machine."""
+        return self.seconds <= MOST_SECONDS * self.slowness
+
+    @property
     def is_good(self) -> bool:
         """Whether the promise is kept."""
-        in_time = self.seconds <= MOST_SECONDS * self.slowness
-        return not self.problem and in_time and self.megabytes <= MOST_MEGABYTES
+        return not self.problem and self.is_in_time and self.megabytes <= MOST_MEGABYTES
 
 
 def attempt(name: str) -> Trial:
@@ -60,7 +64,7 @@ def attempt(name: str) -> Trial:
         name: Its name.
     """
     trial = _attempt_once(name)
-    return trial if trial.is_good or trial.problem else _attempt_once(name)
+    return trial if trial.is_in_time or trial.problem else _attempt_once(name)
 
 
 def _attempt_once(name: str) -> Trial:
@@ -106,7 +110,7 @@ def attempt_here(name: str) -> Trial:
         slowest = max(slowest, time.process_time() - began)
         ends.append(end)
     megabytes = (_status("VmHWM") - before) / _KILOBYTE
-    slowness = min(max(slowness, _slowness()), _MOST_SLOWNESS)
+    slowness = min(slowness, _slowness(), _MOST_SLOWNESS)
     return Trial(", then ".join(dict.fromkeys(ends[1:])), slowest, megabytes, problem, slowness)
 
 

@@ -151,41 +151,36 @@ _LOCKING = {
     "postgresql": "SELECT {columns} FROM {table} WHERE id = {only} AND CASE current_setting('lock_timeout') "
     "WHEN '0' THEN set_config('lock_timeout', '{seconds}s', true) <> '' ELSE true END FOR UPDATE",
 }
-_MAKING = "INSERT INTO {table} ({columns}) VALUES ({values}) ON DUPLICATE KEY UPDATE position = position"
+_MAKING = "INSERT INTO {table} ({columns}) VALUES ({values}) {otherwise}"
+# INSERT IGNORE would leave a shared lock on the row with everybody who comes second, and each would then wait for the
+# others: a deadlock. This takes the exclusive one.
+_OTHERWISE = {"mysql": "ON DUPLICATE KEY UPDATE position = position"}
 _LOCK_NOT_AVAILABLE, _LOCK_TIMEOUT = "55P03", 1205
 
 
 def _locked_head(using: str) -> AuditHead:
-    from automate.models.audit import AuditHead
-
-    heads = AuditHead.objects.using(using)
     head = _lock(using)
     if head is None:  # the migration made it; a test that emptied its tables, or somebody else, took it away
-        if connections[using].vendor == "mysql":
-            _make_head_on_mysql(using)
-        else:
-            heads.bulk_create([AuditHead()], ignore_conflicts=True)
+        _make_head(using)
         head = _lock(using)
     if head is None:
         raise AuditChainBroken(f"The head of the audit log is gone. {_REMEDY}")
     return head
 
 
-def _make_head_on_mysql(using: str) -> None:
-    """Make the head where it is missing, or lock the one that another transaction made meanwhile.
-
-    INSERT IGNORE would leave a shared lock on that one with everybody who lost, and each would then wait for the locks
-    of the others: a deadlock.
-    """
+def _make_head(using: str) -> None:
+    """Make the head where it is missing; the one that another transaction made meanwhile is left as it is."""
     from automate.models.audit import AuditHead
 
-    names, head = _COLUMNS.split(", "), AuditHead()
-    table = connections[using].ops.quote_name(AuditHead._meta.db_table)
-    with connections[using].cursor() as cursor:
-        cursor.execute(
-            _MAKING.format(table=table, columns=_COLUMNS, values=", ".join(["%s"] * len(names))),
-            [getattr(head, name) for name in names],
-        )
+    connection, head, names = connections[using], AuditHead(), _COLUMNS.split(", ")
+    statement = _MAKING.format(
+        table=connection.ops.quote_name(AuditHead._meta.db_table),
+        columns=_COLUMNS,
+        values=", ".join(["%s"] * len(names)),
+        otherwise=_OTHERWISE.get(connection.vendor, "ON CONFLICT DO NOTHING"),
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [getattr(head, name) for name in names])
 
 
 def _lock(using: str) -> AuditHead | None:

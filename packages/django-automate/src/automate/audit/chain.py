@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from automate_core.errors import InvalidPayloadError
 from automate_core.payload import canonical_json
 
-__all__ = ["FIELDS", "GENESIS", "Anchor", "KeyRing", "code_of", "is_code_of", "seal_of", "settled"]
+__all__ = ["FIELDS", "GENESIS", "Anchor", "KeyRing", "code_of", "is_code_of", "is_seal_of", "seal_of", "settled"]
 
 FIELDS = ("position", "previous", "key_id", "created_at", "actor", "action", "resource", "tenant", "details")
 """What the code of an entry covers: every column but the code itself."""
@@ -146,6 +146,24 @@ def seal_of(position: int, mac: str, key_id: str, ring: KeyRing) -> str:
         ring: The keys, that one among them.
     """
     return ring.code(_HEAD, [position, mac, key_id], key_id)
+
+
+def is_seal_of(seal: object, position: int, mac: str, key_id: str, ring: KeyRing) -> bool:
+    """Whether a head has this seal. Whatever its columns were changed into, the answer is no, and never an error.
+
+    Args:
+        seal: The seal.
+        position: The position of the last entry.
+        mac: Its code.
+        key_id: The key that seals; empty is no key.
+        ring: The keys, that one among them.
+    """
+    try:
+        return isinstance(seal, str) and hmac.compare_digest(
+            seal.encode(), seal_of(position, mac, key_id, ring).encode()
+        )
+    except (InvalidPayloadError, UnicodeEncodeError):
+        return False
 
 
 def settled(value: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import models, router
 
 from automate.audit.appending import appending
-from automate.audit.chain import GENESIS, KeyRing, seal_of
+from automate.audit.chain import GENESIS, KeyRing, is_seal_of
 from automate.models.constraints import AutoFieldCheck
 from automate.models.immutable import AppendOnlyModel, AppendOnlyQuerySet
 
@@ -120,4 +120,4 @@ class AuditHead(models.Model):
         """
         if not self.position:
             return (self.mac, self.key_id, self.seal) == (GENESIS, "", "")
-        return self.seal == seal_of(self.position, self.mac, self.key_id, ring)
+        return is_seal_of(self.seal, self.position, self.mac, self.key_id, ring)
